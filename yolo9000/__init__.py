@@ -1,0 +1,1 @@
+"""YOLOv2 and YOLO9000 (arXiv 1612.08242) in JAX and Flax."""
