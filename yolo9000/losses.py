@@ -1,0 +1,214 @@
+"""The losses, one picture at a time: batch them with `jax.vmap`.
+
+This file needs jax and numpy alone, so that it can be taken into other code:
+
+  from yolo9000 import losses
+  parts = losses.detection_loss(raw, boxes, labels, mask, priors=priors, ...)
+  loss = sum(parts.values())
+
+Notation as in the paper's Figure 3: a slot (row, col, prior) of the grid holds
+t_x, t_y, t_w, t_h, t_o and C class logits, together `raw`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from yolo9000 import boxes as box
+from yolo9000.types import Bool, Float, Int
+
+
+class Weights(NamedTuple):
+  """Factors of the parts of `detection_loss`, which explains each.
+
+  The paper names none of them; the program has 1, 5, 1, 1.
+  """
+
+  coord: float
+  objectness: float
+  background: float
+  label: float
+
+
+def decode(
+  raw: Float[Array, "Y X A F"], priors: Float[Array, "A 2"]
+) -> Float[Array, "Y X A 4"]:
+  """Boxes that the slots predict, xyxy in [0, 1], not clipped.
+
+    b_x = (sigmoid(t_x) + col) / X     b_w = p_w exp(t_w) / X
+    b_y = (sigmoid(t_y) + row) / Y     b_h = p_h exp(t_h) / Y
+
+  with the priors' (p_w, p_h) in cells.
+  Source: section 2, direct location prediction, and Figure 3.
+  """
+  rows, cols, _, _ = raw.shape
+  grid = jnp.array([cols, rows], raw.dtype)[None, None, None]
+  row, col = jnp.mgrid[:rows, :cols].astype(raw.dtype)
+  corner = jnp.stack([col, row], axis=-1)[:, :, None]  # (Y, X, 1, 2)
+  centre = (jax.nn.sigmoid(raw[..., 0:2]) + corner) / grid
+  size = jnp.exp(raw[..., 2:4]) * priors[None, None] / grid
+  return box.cxcywh_to_xyxy(jnp.concatenate([centre, size], axis=-1))
+
+
+def softmax_error(
+  logits: Float[Array, "M C"],
+  labels: Int[Array, " M"],
+  same_slot: Bool[Array, "M M"],
+) -> Float[Array, " M"]:
+  """Cross-entropy of exclusive classes, in nats; same_slot is not needed."""
+  del same_slot
+  chosen = jnp.take_along_axis(logits, labels[:, None], axis=1, mode="clip")
+  return jax.nn.logsumexp(logits, axis=1) - chosen[:, 0]
+
+
+def logistic_error(
+  logits: Float[Array, "M C"],
+  labels: Int[Array, " M"],
+  same_slot: Bool[Array, "M M"],
+) -> Float[Array, " M"]:
+  """Binary cross-entropy summed over classes that do not exclude each other.
+
+  Truths that meet in one slot are all taught: same_slot[m, n] says that truth n
+  lies in truth m's slot.
+  """
+  one_hot = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
+  target = jnp.minimum(same_slot.astype(logits.dtype) @ one_hot, 1.0)
+  return jnp.sum(jax.nn.softplus(logits) - target * logits, axis=1)
+
+
+def assign(
+  boxes_cxcywh: Float[Array, "M 4"],
+  shapes: Float[Array, "Y X A 2"],
+) -> Int[Array, " M"]:
+  """The slot that each truth is assigned to, as row * X * A + col * A + prior.
+
+  It lies in the cell that holds the truth's centre and, of that cell's `shapes`
+  (w, h as fractions of the picture), has the one whose shape overlaps the
+  truth's most; the first of equals.
+  """
+  rows, cols, num_priors, _ = shapes.shape
+  x, y, size = boxes_cxcywh[:, 0], boxes_cxcywh[:, 1], boxes_cxcywh[:, 2:]
+  col = jnp.clip((x * cols).astype(jnp.int32), 0, cols - 1)
+  row = jnp.clip((y * rows).astype(jnp.int32), 0, rows - 1)
+  overlap = box.shape_iou(size[:, None], shapes[row, col])
+  return (row * cols + col) * num_priors + jnp.argmax(overlap, axis=1)
+
+
+def detection_loss(
+  raw: Float[Array, "Y X A F"],
+  boxes: Float[Array, "M 4"],
+  labels: Int[Array, " M"],
+  mask: Bool[Array, " M"],
+  *,
+  priors: Float[Array, "A 2"],
+  class_error: Callable[..., Float[Array, " M"]],
+  weights: Weights,
+  ignore_iou: float,
+  small_box_weight: bool,
+  prior_pull: float | Float[Array, ""],
+  rescore: bool,
+  match_predicted_shape: bool,
+) -> dict[str, Float[Array, ""]]:
+  """Box, objectness and class error of one picture with annotated boxes.
+
+  A truth is assigned to the cell that holds its centre and, there, to the prior
+  whose shape overlaps it most. Of two truths in one slot the later keeps it.
+
+    coord       1/2 s |(sigmoid(t_xy), t_wh) - target|^2 of each assigned slot,
+                s = weights.coord, times 2 - w h with small_box_weight
+    objectness  1/2 weights.objectness (IoU - sigmoid(t_o))^2 there: the IoU of
+                the slot's own decoded box with its truth, held constant
+    background  1/2 weights.background sigmoid(t_o)^2 of every other slot whose
+                box overlaps no truth by more than ignore_iou
+    label       weights.label * class_error of each assigned slot
+    prior_pull  1/2 prior_pull |(sigmoid(t_xy) - 1/2, t_wh)|^2 of every slot
+                that is not assigned: pulls its box to its prior
+
+  The assigned slots are gathered before their classes are looked at, so the
+  cost of the classes grows with M, not with the number of slots.
+
+  Args:
+    raw: no activation applied.
+    boxes: xyxy in [0, 1]. Rows outside the mask may hold any finite number.
+    labels: class id below C.
+    mask: true for real objects. All false is legal.
+    priors: width and height in cells.
+    class_error: `softmax_error` or `logistic_error`, or one's own.
+    weights: see above.
+    ignore_iou: .6 in the program.
+    small_box_weight: see coord; weighs small boxes up to twice as much.
+    prior_pull: .01 in the program for its first 12,800 images, then 0.
+    rescore: the target of objectness is the IoU (true) or 1 (false).
+    match_predicted_shape: choose the prior by the shapes that the slots predict
+      instead of by the priors' own.
+
+  Returns:
+    The five parts by name, each a sum over slots. Their sum is the loss.
+
+  Raises:
+    ValueError: while tracing, if raw has no classes or not A priors.
+
+  Source: YOLO9000, section 2. Differs: the paper gives neither weights nor
+  ignore_iou nor prior_pull; they are the program's. small_box_weight is off in
+  the program of the paper's time (January 2017) and on from March 2017.
+  """
+  rows, cols, num_priors, entries = raw.shape
+  if entries < 6 or priors.shape != (num_priors, 2):
+    raise ValueError(
+      f"raw {raw.shape} must be (Y, X, A, 5 + C) with at least one class, and "
+      f"priors {priors.shape} must be (A, 2) with the same A"
+    )
+  grid = jnp.array([cols, rows], raw.dtype)
+  slots = raw.reshape(-1, entries)  # (N, F)
+  decoded = jax.lax.stop_gradient(decode(raw, priors))
+  t_wh = slots[:, 2:4]
+  xy, objectness = jax.nn.sigmoid(slots[:, 0:2]), jax.nn.sigmoid(slots[:, 4])
+
+  # Which slot belongs to which truth.
+  whole = jnp.array([0, 0, 1, 1], raw.dtype)  # keeps log(w) of padding finite
+  boxes = jnp.where(mask[:, None], boxes, whole[None])
+  truth = box.xyxy_to_cxcywh(boxes)
+  prior_shapes = priors[None, None] / grid[None, None, None]
+  slot = assign(
+    truth,
+    box.xyxy_to_cxcywh(decoded)[..., 2:]
+    if match_predicted_shape
+    else jnp.broadcast_to(prior_shapes, (rows, cols, num_priors, 2)),
+  )
+  same_slot = (slot[:, None] == slot[None]) & mask[:, None] & mask[None]
+  owner = mask & ~jnp.any(jnp.triu(same_slot, k=1), axis=1)
+  assigned = jnp.zeros(len(slots), bool).at[slot].max(owner)
+
+  decoded = decoded.reshape(-1, 4)
+  overlap = box.iou(decoded[:, None], boxes[None])  # (N, M)
+  ignored = jnp.any((overlap > ignore_iou) & mask[None], axis=1)
+  background = ~assigned & ~ignored
+
+  # What the assigned slots should say.
+  cell, prior = slot // num_priors, slot % num_priors
+  corner = jnp.stack([cell % cols, cell // cols], axis=1)  # (M, 2)
+  target_xy = truth[:, :2] * grid[None] - corner.astype(raw.dtype)
+  target_wh = jnp.log(truth[:, 2:] * grid[None] / priors[prior])
+  scale = 2 - truth[:, 2] * truth[:, 3] if small_box_weight else 1.0
+  coord = jnp.sum((xy[slot] - target_xy) ** 2, axis=1)
+  coord += jnp.sum((t_wh[slot] - target_wh) ** 2, axis=1)
+  own_iou = box.iou(decoded[slot], boxes) if rescore else 1.0
+  label_error = class_error(slots[slot, 5:], labels, same_slot)
+  pull = jnp.sum((xy - 0.5) ** 2, axis=1) + jnp.sum(t_wh**2, axis=1)
+
+  def total(condition, value):
+    return jnp.sum(jnp.where(condition, value, 0.0))
+
+  return {
+    "coord": weights.coord * total(owner, scale * coord / 2),
+    "objectness": weights.objectness
+    * total(owner, (own_iou - objectness[slot]) ** 2 / 2),
+    "background": weights.background * total(background, objectness**2 / 2),
+    "label": weights.label * total(owner, label_error),
+    "prior_pull": prior_pull * total(~assigned, pull / 2),
+  }
