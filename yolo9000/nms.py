@@ -1,0 +1,113 @@
+"""Non-maximum suppression at a fixed size, jittable; one picture at a time.
+
+Candidates beyond the best `max_candidates` are not looked at. Suppression only
+ever comes from a better candidate, so what is kept equals the full procedure's
+answer down to the score of the last candidate.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from yolo9000 import boxes as box
+from yolo9000.types import Bool, Detections, Float
+
+
+def suppress(
+  overlaps: Bool[Array, "N N"], valid: Bool[Array, " N"]
+) -> Bool[Array, " N"]:
+  """Greedy suppression among candidates that come best first.
+
+  A valid candidate is kept if it overlaps no better one that is kept. Solved by
+  repeating that sentence from "all are kept" until nothing changes: after n
+  rounds the first n answers are final, and few rounds are needed in practice.
+
+  Args:
+    overlaps: whether two candidates are too alike for both to stay.
+    valid: false for padding.
+  """
+  better = jnp.triu(overlaps, k=1)  # [i, j]: i is better than j
+
+  def round_(carry):
+    keep, _ = carry
+    new = valid & ~jnp.any(better & keep[:, None], axis=0)
+    return new, jnp.any(new != keep)
+
+  keep, _ = jax.lax.while_loop(lambda c: c[1], round_, (valid, jnp.array(True)))
+  return keep
+
+
+def _best(boxes, scores, labels, mask, max_detections):
+  """The best max_detections of candidates that come best first."""
+  _, index = jax.lax.top_k(mask.astype(jnp.int32), max_detections)
+  kept = mask[index]
+  return Detections(
+    jnp.where(kept[:, None], boxes[index], 0.0),
+    jnp.where(kept, scores[index], 0.0),
+    jnp.where(kept, labels[index], 0),
+    kept,
+  )
+
+
+def per_class(
+  boxes: Float[Array, "N 4"],
+  scores: Float[Array, "N C"],
+  *,
+  iou_threshold: float,
+  score_threshold: float,
+  max_candidates: int,
+  max_detections: int,
+) -> Detections:
+  """Each class suppresses only itself; a box may be kept under several labels.
+
+  Args:
+    boxes: xyxy, any unit.
+    scores: objectness x class probability.
+    iou_threshold: of two boxes of a class with more IoU the better is kept.
+    score_threshold: scores at or below it are not candidates.
+    max_candidates: see the top of this file.
+    max_detections: K, at most max_candidates.
+
+  Returns:
+    Detections (K), best first. Equal scores keep the order of `scores`.
+
+  Source: do_nms_sort of the original program (its `detector valid`: .45, .005).
+  """
+  num_classes = scores.shape[1]
+  count = min(max_candidates, scores.size)
+  top, index = jax.lax.top_k(scores.reshape(-1), count)
+  boxes, labels = boxes[index // num_classes], index % num_classes
+  overlaps = box.iou(boxes[:, None], boxes[None]) > iou_threshold
+  overlaps &= labels[:, None] == labels[None]
+  keep = suppress(overlaps, top > score_threshold)
+  return _best(boxes, top, labels, keep, min(max_detections, count))
+
+
+def class_agnostic(
+  boxes: Float[Array, "N 4"],
+  objectness: Float[Array, " N"],
+  probabilities: Float[Array, "N C"],
+  *,
+  iou_threshold: float,
+  score_threshold: float,
+  max_candidates: int,
+  max_detections: int,
+) -> Detections:
+  """Boxes suppress each other by objectness, whatever their classes.
+
+  A kept box has its most probable class and the score objectness x probability.
+  Arguments as in `per_class`; score_threshold applies to the objectness, and
+  the result comes best objectness first.
+
+  Source: do_nms_obj of the original program.
+  """
+  count = min(max_candidates, len(objectness))
+  top, index = jax.lax.top_k(objectness, count)
+  boxes, probabilities = boxes[index], probabilities[index]
+  overlaps = box.iou(boxes[:, None], boxes[None]) > iou_threshold
+  keep = suppress(overlaps, top > score_threshold)
+  scores = top * jnp.max(probabilities, axis=1)
+  labels = jnp.argmax(probabilities, axis=1)
+  return _best(boxes, scores, labels, keep, min(max_detections, count))
