@@ -1,0 +1,181 @@
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolo9000 import darknet, parallel
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "reorg.npz")
+
+
+def network(layers, **options):
+  settings = dict(dtype=jnp.float32, momentum=0.9, epsilon=1e-5)
+  return darknet.Darknet(layers=layers, **{**settings, **options})
+
+
+def stored_floats(layers):
+  """Parameters and batch statistics: what a .weights file holds."""
+  net = network(layers)
+  init = partial(net.init, train=False)
+  shapes = jax.eval_shape(
+    init, jax.random.key(0), jnp.zeros((1, 64, 64, 3), jnp.float32)
+  )
+  return sum(x.size for x in jax.tree.leaves(shapes))
+
+
+def yolov2(outputs=125, passthrough="paper", width=1.0):
+  return darknet.yolov2(
+    outputs=outputs, passthrough=passthrough, program_reorg=False, width=width
+  )
+
+
+@pytest.mark.parametrize(
+  ("layers", "floats"),
+  [
+    (darknet.darknet19(num_classes=1000, width=1.0), 20_856_776),
+    (yolov2(), 67_158_109),
+    (yolov2(outputs=425), 67_465_609),
+    (yolov2(passthrough="program"), 50_676_061),
+    (yolov2(passthrough="program", outputs=425), 50_983_561),
+  ],
+  ids=["darknet19", "voc 2017", "coco 2017", "voc", "coco"],
+)
+def test_networks_have_as_many_numbers_as_the_programs_files(layers, floats):
+  """The sizes of the released .weights files, less their headers."""
+  assert stored_floats(layers) == floats
+
+
+def test_darknet19_is_table_6():
+  rows = darknet.darknet19(num_classes=1000, width=1.0)
+  written = [
+    f"{r.filters} {r.size}x{r.size}"
+    if isinstance(r, darknet.Conv)
+    else type(r).__name__
+    for r in rows
+  ]
+  assert written == (
+    "32 3x3,MaxPool,64 3x3,MaxPool,128 3x3,64 1x1,128 3x3,MaxPool,256 3x3,"
+    "128 1x1,256 3x3,MaxPool,512 3x3,256 1x1,512 3x3,256 1x1,512 3x3,MaxPool,"
+    "1024 3x3,512 1x1,1024 3x3,512 1x1,1024 3x3,1000 1x1,AveragePool"
+  ).split(",")
+
+
+@pytest.mark.parametrize("passthrough", ["none", "paper", "program"])
+@pytest.mark.parametrize("size", [(96, 96), (64, 160)])
+def test_output_is_a_grid_of_32_pixel_cells(passthrough, size):
+  net = network(yolov2(outputs=30, passthrough=passthrough, width=1 / 16))
+  image = jnp.zeros((2, *size, 3), jnp.float32)
+  variables = net.init(jax.random.key(0), image, train=False)
+  out = net.apply(variables, image, train=False)
+  assert out.shape == (2, size[0] // 32, size[1] // 32, 30)
+
+
+def test_width_leaves_the_outputs_alone():
+  rows = yolov2(outputs=125, width=0.25)
+  filters = [r.filters for r in rows if isinstance(r, darknet.Conv)]
+  assert filters[0] == 8 and filters[-2] == 256 and filters[-1] == 125
+
+
+def test_an_unknown_passthrough_names_the_allowed():
+  with pytest.raises(
+    ValueError, match="'v3'; allowed are none, paper, program"
+  ):
+    yolov2(passthrough="v3")
+
+
+@pytest.mark.parametrize("case", [f"case{n}" for n in range(6)])
+def test_reorg_is_the_programs(case):
+  shape, stride = GOLDEN[f"{case}/x_shape"], int(GOLDEN[f"{case}/stride"])
+  x = jnp.arange(np.prod(shape)).reshape(shape).transpose(0, 2, 3, 1)
+  out = darknet.reorg_program(x, stride)
+  np.testing.assert_array_equal(
+    out.transpose(0, 3, 1, 2), GOLDEN[f"{case}/out"]
+  )
+
+
+def test_space_to_depth_by_hand():
+  # One channel, 2 x 4: blocks [[0 1][4 5]] and [[2 3][6 7]], offset first.
+  x = jnp.arange(8).reshape(1, 2, 4, 1)
+  out = darknet.space_to_depth(x, 2)
+  np.testing.assert_array_equal(out[0, 0], [[0, 1, 4, 5], [2, 3, 6, 7]])
+  # Channels stay together within an offset.
+  x = jnp.stack([x[..., 0], x[..., 0] + 100], axis=-1)
+  out = darknet.space_to_depth(x, 2)
+  np.testing.assert_array_equal(out[0, 0, 0], [0, 100, 1, 101, 4, 104, 5, 105])
+
+
+def test_half_of_the_programs_reorg_is_plain():
+  x = jnp.arange(64 * 26 * 26).reshape(1, 26, 26, 64)
+  same = darknet.reorg_program(x, 2) == darknet.space_to_depth(x, 2)
+  assert same.mean() == 0.5
+
+
+@pytest.mark.parametrize(
+  ("size", "stride", "side"), [(2, 2, 6), (2, 2, 7), (2, 1, 5), (3, 2, 7)]
+)
+def test_max_pool_against_loops(size, stride, side):
+  x = np.random.default_rng(0).normal(size=(2, side, side, 3))
+  x = x.astype(np.float32)
+  out = -(-side // stride)
+  expected = np.full((2, out, out, 3), -np.inf, np.float32)
+  for i in range(out):
+    for j in range(out):
+      window = x[:, i * stride :, j * stride :][:, :size, :size]
+      expected[:, i, j] = window.max((1, 2))
+  got = darknet.max_pool(jnp.asarray(x), size=size, stride=stride)
+  np.testing.assert_array_equal(got, expected)
+
+
+def test_the_first_of_equal_maxima_gets_the_gradient():
+  gradient = jax.grad(lambda x: darknet.max_pool(x, size=2, stride=2).sum())(
+    jnp.ones((1, 2, 2, 1))
+  )
+  np.testing.assert_array_equal(gradient[0, ..., 0], [[1, 0], [0, 0]])
+
+
+def test_leaky_slope_at_zero_is_a_tenth():
+  net = network((darknet.Conv(1, 1, batch_norm=False),))
+  image = jnp.ones((1, 1, 1, 3))
+  variables = net.init(jax.random.key(0), image, train=False)
+  zero = jax.tree.map(jnp.zeros_like, variables)
+  gradient = jax.grad(lambda v: net.apply(v, image, train=False).sum())(zero)
+  np.testing.assert_allclose(gradient["params"]["layer_00"]["bias"], [0.1])
+
+
+def test_bfloat16_computes_in_16_bits_and_keeps_32():
+  layers = yolov2(outputs=30, width=1 / 16)
+  image = jax.random.uniform(jax.random.key(1), (2, 64, 64, 3))
+  wide = network(layers)
+  variables = wide.init(jax.random.key(0), image, train=False)
+  exact, _ = wide.apply(variables, image, train=True, mutable=["batch_stats"])
+  with jax.numpy_dtype_promotion("standard"):  # Flax promotes inside
+    half = network(layers, dtype=jnp.dtype("bfloat16"))
+    out, new = half.apply(variables, image, train=True, mutable=["batch_stats"])
+  assert {x.dtype.name for x in jax.tree.leaves((new, out))} == {"float32"}
+  assert not np.array_equal(out, exact)
+  np.testing.assert_allclose(out, exact, atol=0.2 * np.abs(exact).max())
+
+
+def test_batch_norm_across_devices_is_that_of_the_whole_batch():
+  layers = (darknet.Conv(4, 3), darknet.Conv(2, 1, False, False))
+  images = jax.random.uniform(jax.random.key(0), (4, 8, 8, 3))
+  variables = network(layers).init(jax.random.key(1), images, train=False)
+
+  def run(net, images):
+    return net.apply(variables, images, train=True, mutable=["batch_stats"])
+
+  whole, stats = run(network(layers), images)
+  halves = images.reshape(2, 2, 8, 8, 3)
+  joined, their_stats = jax.pmap(
+    partial(run, network(layers, axis_name=parallel.AXIS)), parallel.AXIS
+  )(halves)
+  np.testing.assert_allclose(joined.reshape(whole.shape), whole, atol=1e-5)
+  for a, b in zip(
+    jax.tree.leaves(stats), jax.tree.leaves(their_stats), strict=True
+  ):
+    np.testing.assert_allclose(b[0], a, atol=1e-6)
+  alone, _ = jax.pmap(partial(run, network(layers)), parallel.AXIS)(halves)
+  assert not np.allclose(alone.reshape(whole.shape), whole, atol=1e-3)

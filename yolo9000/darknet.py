@@ -1,0 +1,264 @@
+"""Networks as tables of layers, and the one Flax module that runs a table.
+
+A row is one of the NamedTuples below; row i of a table is layer i of the
+original program's .cfg, and its parameters are named `layer_i`. The published
+networks are the tables of this file: there is no second definition.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from yolo9000.types import Float, Shaped
+
+STRIDE = 32  # pixels per cell of the detection grid
+
+
+class Conv(NamedTuple):
+  """Convolution, zero padded to keep the size; He-normal kernel.
+
+  With batch_norm: no bias of its own, then normalise, scale and shift. leaky is
+  x or x / 10, else the layer is linear.
+  """
+
+  filters: int
+  size: int
+  batch_norm: bool = True
+  leaky: bool = True
+  stride: int = 1
+
+
+class MaxPool(NamedTuple):
+  """Maximum of size x size, padded right and below: odd sizes round up."""
+
+  size: int = 2
+  stride: int = 2
+
+
+class Reorg(NamedTuple):
+  """Space to depth: each 2 x 2 block of pixels becomes 4 times the channels.
+
+  Channels come offset first: out[(2 dy + dx) * C + c, y, x] =
+  x[c, 2 y + dy, 2 x + dx]. The original program's layer mixes up its
+  dimensions; with program_order its rearrangement is repeated exactly, as its
+  weights need (see `reorg_program`).
+  """
+
+  program_order: bool = False
+  stride: int = 2
+
+
+class Route(NamedTuple):
+  """Concatenates earlier layers along channels; negative counts from here."""
+
+  layers: tuple[int, ...]
+
+
+class AveragePool(NamedTuple):
+  """Mean over the whole picture: (B, H, W, C) to (B, C)."""
+
+
+Layer = Conv | MaxPool | Reorg | Route | AveragePool
+
+# Table 6 without its last convolution: layers 0 to 22 of darknet19.cfg.
+DARKNET19: tuple[Layer, ...] = (
+  *(Conv(32, 3), MaxPool()),
+  *(Conv(64, 3), MaxPool()),
+  *(Conv(128, 3), Conv(64, 1), Conv(128, 3), MaxPool()),
+  *(Conv(256, 3), Conv(128, 1), Conv(256, 3), MaxPool()),
+  *(Conv(512, 3), Conv(256, 1), Conv(512, 3), Conv(256, 1), Conv(512, 3)),
+  MaxPool(),
+  *(Conv(1024, 3), Conv(512, 1), Conv(1024, 3), Conv(512, 1), Conv(1024, 3)),
+)
+
+# Section 2, training for detection: three 3 x 3 convolutions of 1024 filters,
+# the last one after the passthrough from layer 16, "the final 3 x 3 x 512".
+HEADS: dict[str, tuple[Layer, ...]] = {
+  "none": (Conv(1024, 3), Conv(1024, 3), Conv(1024, 3)),
+  "paper": (
+    *(Conv(1024, 3), Conv(1024, 3)),
+    *(Route((16,)), Reorg(), Route((-1, 24))),
+    Conv(1024, 3),
+  ),
+  # From March 2017 the program first narrows the passthrough to 64 channels.
+  "program": (
+    *(Conv(1024, 3), Conv(1024, 3)),
+    *(Route((16,)), Conv(64, 1), Reorg(), Route((-1, 24))),
+    Conv(1024, 3),
+  ),
+}
+
+
+def widen(layers: tuple[Layer, ...], width: float) -> tuple[Layer, ...]:
+  """The same network with every number of filters times width, at least 4."""
+  return tuple(
+    row._replace(filters=max(4, round(row.filters * width)))
+    if isinstance(row, Conv)
+    else row
+    for row in layers
+  )
+
+
+def darknet19(*, num_classes: int, width: float) -> tuple[Layer, ...]:
+  """The classifier of Table 6 up to its softmax: logits (B, C)."""
+  last = Conv(num_classes, 1, batch_norm=False, leaky=False)
+  return (*widen(DARKNET19, width), last, AveragePool())
+
+
+def yolov2(
+  *,
+  outputs: int,
+  passthrough: str,
+  program_reorg: bool,
+  width: float,
+) -> tuple[Layer, ...]:
+  """Darknet-19 and the detection head: outputs numbers per cell.
+
+  Args:
+    outputs: A * (5 + C).
+    passthrough: "none", "paper" (512 channels become 2048) or "program" (64
+      become 256).
+    program_reorg: see `Reorg`; released weights need it.
+    width: 1 is the paper's network.
+
+  Raises:
+    ValueError: for another passthrough.
+  """
+  if passthrough not in HEADS:
+    raise ValueError(
+      f"passthrough is {passthrough!r}; allowed are {', '.join(HEADS)}"
+    )
+  head = tuple(
+    Reorg(program_order=program_reorg) if isinstance(row, Reorg) else row
+    for row in HEADS[passthrough]
+  )
+  last = Conv(outputs, 1, batch_norm=False, leaky=False)
+  return (*widen((*DARKNET19, *head), width), last)
+
+
+def max_pool(
+  x: Float[Array, "B H W C"], *, size: int, stride: int
+) -> Float[Array, "B Y X C"]:
+  """Maximum over windows, as a chain of `where` over strided slices.
+
+  A window reduction would say it in one call, but on CPU its gradient takes 8
+  times as long. Of equal maxima the first in scan order gets the gradient, as
+  in the original program.
+  """
+  height, width = (-(-side // stride) for side in x.shape[1:3])
+  pad = [
+    (0, max(0, (out - 1) * stride + size - side))
+    for out, side in zip((height, width), x.shape[1:3], strict=True)
+  ]
+  if any(after for _, after in pad):
+    x = jnp.pad(x, ((0, 0), *pad, (0, 0)), constant_values=-jnp.inf)
+  best = None
+  for row in range(size):
+    for col in range(size):
+      rows = slice(row, row + stride * (height - 1) + 1, stride)
+      cols = slice(col, col + stride * (width - 1) + 1, stride)
+      window = x[:, rows, cols]
+      best = window if best is None else jnp.where(best >= window, best, window)
+  assert best is not None
+  return best
+
+
+def space_to_depth(
+  x: Shaped[Array, "B H W C"], stride: int
+) -> Shaped[Array, "B Y X D"]:
+  """The paper's reorg, D = stride^2 C, channels offset first; see `Reorg`."""
+  batch, height, width, channels = x.shape
+  y, x_ = height // stride, width // stride
+  x = x.reshape(batch, y, stride, x_, stride, channels)
+  x = x.transpose(0, 1, 3, 2, 4, 5)  # (B, Y, X, dy, dx, C)
+  return x.reshape(batch, y, x_, stride * stride * channels)
+
+
+def reorg_program(
+  x: Shaped[Array, "B H W C"], stride: int
+) -> Shaped[Array, "B Y X D"]:
+  """The original program's reorg, which is no space to depth.
+
+  It takes the planar numbers of a (C, H, W) picture for a (C / s^2, H s, W s)
+  one, does the space to depth of that, and takes the (C, H, W) result for a
+  (C s^2, H / s, W / s) one. Rows get interleaved and, where H is no multiple of
+  4, wrap into neighbouring channels; no permutation of the next layer's weights
+  undoes it. C must be a multiple of s^2.
+  """
+  batch, height, width, channels = x.shape
+  area = stride * stride
+  x = x.transpose(0, 3, 1, 2)
+  x = x.reshape(batch, channels // area, height, stride, width, stride)
+  x = x.transpose(0, 3, 5, 1, 2, 4)
+  x = x.reshape(batch, channels * area, height // stride, width // stride)
+  return x.transpose(0, 2, 3, 1)
+
+
+class Darknet(nn.Module):
+  """Runs a table of layers.
+
+  Attributes:
+    layers: the table.
+    dtype: of the computation; parameters and batch statistics stay float32, and
+      the output is cast to it.
+    momentum: of the running batch statistics.
+    epsilon: added to the batch variance.
+    axis_name: of the devices whose batches are normalised together; None
+      normalises each device's batch alone, as the original program does.
+  """
+
+  layers: tuple[Layer, ...]
+  dtype: Any
+  momentum: float
+  epsilon: float
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B H W 3"], *, train: bool
+  ) -> Float[Array, "B ..."]:
+    """RGB in [0, 1] to the last layer's output."""
+    x = x.astype(self.dtype)
+    outputs: list[Array] = []
+    for index, row in enumerate(self.layers):
+      match row:
+        case Conv():
+          x = self._conv(row, f"layer_{index:02d}", x, train)
+        case MaxPool(size, stride):
+          x = max_pool(x, size=size, stride=stride)
+        case Reorg(program_order, stride):
+          x = (reorg_program if program_order else space_to_depth)(x, stride)
+        case Route(layers):
+          picked = [outputs[n if n >= 0 else index + n] for n in layers]
+          x = jnp.concatenate(picked, axis=-1)
+        case AveragePool():
+          x = jnp.mean(x, axis=(1, 2))
+      outputs.append(x)
+    return x.astype(jnp.float32)
+
+  def _conv(self, row: Conv, name: str, x: Array, train: bool) -> Array:
+    x = nn.Conv(
+      row.filters,
+      (row.size, row.size),
+      strides=row.stride,
+      padding=row.size // 2,
+      use_bias=not row.batch_norm,
+      kernel_init=nn.initializers.he_normal(),
+      dtype=self.dtype,
+      name=name,
+    )(x)
+    if row.batch_norm:
+      x = nn.BatchNorm(
+        use_running_average=not train,
+        momentum=self.momentum,
+        epsilon=self.epsilon,
+        axis_name=self.axis_name,
+        dtype=self.dtype,
+        name=f"{name}_norm",
+      )(x)
+    # Not nn.leaky_relu: its slope at 0 is 1, the program's is .1.
+    return jnp.where(x > 0, x, 0.1 * x) if row.leaky else x
