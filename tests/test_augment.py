@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from yolo9000 import boxes as box
+from yolo9000.data import augment as aug
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "image_ops.npz")
+
+
+def how(**changes):
+  settings = dict(
+    geometry="crop",
+    jitter=0.2,
+    hue=0.1,
+    saturation=1.5,
+    exposure=1.5,
+    flip=True,
+    min_side=0.005,
+  )
+  return aug.Augmentation(**{**settings, **changes})
+
+
+@pytest.mark.parametrize("case", range(6))
+def test_boxes_move_as_the_programs(case):
+  """Its label transform: edges times (sx, sy) less (dx, dy), flip, cut.
+
+  A box at x = y = 0 is its mark for "no box" and is passed over there.
+  """
+  dx, dy, sx, sy, flip = GOLDEN["correct_boxes_args_dx_dy_sx_sy_flip"][case]
+  expected = GOLDEN[f"correct_boxes_{case}"]
+  real = expected[:, 0] < 999999
+  moved, _ = aug.place_boxes(
+    box.cxcywh_to_xyxy(GOLDEN["boxes_in"][real]),
+    aug.Placement(-dx, -dy, sx - dx, sy - dy),
+    flip=bool(flip),
+    min_side=0.001,
+  )
+  assert real.sum() == 5
+  np.testing.assert_allclose(
+    box.xyxy_to_cxcywh(moved), expected[real], atol=2e-6
+  )
+
+
+@pytest.mark.parametrize("geometry", ["crop", "letterbox", "none"])
+def test_a_box_follows_its_picture(geometry):
+  """A white box on black: after augmentation it fills its box to a pixel."""
+  rng = np.random.default_rng(0)
+  for _ in range(50):
+    image = np.zeros((90, 120, 3), np.uint8)
+    left, top = rng.integers(30, 60, 2)
+    image[top : top + 20, left : left + 30] = 255
+    edges = np.array([120, 90, 120, 90])
+    boxes = np.array([[left, top, left + 30, top + 20]]) / edges
+    out, placement, flip = aug.augment(
+      rng,
+      image,
+      96,
+      how(geometry=geometry, hue=0.0, saturation=1.0, exposure=1.0),
+    )
+    moved, big = aug.place_boxes(
+      boxes.astype(np.float32), placement, flip=flip, min_side=0.005
+    )
+    rows, cols = np.nonzero(out[..., 0] > 191)  # above grey
+    seen = [cols.min(), rows.min(), cols.max() + 1, rows.max() + 1]
+    assert big.all()
+    np.testing.assert_allclose(moved[0] * 96, seen, atol=1.3)
+
+
+def test_boxes_come_back_from_the_input():
+  boxes = np.random.default_rng(0).uniform(0.3, 0.6, (5, 4)).astype(np.float32)
+  placement = aug.Placement(0.1, 0.25, 0.9, 0.75)
+  there, _ = aug.place_boxes(boxes, placement, flip=False, min_side=0.0)
+  np.testing.assert_allclose(
+    aug.unplace_boxes(there, placement), boxes, atol=1e-6
+  )
+
+
+def test_letterbox_is_the_programs():
+  """500 x 375 into 416: 416 x 312 (floored), 52 grey rows above."""
+  image = np.full((375, 500, 3), 255, np.uint8)
+  out, placement = aug.letterbox(image, 416)
+  assert placement == aug.Placement(0, 52 / 416, 1, 364 / 416)
+  assert (out[52:364] == 255).all()
+  assert (out[:52] == aug.GREY).all() and (out[364:] == aug.GREY).all()
+
+
+def test_crop_repeats_the_edge_outside_the_picture():
+  image = np.arange(4, dtype=np.uint8)[None, :, None].repeat(4, 0).repeat(3, 2)
+  out, placement = aug.crop_and_stretch(image, (-2, 0, 4, 4), 6)
+  np.testing.assert_array_equal(out[0, :, 0], [0, 0, 0, 1, 2, 3])
+  assert placement == aug.Placement(2 / 6, 0, 1, 1)
+
+
+def test_small_rests_are_left_out_and_centres_outside_are_not():
+  boxes = np.array([[0.0, 0.0, 0.26, 1], [0.0, 0.0, 0.2504, 1]], np.float32)
+  # The left quarter is cut away.
+  moved, big = aug.place_boxes(
+    boxes, aug.Placement(-1 / 3, 0, 1, 1), flip=False, min_side=0.005
+  )
+  np.testing.assert_array_equal(big, [True, False])
+  np.testing.assert_allclose(moved[0], [0, 0, 0.04 / 3, 1], atol=1e-6)
+
+
+def test_distort_by_hand():
+  red = np.full((1, 1, 3), (200, 0, 0), np.uint8)
+
+  def apply(image=red, **changes):
+    options = {"hue": 0.0, "saturation": 1.0, "exposure": 1.0, **changes}
+    return aug.distort(image, **options)[0, 0].astype(int)
+
+  np.testing.assert_allclose(apply(), (200, 0, 0), atol=2)
+  np.testing.assert_allclose(apply(hue=1 / 3), (0, 200, 0), atol=5)
+  np.testing.assert_allclose(apply(hue=-1 / 3), (0, 0, 200), atol=5)
+  np.testing.assert_allclose(apply(exposure=0.5), (100, 0, 0), atol=2)
+  np.testing.assert_allclose(apply(exposure=2.0), (255, 0, 0), atol=2)
+  np.testing.assert_allclose(apply(saturation=0.5), (200, 100, 100), atol=2)
+  grey = np.full((1, 1, 3), 77, np.uint8)
+  np.testing.assert_allclose(apply(grey, hue=0.4, saturation=1.5), 77, atol=1)
+
+
+def test_distort_is_the_programs_within_8_bit_colours(shared):
+  """The program computes in floating point; hue here has 256 steps.
+
+  Measured: mean difference .42 of 255 levels at most; a single level of a pixel
+  differs by up to 9, and by 37 at the strongest setting, saturation x 2.5.
+  """
+  with np.load(shared / "reference" / "goldens" / "image_ops.npz") as file:
+    golden = dict(file)
+  image = (golden["im"].transpose(1, 2, 0) * 255).round().astype(np.uint8)
+  for number, args in enumerate(golden["distort_args"].tolist()):
+    hue, saturation, exposure = args
+    ours = aug.distort(image, hue=hue, saturation=saturation, exposure=exposure)
+    theirs = golden[f"distort_{number}"].transpose(1, 2, 0) * 255
+    difference = np.abs(ours - theirs)
+    assert difference.mean() < 0.6
+    assert difference.max() < (10 if saturation < 2 else 40)
+
+
+def test_strengths_are_drawn_as_the_program_draws_them():
+  """U(1, S) or its inverse with equal chance; S below 1 swaps the bounds."""
+  rng = np.random.default_rng(0)
+  for most, low, high in ((1.5, 1 / 1.5, 1.5), (0.75, 0.75, 1 / 0.75)):
+    drawn = np.array([aug._random_scale(rng, most) for _ in range(4000)])
+    assert low <= drawn.min() and drawn.max() <= high
+    assert abs(np.mean(drawn > 1) - 0.5) < 0.03

@@ -1,0 +1,253 @@
+"""Augmentation as the original program does it, on uint8 pictures.
+
+Every geometry here is one axis-aligned map, its Placement: where the four edges
+of the source picture come to lie on the network's input, as fractions of it.
+Boxes follow by the same four numbers, forth and back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from yolo9000 import boxes as box
+from yolo9000.types import Bool, Float, UInt8
+
+GREY = 128
+
+
+class Placement(NamedTuple):
+  """Edges of the source picture on the input, fractions; may lie outside."""
+
+  left: float
+  top: float
+  right: float
+  bottom: float
+
+
+class Augmentation(NamedTuple):
+  """What happens to a training picture.
+
+  geometry "crop": January 2017 and the paper's time. Each edge moves in or out
+    by up to jitter of the side, the cut is stretched to the square, what lies
+    outside repeats the picture's edge.
+  geometry "letterbox": from March 2017. The aspect changes as if each side had
+    moved by up to jitter, the whole picture is laid at a random place on grey.
+  geometry "none": stretched to the square.
+  hue moves by up to this part of the circle; saturation and exposure are
+  multiplied by up to this factor or its inverse. flip mirrors half of the
+  pictures. Boxes are cut at the edge and left out when a side of the rest is
+  below min_side (.005 in January 2017, .001 later).
+  """
+
+  geometry: str
+  jitter: float
+  hue: float
+  saturation: float
+  exposure: float
+  flip: bool
+  min_side: float
+
+
+def crop_and_stretch(
+  image: UInt8[np.ndarray, "H W 3"],
+  edges: tuple[int, int, int, int],
+  size: int,
+) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
+  """Cuts at pixel edges (left, top, right, bottom) and stretches to size.
+
+  Edges may lie outside, where the picture's own edge is repeated.
+  """
+  height, width = image.shape[:2]
+  left, top, right, bottom = edges
+  inside = image[max(top, 0) : bottom, max(left, 0) : right]
+  margins = (
+    *(max(-top, 0), max(bottom - height, 0)),
+    *(max(-left, 0), max(right - width, 0)),
+  )
+  if any(margins):
+    inside = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
+  out = cv2.resize(inside, (size, size), interpolation=cv2.INTER_LINEAR)
+  across, down = right - left, bottom - top
+  return out, Placement(
+    -left / across, -top / down, (width - left) / across, (height - top) / down
+  )
+
+
+def paste(
+  image: UInt8[np.ndarray, "H W 3"],
+  corner: tuple[int, int],
+  shape: tuple[int, int],
+  size: int,
+) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
+  """Resizes to shape (w, h) and lays it with its corner (x, y) on grey."""
+  (x, y), (across, down) = corner, shape
+  out = np.full((size, size, 3), GREY, np.uint8)
+  out[y : y + down, x : x + across] = cv2.resize(
+    image, shape, interpolation=cv2.INTER_LINEAR
+  )
+  return out, Placement(
+    x / size, y / size, (x + across) / size, (y + down) / size
+  )
+
+
+def letterbox(
+  image: UInt8[np.ndarray, "H W 3"], size: int
+) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
+  """Fits the picture into the square, aspect kept, centred on grey."""
+  height, width = image.shape[:2]
+  longest = max(width, height)
+  across = max(1, width * size // longest)
+  down = max(1, height * size // longest)
+  corner = ((size - across) // 2, (size - down) // 2)
+  return paste(image, corner, (across, down), size)
+
+
+def stretch(
+  image: UInt8[np.ndarray, "H W 3"], size: int
+) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
+  """Fills the square, aspect changed."""
+  out = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+  return out, Placement(0.0, 0.0, 1.0, 1.0)
+
+
+RESIZES = {"stretch": stretch, "letterbox": letterbox}
+
+
+def _jittered_crop(rng, image, size, jitter):
+  height, width = image.shape[:2]
+  dw, dh = int(width * jitter), int(height * jitter)
+  left, right = rng.integers(-dw, dw, 2, endpoint=True).tolist()
+  top, bottom = rng.integers(-dh, dh, 2, endpoint=True).tolist()
+  return crop_and_stretch(
+    image, (left, top, width - right, height - bottom), size
+  )
+
+
+def _jittered_letterbox(rng, image, size, jitter):
+  height, width = image.shape[:2]
+  aspect = (width + rng.uniform(-jitter, jitter) * width) / (
+    height + rng.uniform(-jitter, jitter) * height
+  )
+  across = max(1, int(size * min(aspect, 1.0)))
+  down = max(1, int(size / max(aspect, 1.0)))
+  x, y = int(rng.uniform(0, size - across)), int(rng.uniform(0, size - down))
+  return paste(image, (x, y), (across, down), size)
+
+
+GEOMETRIES = {
+  "crop": _jittered_crop,
+  "letterbox": _jittered_letterbox,
+  "none": lambda rng, image, size, jitter: stretch(image, size),
+}
+
+
+def distort(
+  image: UInt8[np.ndarray, "H W 3"],
+  *,
+  hue: float,
+  saturation: float,
+  exposure: float,
+) -> UInt8[np.ndarray, "H W 3"]:
+  """Adds to the hue (circle = 1), multiplies saturation and value.
+
+  Works on OpenCV's 8 bit HSV; the program computes in floating point. As there,
+  what is too bright is cut after the way back to RGB, so that it bleaches.
+  """
+  levels = np.arange(256)
+  table = np.stack(
+    [
+      (levels + round(hue * 256)) % 256,
+      np.clip(np.round(levels * saturation), 0, 255),
+      levels,
+    ],
+    axis=-1,
+  )
+  hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
+  hsv = cv2.LUT(hsv, table.astype(np.uint8)[None])
+  rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+  return cv2.convertScaleAbs(rgb, alpha=exposure)
+
+
+def check(how: Augmentation) -> None:
+  """Raises ValueError for a setting that cannot be, saying what can."""
+  if how.geometry not in GEOMETRIES:
+    raise ValueError(
+      f"geometry is {how.geometry!r}; allowed are {', '.join(GEOMETRIES)}"
+    )
+  if not 0 <= how.jitter < 0.5:
+    raise ValueError(
+      f"jitter is {how.jitter}; it must be at least 0 and below .5, where both "
+      f"edges of a crop could meet"
+    )
+  if not 0 < how.min_side < 1:
+    raise ValueError(
+      f"min_side is {how.min_side}; it must be between 0 and 1, such as .001"
+    )
+  if how.saturation <= 0 or how.exposure <= 0:
+    raise ValueError(
+      f"saturation {how.saturation} and exposure {how.exposure} are factors "
+      f"and must be above 0; 1 changes nothing"
+    )
+
+
+def check_resize(resize: str) -> None:
+  """Raises ValueError for an unknown way to resize, naming the known."""
+  if resize not in RESIZES:
+    raise ValueError(f"resize is {resize!r}; allowed are {', '.join(RESIZES)}")
+
+
+def _random_scale(rng: np.random.Generator, most: float) -> float:
+  """Uniform in [1, most], or with probability 1/2 the inverse of that."""
+  scale = rng.uniform(min(1.0, most), max(1.0, most))
+  return scale if rng.random() < 0.5 else 1 / scale
+
+
+def place_boxes(
+  boxes: Float[np.ndarray, "M 4"],
+  placement: Placement,
+  *,
+  flip: bool,
+  min_side: float,
+) -> tuple[Float[np.ndarray, "M 4"], Bool[np.ndarray, " M"]]:
+  """Boxes of the source picture on the input, and which are big enough.
+
+  A box whose centre leaves the picture is kept if its rest is big enough.
+  """
+  low = np.array([*placement[:2]] * 2, boxes.dtype)
+  high = np.array([*placement[2:]] * 2, boxes.dtype)
+  out = low + boxes * (high - low)
+  if flip:
+    out = np.stack([1 - out[:, 2], out[:, 1], 1 - out[:, 0], out[:, 3]], axis=1)
+  out = box.clip(out)
+  return out, np.all(out[:, 2:] - out[:, :2] >= min_side, axis=1)
+
+
+def unplace_boxes(
+  boxes: Float[np.ndarray, "K 4"], placement: Placement
+) -> Float[np.ndarray, "K 4"]:
+  """The inverse of `place_boxes`: from the input back to the source picture."""
+  low = np.array([*placement[:2]] * 2, boxes.dtype)
+  high = np.array([*placement[2:]] * 2, boxes.dtype)
+  return (boxes - low) / (high - low)
+
+
+def augment(
+  rng: np.random.Generator,
+  image: UInt8[np.ndarray, "H W 3"],
+  size: int,
+  how: Augmentation,
+) -> tuple[UInt8[np.ndarray, "S S 3"], Placement, bool]:
+  """One training picture at the network's size, where it lies, if flipped."""
+  out, placement = GEOMETRIES[how.geometry](rng, image, size, how.jitter)
+  flip = bool(how.flip and rng.random() < 0.5)
+  if flip:
+    out = cv2.flip(out, 1)
+  hue = rng.uniform(-how.hue, how.hue)
+  saturation = _random_scale(rng, how.saturation)
+  exposure = _random_scale(rng, how.exposure)
+  if how.hue or how.saturation != 1 or how.exposure != 1:
+    out = distort(out, hue=hue, saturation=saturation, exposure=exposure)
+  return out, placement, flip
