@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from yolo9000 import priors
+from yolo9000.data import shapes
+
+
+def test_average_iou_by_hand():
+  # 2x2 against 1x1 is 1/4, against 2x3 it is 4/6; 1x1 against itself is 1.
+  boxes = np.array([[2.0, 2.0], [1.0, 1.0]])
+  found = priors.average_iou(boxes, np.array([[1.0, 1.0], [2.0, 3.0]]))
+  assert found == pytest.approx((4 / 6 + 1) / 2)
+
+
+def test_kmeans_finds_planted_shapes():
+  rng = np.random.default_rng(0)
+  planted = np.array([[0.5, 1.5], [2.0, 2.0], [6.0, 3.0]])
+  boxes = np.repeat(planted, 50, 0) * rng.uniform(0.9, 1.1, (150, 2))
+  found = priors.kmeans(boxes, 3, seed=0)
+  np.testing.assert_allclose(found.shapes, planted, rtol=0.05)
+  assert found.average_iou == priors.average_iou(boxes, found.shapes) > 0.85
+
+
+def test_one_prior_is_the_mean_shape():
+  boxes = np.random.default_rng(1).uniform(1, 5, (30, 2))
+  found = priors.kmeans(boxes, 1, seed=0)
+  np.testing.assert_allclose(found.shapes[0], boxes.mean(0))
+
+
+def test_the_curve_rises_and_the_same_seed_gives_the_same():
+  records = shapes.read("", "train[:100]", shapes.CLASS_NAMES).records
+  boxes = priors.shapes_in_cells(records, image_size=416, resize="stretch")
+  curve = priors.curve(boxes)
+  values = [p.average_iou for p in curve]
+  assert len(values) == 15
+  assert np.all(np.diff(values) > -0.005) and values[-1] > values[0] + 0.2
+  again = priors.curve(boxes, most=5)
+  np.testing.assert_array_equal(again[4].shapes, curve[4].shapes)
+
+
+def test_too_many_priors_is_an_error():
+  with pytest.raises(ValueError, match="3 priors .* 2 different"):
+    priors.kmeans(np.array([[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]]), 3, seed=0)
+
+
+def test_letterboxed_shapes_keep_their_aspect():
+  records = shapes.read("", "tiny", shapes.CLASS_NAMES).records
+  wide = [r._replace(width=2 * r.width) for r in records]
+  stretched = priors.shapes_in_cells(wide, image_size=416, resize="stretch")
+  kept = priors.shapes_in_cells(wide, image_size=416, resize="letterbox")
+  np.testing.assert_allclose(kept[:, 0], stretched[:, 0])
+  np.testing.assert_allclose(kept[:, 1] * 2, stretched[:, 1])
+
+
+def test_command_prints_the_curve_and_a_line_for_the_config(monkeypatch):
+  import importlib.util
+  from pathlib import Path
+
+  path = Path(__file__).parents[1] / "experiments" / "ablation.py"
+  spec = importlib.util.spec_from_file_location("ablation", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config = module.get_config()
+  config.data.train_split = "train[:50]"
+  text = priors.report(config, 5)
+  assert "k = 15: average IoU" in text
+  line = text.splitlines()[-1]
+  found = eval(line.split("priors=")[1])  # noqa: S307
+  assert len(found) == 5 and all(len(pair) == 2 for pair in found)
+  with pytest.raises(ValueError, match="--k is 16; it must be from 1 to 15"):
+    priors.report(config, 16)

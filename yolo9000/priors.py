@@ -1,0 +1,179 @@
+"""Box priors by k-means: python -m yolo9000.priors --config=experiments/voc.py
+
+Prints the average IoU for 1 to 15 priors (the paper's Figure 2) and the chosen
+number of priors as a line for the config.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from yolo9000 import boxes as box
+from yolo9000.data.records import DataError, Record
+from yolo9000.types import Float
+
+STRIDE = 32  # pixels per cell
+
+# Published priors for VOC, in cells: the program's configurations of January
+# 2017 and from March 2017 on.
+VOC_2017 = (
+  *((1.08, 1.19), (3.42, 4.41), (6.63, 11.38)),
+  *((9.42, 5.11), (16.62, 10.52)),
+)
+VOC = (
+  *((1.3221, 1.73145), (3.19275, 4.00944), (5.05587, 8.09892)),
+  *((9.47112, 4.84053), (11.2364, 10.0071)),
+)
+
+
+class Priors(NamedTuple):
+  """Shapes, smallest first, and how well they fit."""
+
+  shapes: Float[np.ndarray, "A 2"]
+  average_iou: float
+
+
+def shapes_in_cells(
+  records: Sequence[Record], *, image_size: int, resize: str
+) -> Float[np.ndarray, "N 2"]:
+  """Width and height of every box on the network's grid.
+
+  Args:
+    records: annotated pictures.
+    image_size: side of the network's input in pixels.
+    resize: "stretch" or "letterbox", as the pictures will be resized.
+  """
+  cells = image_size / STRIDE
+  sizes = [np.zeros((0, 2))]
+  for record in records:
+    edges = record.edges_px[:2]
+    scale = edges if resize == "stretch" else np.full(2, edges.max())
+    size_px = record.boxes_px[:, 2:] - record.boxes_px[:, :2]
+    sizes.append(size_px * cells / scale)
+  return np.concatenate(sizes)
+
+
+def average_iou(
+  shapes: Float[np.ndarray, "N 2"], priors: Float[np.ndarray, "A 2"]
+) -> float:
+  """Mean over shapes of the IoU with the closest prior, centres aligned.
+
+  Source: Table 1, "Avg IOU".
+  """
+  return float(np.mean(np.max(box.shape_iou(shapes[:, None], priors[None]), 1)))
+
+
+def kmeans(
+  shapes: Float[np.ndarray, "N 2"],
+  count: int,
+  *,
+  seed: int,
+  restarts: int = 10,
+  iterations: int = 300,
+) -> Priors:
+  """The best of several k-means under the distance 1 - IoU.
+
+  Args:
+    shapes: widths and heights, any unit.
+    count: number of priors, at most the number of different shapes.
+    seed: of the random starts.
+    restarts: starts to choose from.
+    iterations: at most, per start.
+
+  Raises:
+    ValueError: if there are fewer different shapes than count.
+
+  Source: section 2, dimension clusters.
+  """
+  shapes = np.asarray(shapes, np.float64)
+  different = np.unique(shapes, axis=0)
+  if not 0 < count <= len(different):
+    raise ValueError(
+      f"{count} priors need at least one and at most as many as the "
+      f"{len(different)} different box shapes"
+    )
+  rng = np.random.default_rng(seed)
+  best = None
+  for _ in range(restarts):
+    priors = rng.permutation(different)[:count]
+    nearest = None
+    for _ in range(iterations):
+      before = nearest
+      nearest = np.argmax(box.shape_iou(shapes[:, None], priors[None]), axis=1)
+      if before is not None and np.array_equal(nearest, before):
+        break
+      members = [shapes[nearest == n] for n in range(count)]
+      priors = np.stack(
+        [m.mean(0) if len(m) else priors[n] for n, m in enumerate(members)]
+      )
+    found = Priors(priors, average_iou(shapes, priors))
+    if best is None or found.average_iou > best.average_iou:
+      best = found
+  assert best is not None
+  order = np.argsort(np.prod(best.shapes, axis=1))
+  return best._replace(shapes=best.shapes[order])
+
+
+def curve(
+  shapes: Float[np.ndarray, "N 2"], *, most: int = 15, seed: int = 0
+) -> list[Priors]:
+  """Priors for 1 to `most` clusters: the paper's Figure 2."""
+  most = min(most, len(np.unique(shapes, axis=0)))
+  return [kmeans(shapes, count, seed=seed) for count in range(1, most + 1)]
+
+
+def report(config: Any, count: int) -> str:
+  """What the command prints for a config's training split."""
+  from yolo9000.data import pipeline
+
+  data, image_size = config.data, config.run.image_sizes[0]
+  records = pipeline.read(
+    data.format, data.root, data.train_split, data.class_names
+  ).records
+  shapes = shapes_in_cells(records, image_size=image_size, resize=data.resize)
+  found = curve(shapes)
+  if not 0 < count <= len(found):
+    raise ValueError(f"--k is {count}; it must be from 1 to {len(found)}")
+  lines = [
+    f"{len(shapes)} boxes of {len(records)} pictures at {image_size} pixels",
+    *(
+      f"k = {k:2}: average IoU {100 * p.average_iou:.1f} "
+      + "#" * round(40 * p.average_iou)
+      for k, p in enumerate(found, 1)
+    ),
+    f"this config's priors: average IoU "
+    f"{100 * average_iou(shapes, np.array(config.task.priors)):.1f}",
+    "in pixels: "
+    + ", ".join(
+      f"{w:.0f}x{h:.0f}" for w, h in found[count - 1].shapes * STRIDE
+    ),
+    "in cells, for the config: priors="
+    + repr(tuple(map(tuple, found[count - 1].shapes.round(2).tolist()))),
+  ]
+  return "\n".join(lines)
+
+
+def main() -> None:
+  """The command line."""
+  from absl import app, flags
+  from ml_collections import config_flags
+
+  config = config_flags.DEFINE_config_file("config", None, "Experiment file.")
+  count = flags.DEFINE_integer("k", 5, "How many priors to print.")
+  flags.mark_flag_as_required("config")
+
+  def run(_: list[str]) -> None:
+    try:
+      print(report(config.value, count.value))
+    except (DataError, ValueError) as error:
+      sys.exit(str(error))
+
+  app.run(run)
+
+
+if __name__ == "__main__":
+  main()
