@@ -1,0 +1,70 @@
+"""Checkpoints: a step and named arrays. The only file that knows orbax."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+
+class Checkpoints:
+  """The latest two states of a run, and the best, each saved asynchronously.
+
+  Writing goes to a temporary folder that is renamed when complete, so that a
+  kill or a full disk at any moment leaves the earlier checkpoints whole.
+  """
+
+  def __init__(self, workdir: str | Path):
+    """Opens workdir/checkpoints, which need not exist."""
+    root = Path(workdir).absolute() / "checkpoints"
+    self._latest = _manager(root / "latest", keep=2)
+    self._best = _manager(root / "best", keep=1)
+
+  @property
+  def latest_step(self) -> int | None:
+    """Updates done by the latest checkpoint; None if there is none."""
+    return self._latest.latest_step()
+
+  def save(self, step: int, state: Any) -> None:
+    """Starts saving the state after `step` updates."""
+    self._latest.save(step, args=ocp.args.PyTreeSave(state))
+
+  def save_best(self, step: int, state: Any) -> None:
+    """Starts saving the state as the best so far; replaces the one before."""
+    self._best.save(step, args=ocp.args.PyTreeSave(state))
+
+  def restore_latest(self, like: Any) -> Any:
+    """The latest state, with the structure and sharding of `like`."""
+    return _restore(self._latest, like)
+
+  def restore_best(self, like: Any) -> Any:
+    """The best state, with the structure and sharding of `like`."""
+    return _restore(self._best, like)
+
+  def wait(self) -> None:
+    """Returns when everything is on disk; raises what went wrong."""
+    self._latest.wait_until_finished()
+    self._best.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits and lets go of the folder."""
+    self._latest.close()
+    self._best.close()
+
+
+def _manager(path: Path, *, keep: int) -> ocp.CheckpointManager:
+  options = ocp.CheckpointManagerOptions(max_to_keep=keep)
+  return ocp.CheckpointManager(path, options=options)
+
+
+def _restore(manager: ocp.CheckpointManager, like: Any) -> Any:
+  step = manager.latest_step()
+  if step is None:
+    raise FileNotFoundError(f"{manager.directory}: holds no checkpoint")
+  like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+  how = ocp.checkpoint_utils.construct_restore_args(like)
+  return manager.restore(
+    step, args=ocp.args.PyTreeRestore(item=like, restore_args=how)
+  )

@@ -1,0 +1,114 @@
+"""Detections of a whole data set, their score, and what a person looks at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from yolo9000 import average_precision, parallel, plots
+from yolo9000.data import augment, pipeline
+from yolo9000.data.records import Dataset
+from yolo9000.types import Detections
+
+
+def predict_all(
+  predict: Callable[..., Detections],
+  variables: Any,
+  dataset: Dataset,
+  *,
+  image_size: int,
+  resize: str,
+  batch_size: int,
+  num_threads: int,
+) -> list[Detections]:
+  """Detections of every picture, in the order of the records.
+
+  Args:
+    predict: a Task's, jitted.
+    variables: replicated over the devices.
+    dataset: pictures to look at; their truths are not used.
+    image_size: side of the network's input.
+    resize: "stretch" or "letterbox".
+    batch_size: over all devices.
+    num_threads: that read pictures.
+
+  Returns:
+    NumPy Detections without padding; boxes in [0, 1] of the record's picture.
+  """
+  mesh = parallel.make_mesh()
+  parallel.check_batch_size(batch_size, mesh)
+  batches = pipeline.eval_batches(
+    dataset,
+    resize=resize,
+    size=image_size,
+    batch_size=batch_size,
+    num_threads=num_threads,
+  )
+  result = []
+  for batch, placements in batches:
+    found = jax.device_get(
+      predict(variables, parallel.shard(batch.image, mesh))
+    )
+    for n, placement in enumerate(placements):
+      one = Detections(*(column[n][found.mask[n]] for column in found))
+      boxes = augment.unplace_boxes(one.boxes, placement)
+      result.append(one._replace(boxes=boxes))
+  return result
+
+
+def write_coco_json(
+  path: Path, detections: list[Detections], dataset: Dataset
+) -> None:
+  """Detections as COCO's result list.
+
+  image_id is the record's number, category_id the label, bbox is x, y, w, h in
+  pixels; file_name is added for people.
+  """
+  rows = []
+  for number, (found, record) in enumerate(
+    zip(detections, dataset.records, strict=True)
+  ):
+    boxes_px = np.clip(found.boxes, 0, 1) * record.edges_px
+    for box_px, label, score in zip(
+      boxes_px.tolist(), found.labels, found.scores, strict=True
+    ):
+      x, y, right, bottom = box_px
+      rows.append(
+        {
+          "image_id": number,
+          "category_id": int(label),
+          "bbox": [round(v, 2) for v in (x, y, right - x, bottom - y)],
+          "score": round(float(score), 5),
+          "file_name": record.path,
+        }
+      )
+  path.write_text(json.dumps(rows))
+
+
+def write_report(
+  folder: Path, detections: list[Detections], dataset: Dataset
+) -> None:
+  """detections.json, precision_recall.png and detections.png in folder."""
+  folder.mkdir(parents=True, exist_ok=True)
+  write_coco_json(folder / "detections.json", detections, dataset)
+  found, truth = average_precision.collect(detections, dataset.records)
+  curves = {
+    name: average_precision.voc_curve(
+      found, truth, label, iou_threshold=average_precision.VOC_IOU
+    )
+    for label, name in enumerate(dataset.class_names)
+  }
+  plots.precision_recall(folder / "precision_recall.png", curves)
+  shown = range(min(12, len(dataset.records)))
+  plots.picture_grid(
+    folder / "detections.png",
+    [dataset.read_image(dataset.records[n]) for n in shown],
+    [detections[n] for n in shown],
+    [dataset.records[n] for n in shown],
+    dataset.class_names,
+  )

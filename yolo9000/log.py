@@ -1,0 +1,118 @@
+"""metrics.jsonl and the live line of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+
+class Log:
+  """What a run writes down, and what it shows while it runs."""
+
+  def __init__(self, workdir: Path, done: int, total: int, batch_size: int):
+    """Forgets what an interrupted run wrote after its last checkpoint.
+
+    Args:
+      workdir: where metrics.jsonl is.
+      done: steps of the checkpoint that the run starts from.
+      total: steps of the whole run.
+      batch_size: images per step.
+    """
+    self._path = workdir / "metrics.jsonl"
+    self.lines = [x for x in read_lines(self._path) if x["step"] <= done]
+    write_whole(self._path, "".join(json.dumps(x) + "\n" for x in self.lines))
+    self._batch_size = batch_size
+    self._bar = tqdm(
+      initial=done,
+      total=total,
+      desc=workdir.name,
+      unit="step",
+      dynamic_ncols=True,
+      mininterval=0.2 if sys.stderr.isatty() else 10,
+    )
+    self._begin()
+
+  def _begin(self) -> None:
+    self._steps: list[dict[str, float]] = []
+    self._clock, self._waited = time.perf_counter(), 0.0
+
+  def write(self, **line: Any) -> None:
+    """Appends a line to metrics.jsonl."""
+    self.lines.append(line)
+    with self._path.open("a") as file:
+      file.write(json.dumps(line) + "\n")
+
+  def add(self, parts: dict[str, float]) -> None:
+    """Takes the loss and its parts of one step, and shows them."""
+    self._steps.append(parts)
+    seconds = time.perf_counter() - self._clock
+    speed = len(self._steps) * self._batch_size / seconds
+    shown = " ".join(f"{name} {value:.3g}" for name, value in parts.items())
+    self._bar.set_postfix_str(f"{speed:.0f} images/s {shown}", refresh=False)
+    self._bar.update()
+
+  def write_mean(self, step: int) -> None:
+    """Writes the means over the steps added since the last time."""
+    if not self._steps:
+      return
+    seconds = time.perf_counter() - self._clock
+    mean = {
+      name: sum(parts[name] for parts in self._steps) / len(self._steps)
+      for name in self._steps[0]
+    }
+    self.write(
+      step=step,
+      loss=mean.pop("loss"),
+      parts=mean,
+      seconds=seconds,
+      images_per_s=len(self._steps) * self._batch_size / seconds,
+      waited_for_data=self._waited / seconds,
+    )
+    self._begin()
+
+  @contextlib.contextmanager
+  def waiting(self) -> Iterator[None]:
+    """Counts the time inside as waiting for data."""
+    start = time.perf_counter()
+    yield
+    self._waited += time.perf_counter() - start
+
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Leaves the time inside out of images_per_s."""
+    start = time.perf_counter()
+    yield
+    self._clock += time.perf_counter() - start
+
+  @property
+  def best(self) -> float:
+    """The highest metric so far; -1 before the first."""
+    return max([x["metric"] for x in self.lines if "metric" in x] + [-1.0])
+
+  def close(self) -> None:
+    """Ends the live line."""
+    self._bar.close()
+
+
+def write_whole(path: Path, text: str) -> None:
+  """Writes a file that is never there by halves, whatever happens."""
+  draft = path.with_name(f".{path.name}.draft")
+  draft.write_text(text)
+  os.replace(draft, path)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+  """The lines of a metrics.jsonl; an unfinished last line is left out."""
+  lines = []
+  with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+    for line in path.read_text().splitlines():
+      lines.append(json.loads(line))
+  return lines

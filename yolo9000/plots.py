@@ -1,0 +1,134 @@
+"""Pictures for people, as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from yolo9000.average_precision import Curve, voc07_ap
+from yolo9000.types import Detections
+
+SHOWN_SCORE = 0.3  # weaker detections would hide the picture
+
+
+def _colour(label: int) -> Any:
+  return matplotlib.colormaps["tab20"](label % 20)
+
+
+def picture_grid(
+  path: Path,
+  pictures: Sequence[np.ndarray],
+  detections: Sequence[Detections],
+  records: Sequence[Any],
+  class_names: Sequence[str],
+) -> None:
+  """Detections (full lines, class and score) against truth (dashed, white)."""
+  columns = min(4, len(pictures))
+  rows = -(-len(pictures) // columns)
+  figure = Figure(figsize=(4 * columns, 4 * rows), layout="tight")
+  axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+  for axis in axes:
+    axis.axis("off")
+  for axis, picture, found, record in zip(
+    axes, pictures, detections, records, strict=False
+  ):
+    axis.imshow(picture)
+    for x, y, right, bottom in record.boxes_px:
+      axis.add_patch(
+        Rectangle(
+          (x, y), right - x, bottom - y, fill=False, ls="--", lw=1, ec="white"
+        )
+      )
+    edges = (found.boxes * record.edges_px).tolist()
+    for (x, y, right, bottom), label, score in zip(
+      edges, found.labels.tolist(), found.scores.tolist(), strict=True
+    ):
+      if score < SHOWN_SCORE:
+        continue
+      axis.add_patch(
+        Rectangle(
+          (x, y), right - x, bottom - y, fill=False, lw=2, ec=_colour(label)
+        )
+      )
+      axis.text(
+        *(x, y, f"{class_names[label]} {score:.2f}"),
+        fontsize=7,
+        color="black",
+        verticalalignment="bottom",
+        clip_on=True,
+        bbox={"facecolor": _colour(label), "pad": 0.5, "linewidth": 0},
+      )
+  figure.suptitle(f"detections with a score above {SHOWN_SCORE}; dashed: truth")
+  figure.savefig(path, dpi=80)
+
+
+def precision_recall(path: Path, curves: dict[str, Curve]) -> None:
+  """One precision-recall curve per class, with its VOC07 AP."""
+  figure = Figure(figsize=(8, 6), layout="tight")
+  axis = figure.subplots()
+  for label, (name, curve) in enumerate(curves.items()):
+    axis.plot(
+      *(curve.recall, curve.precision),
+      color=_colour(label),
+      label=f"{name} {voc07_ap(curve):.3f}",
+    )
+  axis.set(
+    xlabel="recall",
+    ylabel="precision",
+    xlim=(0, 1),
+    ylim=(0, 1.02),
+    title="precision and recall at IoU .5, VOC07 AP per class",
+  )
+  axis.legend(fontsize=7, ncols=2)
+  figure.savefig(path, dpi=100)
+
+
+def curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+  """Loss parts and VOC07 AP against steps, from the lines of metrics.jsonl."""
+  losses = [line for line in lines if "loss" in line]
+  scores = [line for line in lines if "VOC07 AP" in line]
+  figure = Figure(figsize=(8, 7), layout="tight")
+  upper, lower = figure.subplots(2, 1, sharex=True)
+  if losses:
+    for name in ("loss", *losses[0]["parts"]):
+      values = [{**line, **line["parts"]}[name] for line in losses]
+      steps = [line["step"] for line in losses]
+      upper.plot(steps, values, label=name, lw=2 if name == "loss" else 1)
+    upper.set(ylabel="loss per picture", yscale="symlog")
+    upper.legend(fontsize=8)
+  lower.plot(
+    [line["step"] for line in scores],
+    [line["VOC07 AP"] or 0 for line in scores],
+    marker="o",
+  )
+  lower.set(xlabel="step", ylabel="VOC07 AP", ylim=(0, 1))
+  lower.grid(alpha=0.3)
+  figure.savefig(path, dpi=100)
+
+
+def bar_chart(
+  path: Path,
+  names: Sequence[str],
+  ours: Sequence[float | None],
+  paper: Sequence[float | None],
+) -> None:
+  """Each row's VOC07 AP beside the paper's, both in percent."""
+  figure = Figure(figsize=(2.2 * len(names) + 2, 4.5), layout="tight")
+  axis = figure.subplots()
+  place = np.arange(len(names))
+  for offset, values, label in ((-0.2, ours, "ours"), (0.2, paper, "paper")):
+    heights = [0 if v is None else v for v in values]
+    bars = axis.bar(place + offset, heights, 0.38, label=label)
+    axis.bar_label(
+      bars, ["-" if v is None else f"{v:.1f}" for v in values], fontsize=8
+    )
+  axis.set_xticks(place, names)
+  axis.set(ylabel="VOC07 AP, %", ylim=(0, 100))
+  axis.legend()
+  figure.savefig(path, dpi=100)

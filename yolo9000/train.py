@@ -1,0 +1,373 @@
+"""The one training loop, from a config to a trained model.
+
+The loop knows a model only as a Task, four functions. What it needs of the
+config it reads here; nothing below receives one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from yolo9000 import evaluate, optimizer, parallel, plots, yolov2
+from yolo9000.checkpoint import Checkpoints
+from yolo9000.data import augment, pipeline
+from yolo9000.data.records import Dataset
+from yolo9000.log import Log
+from yolo9000.types import Batch, Detections, Task
+
+logger = logging.getLogger("yolo9000")
+
+
+class Preempted(Exception):
+  """SIGTERM came; the state is saved and the same command goes on from it."""
+
+
+class NonFiniteLoss(FloatingPointError):
+  """A part of the loss is not a number; says where."""
+
+
+class State(NamedTuple):
+  """Everything that a step changes, and all that a checkpoint holds."""
+
+  step: Array  # updates done
+  variables: Any  # params and batch_stats
+  opt_state: Any
+  average: Any  # running average of variables; () without one
+
+
+def build_task(config: Any) -> Task:
+  """The Task that a config describes, with its predict jitted."""
+  options = config.task.to_dict()
+  model = options.pop("model")
+  if model != "yolov2":
+    raise ValueError(f"task.model is {model!r}; allowed is yolov2")
+  task = yolov2.make_task(class_names=config.data.class_names, **options)
+  return task._replace(predict=jax.jit(task.predict))
+
+
+def build_optimizer(config: Any) -> optax.GradientTransformation:
+  """The optimizer and its schedule."""
+  options = config.optimizer.to_dict()
+  options.pop("average")
+  schedule = optimizer.make_schedule(
+    total_steps=config.run.total_steps, **config.schedule.to_dict()
+  )
+  return optimizer.make_optimizer(schedule, **options)
+
+
+def check_config(config: Any) -> None:
+  """Finds what would only show later, at the first evaluation or batch.
+
+  Raises:
+    ValueError: naming the value and what is allowed.
+  """
+  run, mesh = config.run, parallel.make_mesh()
+  if not run.image_sizes or run.resize_every < 1:
+    raise ValueError(
+      f"run.image_sizes {run.image_sizes} must hold at least one size, and "
+      f"run.resize_every {run.resize_every} must be at least 1"
+    )
+  for size in (*run.image_sizes, config.evaluation.image_size):
+    yolov2.check_image_size(size)
+  for batch_size in (run.batch_size, config.evaluation.batch_size):
+    parallel.check_batch_size(batch_size, mesh)
+  if config.task.norm_axis not in ("", parallel.AXIS):
+    raise ValueError(
+      f"norm_axis is {config.task.norm_axis!r}; allowed are '' (each device "
+      f"alone) and {parallel.AXIS!r} (across devices)"
+    )
+  augment.check(augmentation(config))
+  augment.check_resize(config.data.resize)
+
+
+def augmentation(config: Any) -> augment.Augmentation:
+  """What happens to a training picture."""
+  fields = augment.Augmentation._fields
+  return augment.Augmentation(**{name: config.data[name] for name in fields})
+
+
+def init_state(config: Any, task: Task, tx: Any) -> State:
+  """The state before the first step, a function of the seed alone."""
+  size = config.run.image_sizes[0]
+  init = jax.jit(task.init, static_argnums=1)
+  variables = init(jax.random.key(config.run.seed), size)
+  average = (
+    jax.tree.map(jnp.copy, variables) if config.optimizer.average else ()
+  )
+  return State(
+    jnp.zeros((), jnp.int32), variables, tx.init(variables["params"]), average
+  )
+
+
+def train_step(
+  state: State, batch: Batch, *, task: Task, tx: Any, average: float
+) -> tuple[State, dict[str, Array]]:
+  """One update on one device's share of the batch; collectives over AXIS."""
+  devices = jax.lax.axis_size(parallel.AXIS)
+  images_seen = (state.step + 1) * (len(batch.image) * devices)
+
+  def loss_fn(params):
+    variables = {**state.variables, "params": params}
+    return task.loss(variables, batch, images_seen)
+
+  gradient = jax.value_and_grad(loss_fn, has_aux=True)
+  (loss, (stats, parts)), grads = gradient(state.variables["params"])
+  grads, stats, parts, loss = jax.lax.pmean(
+    (grads, stats, parts, loss), parallel.AXIS
+  )
+  updates, opt_state = tx.update(
+    grads, state.opt_state, state.variables["params"]
+  )
+  params = optax.apply_updates(state.variables["params"], updates)
+  variables = {"params": params, "batch_stats": stats}
+  averaged = state.average
+  if average:
+    # Young averages forget faster, or they would remember the initial weights.
+    age = state.step.astype(jnp.float32)
+    rate = 1 - jnp.minimum(average, (1 + age) / (10 + age))
+    averaged = optax.incremental_update(variables, averaged, rate)
+  new = State(state.step + 1, variables, opt_state, averaged)
+  return new, {"loss": loss, **parts}
+
+
+def due(done: int, every: int, total: int) -> bool:
+  """Whether something that happens every so many steps, and at the end, is due.
+
+  done counts finished steps. every 0 means at the end alone.
+  """
+  return done == total or (every > 0 and done % every == 0)
+
+
+@contextlib.contextmanager
+def compile_ahead(
+  step: Callable[..., Any],
+  like: State,
+  place: Callable[[Batch], Any],
+  batches: dict[int, Batch],
+) -> Iterator[dict[int, Future]]:
+  """Compiles the step for a batch of every image size, in order, in a thread.
+
+  Gives the sizes' futures; what is not begun at the end is called off.
+  """
+
+  def compile_one(batch: Batch) -> None:
+    step.lower(like, place(batch)).compile()
+
+  executor = ThreadPoolExecutor(1, thread_name_prefix="compile")
+  try:
+    yield {n: executor.submit(compile_one, b) for n, b in batches.items()}
+  finally:
+    executor.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def sigterm_flag() -> Iterator[list[bool]]:
+  """A list that holds True once SIGTERM has come; the handler is put back."""
+  flag = [False]
+
+  def handler(*_):
+    flag[0] = True
+
+  before = signal.signal(signal.SIGTERM, handler)
+  try:
+    yield flag
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
+def check_finite(
+  step: int, parts: dict[str, float], batch: Batch, data: Dataset, workdir: Path
+) -> None:
+  """Stops the run at a loss that is not finite, and keeps the batch.
+
+  Raises:
+    NonFiniteLoss: naming the step, the parts and the pictures.
+  """
+  if all(np.isfinite(value) for value in parts.values()):
+    return
+  path = workdir / f"nonfinite_step_{step}.npz"
+  np.savez(path, **batch._asdict())
+  pictures = "\n  ".join(data.records[n].path for n in batch.index)
+  raise NonFiniteLoss(
+    f"step {step}: the loss is not finite: {parts}\n"
+    f"The batch is in {path}; its pictures are\n  {pictures}\n"
+    f"A lower schedule.rate, more schedule.burn_in_steps or "
+    f"optimizer.clip_norm often help."
+  )
+
+
+def read_data(config: Any, split: str) -> Dataset:
+  """One split of a config's data set."""
+  data = config.data
+  return pipeline.read(data.format, data.root, split, data.class_names)
+
+
+def training_batches(
+  config: Any, data: Dataset, start_step: int
+) -> tuple[Iterator[Batch], dict[int, Batch]]:
+  """The batches from start_step on, and an empty one of each size to come."""
+  options, run = config.data, config.run
+  size_of_step = partial(
+    pipeline.image_size,
+    sizes=tuple(run.image_sizes),
+    every=run.resize_every,
+    seed=run.seed,
+  )
+  batches = pipeline.train_batches(
+    data,
+    augmentation=augmentation(config),
+    train_on_difficult=options.train_on_difficult,
+    batch_size=run.batch_size,
+    size_of_step=size_of_step,
+    max_objects=options.max_objects,
+    seed=run.seed,
+    start_step=start_step,
+    num_threads=options.num_threads,
+  )
+  empty = {}
+  for size in map(size_of_step, range(start_step, run.total_steps)):
+    if size not in empty:
+      empty[size] = pipeline.empty_batch(
+        run.batch_size, size=size, max_objects=options.max_objects
+      )
+  return batches, empty
+
+
+def score(
+  config: Any, task: Task, state: State, data: Dataset
+) -> tuple[dict[str, Any], list[Detections]]:
+  """Metrics and detections of a trained state on a split.
+
+  It predicts with the running average where there is one.
+  """
+  detections = evaluate.predict_all(
+    task.predict,
+    state.average or state.variables,
+    data,
+    image_size=config.evaluation.image_size,
+    resize=config.data.resize,
+    batch_size=config.evaluation.batch_size,
+    num_threads=config.data.num_threads,
+  )
+  return task.evaluate(detections, data.records), detections
+
+
+def evaluate_run(config: Any, source: Path, workdir: Path) -> dict[str, Any]:
+  """Metrics of the finished run in `source`, evaluated as `config` says.
+
+  Writes what `evaluate.write_report` writes to workdir; trains nothing.
+  """
+  check_config(config)
+  data = read_data(config, config.data.test_split)
+  task, tx = build_task(config), build_optimizer(config)
+  like = jax.eval_shape(partial(init_state, config, task, tx))
+  with contextlib.closing(Checkpoints(source)) as checkpoints:
+    state = checkpoints.restore_latest(
+      parallel.like_replicated(like, parallel.make_mesh())
+    )
+  metrics, detections = score(config, task, state, data)
+  evaluate.write_report(workdir, detections, data)
+  return metrics
+
+
+def train(config: Any, workdir: Path) -> dict[str, Any]:
+  """Trains from the latest checkpoint in workdir, or from the start.
+
+  Writes metrics.jsonl and checkpoints, and at the end curves.png and what
+  `evaluate.write_report` writes.
+
+  Returns:
+    The final metrics.
+
+  Raises:
+    ValueError: for a config that cannot be, before anything is computed.
+    NonFiniteLoss: see `check_finite`.
+    Preempted: after SIGTERM; the state is saved.
+  """
+  run, total = config.run, config.run.total_steps
+  workdir.mkdir(parents=True, exist_ok=True)
+  check_config(config)
+
+  # Data, model, optimizer.
+  train_data = read_data(config, config.data.train_split)
+  test_data = read_data(config, config.data.test_split)
+  task, tx = build_task(config), build_optimizer(config)
+  mesh = parallel.make_mesh()
+  local_step = partial(
+    train_step, task=task, tx=tx, average=config.optimizer.average
+  )
+  step_fn, place = parallel.make_step(local_step, spmd=run.spmd, mesh=mesh)
+  on_cpu = jax.default_backend() == "cpu"
+
+  with contextlib.ExitStack() as stack:
+    # The state: fresh, or the latest checkpoint's.
+    checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir)))
+    state = parallel.replicate(init_state(config, task, tx), mesh)
+    like = parallel.like_replicated(state, mesh)
+    start = done = checkpoints.latest_step or 0
+    if start:
+      state = checkpoints.restore_latest(like)
+      logger.info("%s: goes on from step %d", workdir, start)
+    batches, empty = training_batches(config, train_data, start)
+    log = Log(workdir, start, total, run.batch_size)
+    stack.enter_context(contextlib.closing(log))
+    compiled = stack.enter_context(compile_ahead(step_fn, like, place, empty))
+    stop = stack.enter_context(sigterm_flag())
+
+    # The loop.
+    unchecked: list[tuple[int, Batch, Any]] = []
+    metrics: dict[str, Any] = {}
+    for step in range(start, total):
+      with log.waiting():
+        batch = next(batches)
+      compiled[batch.image.shape[1]].result()
+      state, parts = step_fn(state, place(batch))
+      done, stopping = step + 1, stop[0]
+      evaluates = due(done, run.evaluate_every, total) and not stopping
+      saves = due(done, run.checkpoint_every, total) or stopping
+
+      # A step's loss is looked at while the next step runs, but before anything
+      # is made of the state. On the CPU at once: virtual devices can deadlock
+      # when steps queue up.
+      if on_cpu:
+        jax.block_until_ready(state)
+      unchecked.append((step, batch, parts))
+      while len(unchecked) > (0 if on_cpu or saves or evaluates else 1):
+        number, images, parts = unchecked.pop(0)
+        parts = {k: float(v) for k, v in jax.device_get(parts).items()}
+        check_finite(number, parts, images, train_data, workdir)
+        log.add(parts)
+
+      if due(done, run.log_every, total):
+        log.write_mean(done)
+      if evaluates:
+        with log.paused():
+          metrics, detections = score(config, task, state, test_data)
+        if metrics["metric"] > log.best:
+          checkpoints.save_best(done, state)
+        log.write(step=done, **metrics)
+      if saves:
+        checkpoints.save(done, state)
+      if stopping:
+        break
+
+    if not metrics and not stop[0]:  # stopped after its last step, before here
+      metrics, detections = score(config, task, state, test_data)
+  if stop[0]:
+    raise Preempted(f"{workdir}: SIGTERM; saved at step {done} of {total}")
+  plots.curves(workdir / "curves.png", log.lines)
+  evaluate.write_report(workdir, detections, test_data)
+  return metrics
