@@ -1,0 +1,89 @@
+"""YOLOv2 on a PASCAL VOC folder of one's own, from scratch.
+
+python -m yolo9000.main --config=experiments/voc.py --config.data.root=FOLDER
+
+TODO numbers
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  """The complete config."""
+  config = ConfigDict()
+  config.name = "voc"
+  config.data = dict(
+    format="voc",
+    root="../shared/data/voc_bccd",
+    train_split="trainval",
+    test_split="test",
+    class_names=("RBC", "WBC", "Platelets"),
+    max_objects=30,
+    train_on_difficult=False,
+    geometry="crop",
+    jitter=0.15,
+    hue=0.02,
+    saturation=1.3,
+    exposure=1.3,
+    flip=True,
+    min_side=0.005,
+    resize="stretch",
+    num_threads=2,
+  )
+  config.task = dict(
+    model="yolov2",
+    # python -m yolo9000.priors --config=experiments/voc.py --k=3
+    # Three: cells differ in size by class, and more priors of nearly one shape
+    # only compete for the same objects.
+    priors=((0.66, 0.85), (1.66, 2.12), (3.32, 3.99)),
+    passthrough="paper",
+    program_reorg=False,
+    width=0.25,
+    dtype="float32",
+    norm_momentum=0.95,
+    norm_epsilon=1e-5,
+    norm_axis="",
+    class_error="softmax",
+    weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
+    ignore_iou=0.6,
+    small_box_weight=True,
+    prior_pull=0.01,
+    prior_pull_images=0,
+    rescore=True,
+    match_predicted_shape=False,
+    class_agnostic_nms=False,
+    iou_threshold=0.45,
+    score_threshold=0.005,
+    max_candidates=300,
+    max_detections=100,
+  )
+  config.optimizer = dict(
+    name="adamw",
+    momentum=0.9,
+    weight_decay=5e-4,
+    clip_norm=0.0,
+    average=0.998,
+  )
+  config.schedule = dict(
+    name="cosine",
+    rate=5e-3,
+    burn_in_steps=100,
+    burn_in_power=1.0,
+    at=(),
+    factors=(),
+    power=4.0,
+  )
+  config.run = dict(
+    seed=0,
+    total_steps=5000,
+    batch_size=4,
+    image_sizes=(320,),
+    resize_every=10,
+    spmd="pmap",
+    log_every=100,
+    checkpoint_every=1000,
+    evaluate_every=500,
+  )
+  config.evaluation = dict(image_size=320, batch_size=8)
+  config.rows = ()
+  return config

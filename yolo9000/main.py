@@ -1,0 +1,83 @@
+"""The command line: python -m yolo9000.main --config=experiments/ablation.py
+
+Trains what the config describes, or every row of it if it has rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from pathlib import Path
+
+import jax
+import jaxlib.version
+from absl import app, flags
+from ml_collections import config_flags
+
+from yolo9000 import parallel, sweep, train
+
+logger = logging.getLogger("yolo9000")
+
+CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Experiment file; values by --config.x.y=z.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string(
+  "workdir",
+  None,
+  "Where results go. Default: runs/ and the experiment's name. The same "
+  "command again goes on where it stopped.",
+)
+
+TRY_AGAIN = 75  # exit code after SIGTERM: nothing is wrong, start me again
+
+
+def enable_compile_cache() -> None:
+  """Keeps compiled programs in ~/.cache/yolo9000/xla, per jaxlib and processor.
+
+  A program compiled for one processor can crash on another.
+  """
+  try:
+    processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    lines = [
+      x for x in processor.splitlines() if x.startswith(("model", "flags"))
+    ]
+  except OSError:
+    lines = []
+  key = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+  cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+  folder = cache / "yolo9000" / "xla" / f"{jaxlib.version.__version__}-{key}"
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def main(argv: list[str]) -> None:
+  """Runs the config.
+
+  Exits with 1 if a row failed, 2 for values that cannot be used, TRY_AGAIN
+  after SIGTERM.
+  """
+  if len(argv) > 1:
+    raise app.UsageError(f"not a flag: {' '.join(argv[1:])}; begin it with --")
+  config = CONFIG.value
+  workdir = Path(WORKDIR.value or Path("runs") / config.name)
+  enable_compile_cache()
+  try:
+    if config.rows:
+      sys.exit(1 if sweep.run_rows(config, workdir) else 0)
+    results = sweep.run_row(config, workdir, {})
+    shown = ("VOC07 AP", "VOC10 AP", "training_minutes")
+    print({name: results[name] for name in shown})
+  except train.Preempted as stopped:
+    logger.warning("%s", stopped)
+    sys.exit(TRY_AGAIN)
+  except (ValueError, AttributeError, TypeError) as error:
+    sweep.report_failure(workdir, error)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+  parallel.use_huge_pages()
+  flags.mark_flag_as_required("config")
+  logger.setLevel(logging.INFO)
+  app.run(main)
