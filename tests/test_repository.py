@@ -1,0 +1,287 @@
+"""Rules of the house: floors, experiments, style, the README's commands."""
+
+import ast
+import re
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+from support import ROOT, load_experiment
+
+from yolo9000 import sweep, train
+from yolo9000.data import pipeline
+
+PACKAGE = ROOT / "yolo9000"
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+
+# A file imports from lower floors only.
+FLOORS = {
+  "types": 0,
+  "boxes": 1,
+  "losses": 2,
+  "nms": 2,
+  "average_precision": 2,
+  "darknet": 2,
+  "optimizer": 2,
+  "checkpoint": 2,
+  "parallel": 2,
+  "log": 2,
+  "data.records": 2,
+  "yolov2": 3,
+  "data.voc": 3,
+  "data.shapes": 3,
+  "data.augment": 3,
+  "plots": 3,
+  "data.pipeline": 4,
+  "priors": 5,
+  "evaluate": 5,
+  "train": 6,
+  "benchmark": 7,
+  "sweep": 7,
+  "main": 8,
+}
+WITHOUT_JAX = ("boxes", "average_precision", "priors", "plots", "log", "data")
+
+
+def modules():
+  for path in sorted(PACKAGE.rglob("*.py")):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if parts[-1] != "__init__":
+      yield ".".join(parts), ast.parse(path.read_text())
+
+
+def imports(tree):
+  """Every module that a file imports, anywhere in it."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield node.module
+      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_files_import_from_lower_floors_only():
+  for name, tree in modules():
+    assert name in FLOORS, f"{name} has no floor"
+    for imported in imports(tree):
+      lower = imported.removeprefix("yolo9000.")
+      if imported.startswith("yolo9000.") and lower in FLOORS:
+        assert FLOORS[lower] < FLOORS[name], f"{name} imports {lower}"
+
+
+def test_data_never_imports_jax():
+  for name, tree in modules():
+    if name.split(".")[0] in WITHOUT_JAX:
+      roots = {imported.split(".")[0] for imported in imports(tree)}
+      assert not roots & {"jax", "flax", "optax", "orbax"}, name
+
+
+@pytest.mark.parametrize("missing", ["grain,ml_collections", "tensorflow"])
+def test_training_step_imports_without(missing):
+  """Networks, losses and step run where the data pipeline is not installed."""
+  code = f"""
+import sys
+import time
+for name in {missing!r}.split(","):
+  sys.modules[name] = None
+from yolo9000 import darknet, losses, nms, optimizer, parallel, yolov2
+from yolo9000 import checkpoint, train
+"""
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+  assert done.returncode == 0, done.stderr.decode()
+
+
+def test_package_functions_and_files_are_short():
+  """400 lines a file; 60 a function without its docstring.
+
+  Two that are one story told in order may be longer: the loop, and YOLOv2's
+  four functions.
+  """
+  for name, tree in modules():
+    path = PACKAGE / (name.replace(".", "/") + ".py")
+    assert len(path.read_text().splitlines()) <= 400, name
+    for node in ast.walk(tree):
+      if not isinstance(node, ast.FunctionDef):
+        continue
+      lines = node.end_lineno - node.body[0].lineno + 1
+      if ast.get_docstring(node):
+        lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+      longest = {"train": 90, "make_task": 75}.get(node.name, 60)
+      assert lines <= longest, f"{name}.{node.name} has {lines} lines"
+
+
+def configs():
+  for path in EXPERIMENTS:
+    module = load_experiment(path)
+    for argument in ("", *getattr(module, "ARGUMENTS", ())):
+      config = module.get_config(argument) if argument else module.get_config()
+      yield pytest.param(path, config, id=f"{path.stem}:{argument}")
+
+
+@pytest.mark.parametrize(("path", "config"), list(configs()))
+def test_every_experiment_traces_its_init_loss_and_predict(path, config):
+  assert isinstance(config, ConfigDict)
+  assert all(
+    word in load_experiment(path).__doc__ for word in ("python -m", "AP")
+  )
+  rows = sweep.row_configs(config.lock()) if config.rows else {"": config}
+  for row in rows.values():
+    with jax.numpy_dtype_promotion("standard"):  # Flax promotes bfloat16
+      trace(row)
+
+
+def trace(row):
+  task, tx = train.build_task(row), train.build_optimizer(row)
+  size, most = row.run.image_sizes[-1], row.data.max_objects
+  variables = jax.eval_shape(
+    lambda key: task.init(key, size), jax.random.key(0)
+  )
+  jax.eval_shape(tx.init, variables["params"])
+  batch = pipeline.empty_batch(2, size=size, max_objects=most)
+  step = jax.ShapeDtypeStruct((), "int32")
+  loss, _ = jax.eval_shape(task.loss, variables, batch, step)
+  assert loss.shape == ()
+  found = jax.eval_shape(task.predict, variables, batch.image)
+  assert found.boxes.shape == (2, row.task.max_detections, 4)
+
+
+def test_every_ablation_switch_changes_something():
+  """Each row changes the parameters, the picture sizes or the evaluation."""
+  config = load_experiment(ROOT / "experiments" / "ablation.py").get_config()
+  seen = []
+  for row in sweep.row_configs(config.lock()).values():
+    task = train.build_task(row)
+    shapes = jax.eval_shape(lambda k, t=task: t.init(k, 64), jax.random.key(0))
+    seen.append(
+      (
+        str(jax.tree.map(lambda x: x.shape, shapes)),
+        row.run.image_sizes,
+        row.evaluation.image_size,
+      )
+    )
+  assert len(set(seen)) == len(seen) == 4
+
+
+@pytest.mark.parametrize("words", [["check"], ["format", "--check"]])
+def test_style(words):
+  done = subprocess.run(
+    [sys.executable, "-m", "ruff", *words, str(ROOT)], capture_output=True
+  )
+  assert done.returncode == 0, done.stdout.decode()
+
+
+def readme_commands():
+  text = (ROOT / "README.md").read_text()
+  blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+  return [line for block in blocks for line in block.splitlines() if line]
+
+
+def run_module(*words, cwd, timeout=280):
+  return subprocess.run(
+    [sys.executable, "-m", *words],
+    cwd=cwd,
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+  )
+
+
+def test_the_readmes_first_two_commands_are_the_promised_ones():
+  first, second = readme_commands()[:2]
+  assert first.endswith("-m yolo9000.main --config=experiments/ablation.py")
+  assert second.endswith("-m pytest")
+
+
+def test_the_readmes_modules_and_experiments_exist():
+  for command in readme_commands():
+    for module in re.findall(r"-m (yolo9000\.[a-z.]+)", command):
+      assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), command
+    for path in re.findall(r"--config=([\w/.]+\.py)(?::(\w+))?", command):
+      arguments = getattr(load_experiment(ROOT / path[0]), "ARGUMENTS", ())
+      assert not path[1] or path[1] in arguments, command
+
+
+def test_the_priors_command(tmp_path):
+  done = run_module(
+    "yolo9000.priors",
+    f"--config={ROOT}/experiments/ablation.py",
+    "--config.data.train_split=train[:50]",
+    cwd=tmp_path,
+  )
+  assert done.returncode == 0, done.stderr
+  assert "k = 15: average IoU" in done.stdout and "priors=((" in done.stdout
+
+
+def test_the_benchmark_command(tmp_path):
+  done = run_module(
+    "yolo9000.benchmark",
+    *"--width=.0625 --size=64 --batch_size=2 --rounds=1".split(),
+    cwd=tmp_path,
+  )
+  assert done.returncode == 0, done.stderr
+  for line in ("forward", "train step", "pipeline"):
+    assert re.search(rf"{line} +[\d.]+ ms/image +[\d.]+ images/s", done.stdout)
+
+
+def main(*words, cwd):
+  return run_module("yolo9000.main", *words, cwd=cwd)
+
+
+QUICK = f"--config={ROOT}/experiments/ablation.py:quick"
+
+
+def test_the_quick_ablation_makes_its_table(tmp_path):
+  done = run_module(
+    "yolo9000.main", QUICK, "--workdir=w", cwd=tmp_path, timeout=120
+  )
+  assert done.returncode == 0, done.stderr
+  assert "| multi-scale |" in done.stdout
+  names = {p.name for p in (tmp_path / "w").iterdir()}
+  assert {"table.md", "table.csv", "table.png"} < names
+
+
+@pytest.mark.parametrize(
+  ("words", "message"),
+  [
+    (["--config.task.widht=1"], "Did you mean.*width"),
+    (["--config.task.width=wide"], "width"),
+    (["--config.rows=()", "--config.task.dtype=int8"], "allowed are float32"),
+    (
+      ["--config.rows=()", "--config.data.format=voc"],
+      "not a PASCAL VOC folder",
+    ),
+    (["config.run.seed=1"], "not a flag: config.run.seed=1; begin it with --"),
+  ],
+)
+def test_bad_flags_end_with_a_message(tmp_path, words, message):
+  done = main(QUICK, *words, cwd=tmp_path)
+  assert done.returncode in (1, 2)
+  assert re.search(message, done.stderr + done.stdout, re.S), done.stderr[
+    -2000:
+  ]
+
+
+def test_an_unknown_argument_of_the_experiment_names_the_known(tmp_path):
+  done = main(f"--config={ROOT}/experiments/ablation.py:huge", cwd=tmp_path)
+  assert done.returncode != 0
+  assert "'huge'" in done.stderr and "quick" in done.stderr
+
+
+def test_sigterm_ends_with_the_code_for_start_me_again(tmp_path):
+  words = [QUICK, "--config.rows=()", "--config.run.total_steps=100000"]
+  run = subprocess.Popen(
+    [sys.executable, "-m", "yolo9000.main", *words, "--workdir=w"],
+    cwd=tmp_path,
+    stderr=subprocess.DEVNULL,
+  )
+  lines, deadline = tmp_path / "w" / "metrics.jsonl", time.monotonic() + 120
+  while time.monotonic() < deadline and run.poll() is None:
+    if lines.is_file() and lines.stat().st_size:
+      break
+    time.sleep(0.05)
+  run.terminate()
+  assert run.wait(60) == 75
+  assert list((tmp_path / "w" / "checkpoints" / "latest").glob("[0-9]*"))
