@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+import absl.logging
 import jax
 import jaxlib.version
 from absl import app, flags
@@ -59,6 +60,7 @@ def main(argv: list[str]) -> None:
   """
   if len(argv) > 1:
     raise app.UsageError(f"not a flag: {' '.join(argv[1:])}; begin it with --")
+  absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every file
   config = CONFIG.value
   workdir = Path(WORKDIR.value or Path("runs") / config.name)
   enable_compile_cache()
