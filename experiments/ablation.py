@@ -2,7 +2,20 @@
 
 python -m yolo9000.main --config=experiments/ablation.py
 
-TODO numbers AP
+On 2 cores (x86-64, no GPU): 7.5 minutes in all, from a fresh clone, with the
+installation. VOC07 AP in percent on 400 drawn pictures, seed 0, commit c171856:
+
+  row                  ours   paper   minutes of training
+  priors and location  29.6    74.4   2.0
+  passthrough          63.9    75.4   2.0
+  multi-scale          59.2    76.8   2.4
+  hi-res detector      68.3    78.6   none: the row above, at 256 pixels
+
+Most objects here are one to four cells large, so where in its cell an object
+lies decides its AP, and the passthrough's finer grid is worth 34 points instead
+of the paper's one. Multi-scale training does not pay in 19,200 pictures: at
+128, 192 and 256 pixels its weights give 39.0, 59.2 and 68.3, those of the row
+before it 40.9, 63.9 and 69.5.
 
 Arguments, as in --config=experiments/ablation.py:quick
   quick  the same with fewer steps, to see that everything works.

@@ -2,7 +2,15 @@
 
 python -m yolo9000.main --config=experiments/voc.py --config.data.root=FOLDER
 
-TODO numbers
+As it stands it is for BCCD, blood cells of three classes (MIT licence,
+Shenggan's BCCD_Dataset; 292 pictures to train on, 72 to test): a quarter of the
+paper's width, 320 pixels, 20,000 pictures seen. On 2 cores (x86-64, no GPU) it
+took 12 minutes and ended at VOC07 AP .797 (RBC .782, WBC .984, platelets .625),
+VOC10 AP .815. On the way, step and VOC07 AP: 500 .46, 1000 .70, 1500 .73, 2000
+.77, 2500 .78, 3000 .78, 4000 .81, 4500 .80. Measured at commit c171856, seed 0.
+
+For other classes change class_names, then the priors by the command below; for
+larger data raise total_steps.
 """
 
 from ml_collections import ConfigDict
