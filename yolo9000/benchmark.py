@@ -6,6 +6,7 @@ Medians of interleaved rounds, so that a noisy machine troubles all alike.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -139,7 +140,7 @@ def main() -> None:
   parser.add_argument("--size", type=int, default=416)
   parser.add_argument("--batch_size", type=int, default=8)
   parser.add_argument("--dtype", default="float32")
-  parser.add_argument("--threads", type=int, default=4)
+  parser.add_argument("--threads", type=int, default=os.cpu_count())
   parser.add_argument("--rounds", type=int, default=5)
   args = parser.parse_args()
   devices = jax.devices()

@@ -81,11 +81,14 @@ def _row(
 ) -> Batch:
   """One picture of a Batch: the kept truths, padded, in the order of `kept`."""
   kept = kept[:max_objects]
-  padding = max_objects - len(kept)
+  padded_boxes = np.zeros((max_objects, 4), np.float32)
+  padded_boxes[: len(kept)] = boxes[kept]
+  labels = np.zeros(max_objects, np.int32)
+  labels[: len(kept)] = record.labels[kept]
   return Batch(
     image=image,
-    boxes=np.pad(boxes[kept], ((0, padding), (0, 0))),
-    labels=np.pad(record.labels[kept], (0, padding)),
+    boxes=padded_boxes,
+    labels=labels,
     mask=np.arange(max_objects) < len(kept),
     image_label=np.int32(record.image_label),
     valid=np.bool_(True),

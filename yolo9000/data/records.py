@@ -54,6 +54,17 @@ class Dataset(NamedTuple):
   flaws: list[str]
 
 
+def _is_cut_off(data: bytes) -> bool:
+  """Whether a JPEG lacks its end marker.
+
+  OpenCV fills the lost part with grey and says nothing. The marker cannot occur
+  inside the last scan; before it, it may belong to a thumbnail.
+  """
+  if not data.startswith(b"\xff\xd8") or data.endswith(b"\xff\xd9"):
+    return False
+  return data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0
+
+
 def read_picture(record: Record) -> UInt8[np.ndarray, "H W 3"]:
   """Decodes a picture file to RGB; grey and CMYK pictures too.
 
@@ -67,11 +78,7 @@ def read_picture(record: Record) -> UInt8[np.ndarray, "H W 3"]:
     raise DataError(
       f"{record.path}: cannot be read: {error.strerror}"
     ) from None
-  # OpenCV fills the lost part of a truncated JPEG with grey and says nothing.
-  if (
-    data[:2] == b"\xff\xd8"
-    and data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0
-  ):
+  if _is_cut_off(data):
     raise DataError(f"{record.path}: the JPEG ends before its end marker")
   image = None
   if data:
