@@ -17,7 +17,7 @@ import jaxlib.version
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolo9000 import parallel, sweep, train
+from yolo9000 import sweep, train
 
 logger = logging.getLogger("yolo9000")
 
@@ -79,7 +79,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  parallel.use_huge_pages()
   flags.mark_flag_as_required("config")
   logger.setLevel(logging.INFO)
   app.run(main)

@@ -6,8 +6,6 @@ over the named axis AXIS. The state is replicated.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,19 +16,6 @@ from jax.sharding import PartitionSpec as P
 
 AXIS = "data"
 SPMD = ("pmap", "shard_map")
-
-
-def use_huge_pages() -> None:
-  """Starts this program again with huge memory pages, once, on Linux.
-
-  A step on the CPU takes and gives back large buffers, and with pages of 4 kB
-  the kernel's bookkeeping is a fifth to a third of its time (README, speed).
-  The C library reads the setting only when a program starts. Set
-  GLIBC_TUNABLES yourself, to anything, and nothing is done.
-  """
-  if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-    os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-    os.execv(sys.executable, sys.orig_argv)
 
 
 def make_mesh() -> Mesh:
