@@ -145,9 +145,9 @@ def max_pool(
 ) -> Float[Array, "B Y X C"]:
   """Maximum over windows, as a chain of `where` over strided slices.
 
-  A window reduction would say it in one call, but on CPU its gradient takes 8
-  times as long. Of equal maxima the first in scan order gets the gradient, as
-  in the original program.
+  A window reduction would say it in one call, but on CPU its gradient takes 5
+  times as long (2x2, 208x208x32, 2 cores, interleaved). Of equal maxima the
+  first in scan order gets the gradient, as in the original program.
   """
   height, width = (-(-side // stride) for side in x.shape[1:3])
   pad = [
