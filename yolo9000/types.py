@@ -5,6 +5,7 @@ Dimension key, used by each signature and docstring of the package:
   B images    H W pixels      Y X grid cells    A priors
   N slots (Y * X * A)         M truths, padded  K kept detections
   C classes (or tree nodes)   F numbers of one slot, 5 + C
+  G groups of siblings in a tree
 
 `boxes` without a suffix are xyxy (left, top, right, bottom) as fractions of the
 picture; anything else says so: `_cxcywh`, `_px` (pixels), `_cells`.
