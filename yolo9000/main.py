@@ -5,19 +5,15 @@ Trains what the config describes, or every row of it if it has rows.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import sys
 from pathlib import Path
 
 import absl.logging
-import jax
-import jaxlib.version
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolo9000 import sweep, train
+from yolo9000 import compilation, sweep, train
 
 logger = logging.getLogger("yolo9000")
 
@@ -34,24 +30,6 @@ WORKDIR = flags.DEFINE_string(
 TRY_AGAIN = 75  # exit code after SIGTERM: nothing is wrong, start me again
 
 
-def enable_compile_cache() -> None:
-  """Keeps compiled programs in ~/.cache/yolo9000/xla, per jaxlib and processor.
-
-  A program compiled for one processor can crash on another.
-  """
-  try:
-    processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    lines = [
-      x for x in processor.splitlines() if x.startswith(("model", "flags"))
-    ]
-  except OSError:
-    lines = []
-  key = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
-  cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-  folder = cache / "yolo9000" / "xla" / f"{jaxlib.version.__version__}-{key}"
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
 def main(argv: list[str]) -> None:
   """Runs the config.
 
@@ -63,7 +41,7 @@ def main(argv: list[str]) -> None:
   absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every file
   config = CONFIG.value
   workdir = Path(WORKDIR.value or Path("runs") / config.name)
-  enable_compile_cache()
+  compilation.enable_cache()
   try:
     if config.rows:
       sys.exit(1 if sweep.run_rows(config, workdir) else 0)

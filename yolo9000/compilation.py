@@ -1,0 +1,56 @@
+"""Programs compiled ahead of time, and kept from one start to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib.version
+
+from yolo9000.types import Batch
+
+
+def enable_cache() -> None:
+  """Keeps compiled programs in ~/.cache/yolo9000/xla, per jaxlib and processor.
+
+  A program compiled for one processor can crash on another.
+  """
+  try:
+    processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    lines = [
+      x for x in processor.splitlines() if x.startswith(("model", "flags"))
+    ]
+  except OSError:
+    lines = []
+  key = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+  cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+  folder = cache / "yolo9000" / "xla" / f"{jaxlib.version.__version__}-{key}"
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+@contextlib.contextmanager
+def ahead(
+  step: Callable[..., Any],
+  like: Any,
+  place: Callable[[Batch], Any],
+  batches: dict[int, Batch],
+) -> Iterator[dict[int, Future]]:
+  """Compiles the step for a batch of every image size, in order, in a thread.
+
+  Gives the sizes' futures; what is not begun at the end is called off.
+  """
+
+  def compile_one(batch: Batch) -> None:
+    step.lower(like, place(batch)).compile()
+
+  executor = ThreadPoolExecutor(1, thread_name_prefix="compile")
+  try:
+    yield {n: executor.submit(compile_one, b) for n, b in batches.items()}
+  finally:
+    executor.shutdown(wait=False, cancel_futures=True)
