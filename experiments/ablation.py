@@ -83,6 +83,7 @@ def miniature() -> ConfigDict:
     norm_momentum=0.95,
     norm_epsilon=1e-5,
     norm_axis="",  # each device alone; "data" is across devices
+    program_norm=False,
     class_error="softmax",
     weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
     ignore_iou=0.6,
@@ -115,6 +116,8 @@ def miniature() -> ConfigDict:
   )
   config.run = dict(
     seed=0,
+    start_from="",  # a run's folder or a .weights file, see model.read_start
+    start_cfg="",
     total_steps=2400,
     batch_size=8,
     image_sizes=(192,),

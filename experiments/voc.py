@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
     norm_momentum=0.95,
     norm_epsilon=1e-5,
     norm_axis="",
+    program_norm=False,
     class_error="softmax",
     weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
     ignore_iou=0.6,
@@ -83,6 +84,8 @@ def get_config() -> ConfigDict:
   )
   config.run = dict(
     seed=0,
+    start_from="",  # a run's folder or a .weights file, see model.read_start
+    start_cfg="",
     total_steps=5000,
     batch_size=4,
     image_sizes=(320,),

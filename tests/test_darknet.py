@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from yolo9000 import darknet, parallel
+from yolo9000.layers import Conv
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reorg.npz")
 
@@ -52,7 +53,7 @@ def test_darknet19_is_table_6():
   rows = darknet.darknet19(num_classes=1000, width=1.0)
   written = [
     f"{r.filters} {r.size}x{r.size}"
-    if isinstance(r, darknet.Conv)
+    if isinstance(r, Conv)
     else type(r).__name__
     for r in rows
   ]
@@ -75,7 +76,7 @@ def test_output_is_a_grid_of_32_pixel_cells(passthrough, size):
 
 def test_width_leaves_the_outputs_alone():
   rows = yolov2(outputs=125, width=0.25)
-  filters = [r.filters for r in rows if isinstance(r, darknet.Conv)]
+  filters = [r.filters for r in rows if isinstance(r, Conv)]
   assert filters[0] == 8 and filters[-2] == 256 and filters[-1] == 125
 
 
@@ -121,23 +122,29 @@ def test_max_pool_against_loops(size, stride, side):
   x = x.astype(np.float32)
   out = -(-side // stride)
   expected = np.full((2, out, out, 3), -np.inf, np.float32)
+  before = (size - 1) // 2  # the program's shift of wide windows
+  x_ = np.pad(
+    x, [(0, 0), (before, 0), (before, 0), (0, 0)], constant_values=-np.inf
+  )
   for i in range(out):
     for j in range(out):
-      window = x[:, i * stride :, j * stride :][:, :size, :size]
+      window = x_[:, i * stride :, j * stride :][:, :size, :size]
       expected[:, i, j] = window.max((1, 2))
-  got = darknet.max_pool(jnp.asarray(x), size=size, stride=stride)
+  got = darknet.max_pool(
+    jnp.asarray(x), size=size, stride=stride, padding=size - 1
+  )
   np.testing.assert_array_equal(got, expected)
 
 
 def test_the_first_of_equal_maxima_gets_the_gradient():
-  gradient = jax.grad(lambda x: darknet.max_pool(x, size=2, stride=2).sum())(
-    jnp.ones((1, 2, 2, 1))
-  )
+  gradient = jax.grad(
+    lambda x: darknet.max_pool(x, size=2, stride=2, padding=1).sum()
+  )(jnp.ones((1, 2, 2, 1)))
   np.testing.assert_array_equal(gradient[0, ..., 0], [[1, 0], [0, 0]])
 
 
 def test_leaky_slope_at_zero_is_a_tenth():
-  net = network((darknet.Conv(1, 1, batch_norm=False),))
+  net = network((Conv(1, 1, batch_norm=False),))
   image = jnp.ones((1, 1, 1, 3))
   variables = net.init(jax.random.key(0), image, train=False)
   zero = jax.tree.map(jnp.zeros_like, variables)
@@ -160,7 +167,7 @@ def test_bfloat16_computes_in_16_bits_and_keeps_32():
 
 
 def test_batch_norm_across_devices_is_that_of_the_whole_batch():
-  layers = (darknet.Conv(4, 3), darknet.Conv(2, 1, False, False))
+  layers = (Conv(4, 3), Conv(2, 1, False, "linear"))
   images = jax.random.uniform(jax.random.key(0), (4, 8, 8, 3))
   variables = network(layers).init(jax.random.key(1), images, train=False)
 

@@ -54,6 +54,7 @@ def network_jobs(
     norm_momentum=0.99,
     norm_epsilon=1e-5,
     norm_axis="",
+    program_norm=False,
     class_error="softmax",
     weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
     ignore_iou=0.6,

@@ -1,68 +1,46 @@
 """Networks as tables of layers, and the one Flax module that runs a table.
 
-A row is one of the NamedTuples below; row i of a table is layer i of the
-original program's .cfg, and its parameters are named `layer_i`. The published
-networks are the tables of this file: there is no second definition.
+The published networks are the tables of this file, `darknet_files` reads a .cfg
+to one more: there is no second definition. The rows are those of layers.py.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from yolo9000 import wordtree
+from yolo9000.batch_norm import ProgramBatchNorm
+from yolo9000.layers import (
+  AveragePool,
+  Connected,
+  Conv,
+  Cost,
+  Detection,
+  Dropout,
+  Layer,
+  Local,
+  MaxPool,
+  Region,
+  Reorg,
+  Route,
+  Softmax,
+)
 from yolo9000.types import Float, Shaped
 
 STRIDE = 32  # pixels per cell of the detection grid
 
-
-class Conv(NamedTuple):
-  """Convolution, zero padded to keep the size; He-normal kernel.
-
-  With batch_norm: no bias of its own, then normalise, scale and shift. leaky is
-  x or x / 10, else the layer is linear.
-  """
-
-  filters: int
-  size: int
-  batch_norm: bool = True
-  leaky: bool = True
-  stride: int = 1
-
-
-class MaxPool(NamedTuple):
-  """Maximum of size x size, padded right and below: odd sizes round up."""
-
-  size: int = 2
-  stride: int = 2
-
-
-class Reorg(NamedTuple):
-  """Space to depth: each 2 x 2 block of pixels becomes 4 times the channels.
-
-  Channels come offset first: out[(2 dy + dx) * C + c, y, x] =
-  x[c, 2 y + dy, 2 x + dx]. The original program's layer mixes up its
-  dimensions; with program_order its rearrangement is repeated exactly, as its
-  weights need (see `reorg_program`).
-  """
-
-  program_order: bool = False
-  stride: int = 2
-
-
-class Route(NamedTuple):
-  """Concatenates earlier layers along channels; negative counts from here."""
-
-  layers: tuple[int, ...]
-
-
-class AveragePool(NamedTuple):
-  """Mean over the whole picture: (B, H, W, C) to (B, C)."""
-
-
-Layer = Conv | MaxPool | Reorg | Route | AveragePool
+ACTIVATIONS = {
+  # Not nn.leaky_relu: its slope at 0 is 1, the program's is .1.
+  "leaky": lambda x: jnp.where(x > 0, x, 0.1 * x),
+  "linear": lambda x: x,
+  "logistic": jax.nn.sigmoid,
+  "relu": jax.nn.relu,
+}
 
 # Table 6 without its last convolution: layers 0 to 22 of darknet19.cfg.
 DARKNET19: tuple[Layer, ...] = (
@@ -105,7 +83,7 @@ def widen(layers: tuple[Layer, ...], width: float) -> tuple[Layer, ...]:
 
 def darknet19(*, num_classes: int, width: float) -> tuple[Layer, ...]:
   """The classifier of Table 6 up to its softmax: logits (B, C)."""
-  last = Conv(num_classes, 1, batch_norm=False, leaky=False)
+  last = Conv(num_classes, 1, batch_norm=False, activation="linear")
   return (*widen(DARKNET19, width), last, AveragePool())
 
 
@@ -136,12 +114,12 @@ def yolov2(
     Reorg(program_order=program_reorg) if isinstance(row, Reorg) else row
     for row in HEADS[passthrough]
   )
-  last = Conv(outputs, 1, batch_norm=False, leaky=False)
+  last = Conv(outputs, 1, batch_norm=False, activation="linear")
   return (*widen((*DARKNET19, *head), width), last)
 
 
 def max_pool(
-  x: Float[Array, "B H W C"], *, size: int, stride: int
+  x: Float[Array, "B H W C"], *, size: int, stride: int, padding: int
 ) -> Float[Array, "B Y X C"]:
   """Maximum over windows, as a chain of `where` over strided slices.
 
@@ -149,12 +127,13 @@ def max_pool(
   times as long (2x2, 208x208x32, 2 cores, interleaved). Of equal maxima the
   first in scan order gets the gradient, as in the original program.
   """
-  height, width = (-(-side // stride) for side in x.shape[1:3])
+  height, width = ((n + padding - size) // stride + 1 for n in x.shape[1:3])
+  before = padding // 2
   pad = [
-    (0, max(0, (out - 1) * stride + size - side))
+    (before, max(0, (out - 1) * stride + size - before - side))
     for out, side in zip((height, width), x.shape[1:3], strict=True)
   ]
-  if any(after for _, after in pad):
+  if any(map(any, pad)):
     x = jnp.pad(x, ((0, 0), *pad, (0, 0)), constant_values=-jnp.inf)
   best = None
   for row in range(size):
@@ -209,6 +188,7 @@ class Darknet(nn.Module):
     epsilon: added to the batch variance.
     axis_name: of the devices whose batches are normalised together; None
       normalises each device's batch alone, as the original program does.
+    program_norm: see `batch_norm.ProgramBatchNorm`; then axis_name is None.
   """
 
   layers: tuple[Layer, ...]
@@ -216,20 +196,25 @@ class Darknet(nn.Module):
   momentum: float
   epsilon: float
   axis_name: str | None = None
+  program_norm: bool = False
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B H W 3"], *, train: bool
+    self, x: Float[Array, "B H W C"], *, train: bool
   ) -> Float[Array, "B ..."]:
-    """RGB in [0, 1] to the last layer's output."""
+    """Pictures, RGB in [0, 1], to the last layer's output."""
     x = x.astype(self.dtype)
     outputs: list[Array] = []
     for index, row in enumerate(self.layers):
+      name = f"layer_{index:02d}"
+      if x.ndim == 2 and isinstance(row, (Conv, Local, MaxPool)):
+        x = x[:, None, None]  # numbers are channels of a single pixel
       match row:
         case Conv():
-          x = self._conv(row, f"layer_{index:02d}", x, train)
-        case MaxPool(size, stride):
-          x = max_pool(x, size=size, stride=stride)
+          x = self._conv(row, name, x, train)
+        case MaxPool(size, stride, padding):
+          padding = size - 1 if padding is None else padding
+          x = max_pool(x, size=size, stride=stride, padding=padding)
         case Reorg(program_order, stride):
           x = (reorg_program if program_order else space_to_depth)(x, stride)
         case Route(layers):
@@ -237,6 +222,16 @@ class Darknet(nn.Module):
           x = jnp.concatenate(picked, axis=-1)
         case AveragePool():
           x = jnp.mean(x, axis=(1, 2))
+        case Local():
+          x = self._local(row, name, x)
+        case Connected():
+          x = self._connected(row, name, x, train)
+        case Dropout(probability):
+          x = nn.Dropout(probability, deterministic=not train)(x)
+        case Softmax():
+          x = softmax(row, x)
+        case Cost() | Region() | Detection():
+          pass
       outputs.append(x)
     return x.astype(jnp.float32)
 
@@ -245,20 +240,60 @@ class Darknet(nn.Module):
       row.filters,
       (row.size, row.size),
       strides=row.stride,
-      padding=row.size // 2,
+      padding=row.size // 2 if row.padding is None else row.padding,
       use_bias=not row.batch_norm,
       kernel_init=nn.initializers.he_normal(),
       dtype=self.dtype,
       name=name,
     )(x)
     if row.batch_norm:
-      x = nn.BatchNorm(
-        use_running_average=not train,
-        momentum=self.momentum,
-        epsilon=self.epsilon,
-        axis_name=self.axis_name,
-        dtype=self.dtype,
-        name=f"{name}_norm",
-      )(x)
-    # Not nn.leaky_relu: its slope at 0 is 1, the program's is .1.
-    return jnp.where(x > 0, x, 0.1 * x) if row.leaky else x
+      x = self._norm(name, x, train)
+    return ACTIVATIONS[row.activation](x)
+
+  def _norm(self, name: str, x: Array, train: bool) -> Array:
+    norm: Any = nn.BatchNorm
+    if self.program_norm:
+      norm = ProgramBatchNorm
+    return norm(
+      use_running_average=not train,
+      momentum=self.momentum,
+      epsilon=self.epsilon,
+      axis_name=self.axis_name,
+      dtype=self.dtype,
+      name=f"{name}_norm",
+    )(x)
+
+  def _local(self, row: Local, name: str, x: Array) -> Array:
+    x = nn.ConvLocal(
+      row.filters,
+      (row.size, row.size),
+      strides=row.stride,
+      padding=[(row.padding, row.padding)] * 2,
+      kernel_init=nn.initializers.he_normal(),
+      dtype=self.dtype,
+      name=name,
+    )(x)
+    return ACTIVATIONS[row.activation](x)
+
+  def _connected(
+    self, row: Connected, name: str, x: Array, train: bool
+  ) -> Array:
+    x = nn.Dense(
+      row.outputs,
+      use_bias=not row.batch_norm,
+      kernel_init=nn.initializers.he_normal(),
+      dtype=self.dtype,
+      name=name,
+    )(x.reshape(len(x), -1))
+    if row.batch_norm:
+      x = self._norm(name, x, train)
+    return ACTIVATIONS[row.activation](x)
+
+
+def softmax(row: Softmax, logits: Float[Array, "*N C"]) -> Float[Array, "*N C"]:
+  """Probabilities of the softmax layer, conditional ones with a tree."""
+  logits = logits / row.temperature
+  if row.tree:
+    return jnp.exp(wordtree.log_softmax(row.tree, logits))
+  grouped = logits.reshape(*logits.shape[:-1], row.groups, -1)
+  return jax.nn.softmax(grouped, axis=-1).reshape(logits.shape)

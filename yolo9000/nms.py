@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000.types import Bool, Detections, Float
+from yolo9000.types import Bool, Detections, Float, Int
 
 
 def suppress(
@@ -79,10 +79,30 @@ def per_class(
   count = min(max_candidates, scores.size)
   top, index = jax.lax.top_k(scores.reshape(-1), count)
   boxes, labels = boxes[index // num_classes], index % num_classes
-  overlaps = box.iou(boxes[:, None], boxes[None]) > iou_threshold
-  overlaps &= labels[:, None] == labels[None]
-  keep = suppress(overlaps, top > score_threshold)
+  keep = suppress(_alike(boxes, labels, iou_threshold), top > score_threshold)
   return _best(boxes, top, labels, keep, min(max_detections, count))
+
+
+def _alike(boxes, labels, iou_threshold):
+  """Which boxes of the same class overlap."""
+  overlaps = box.iou(boxes[:, None], boxes[None]) > iou_threshold
+  return overlaps & (labels[:, None] == labels[None])
+
+
+def labelled(
+  boxes: Float[Array, "N 4"],
+  scores: Float[Array, " N"],
+  labels: Int[Array, " N"],
+  *,
+  iou_threshold: float,
+  score_threshold: float,
+  max_detections: int,
+) -> Detections:
+  """As `per_class`, where each box has one class alone; best scores first."""
+  keep = suppress(
+    _alike(boxes, labels, iou_threshold), scores > score_threshold
+  )
+  return _best(boxes, scores, labels, keep, min(max_detections, len(scores)))
 
 
 def class_agnostic(

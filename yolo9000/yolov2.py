@@ -5,21 +5,29 @@ Reads like section 2 of the paper. The formulas are in losses.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from yolo9000 import average_precision, darknet, losses, nms
+from yolo9000 import average_precision, darknet, losses, nms, wordtree
+from yolo9000.layers import Layer, Region, check_priors
 from yolo9000.types import Batch, Detections, Float, Task, UInt8
+from yolo9000.wordtree import WordTree
 
 CLASS_ERRORS = {
   "softmax": losses.softmax_error,
   "logistic": losses.logistic_error,
+}
+TABLE_OPTIONS = (
+  *("priors", "class_error", "passthrough", "program_reorg", "width"),
+)
+PROBABILITIES: dict[str, Callable[[Array], Array]] = {
+  "softmax": jax.nn.softmax,
+  "logistic": jax.nn.sigmoid,
 }
 
 
@@ -30,21 +38,6 @@ def check_image_size(size: int) -> None:
       f"image size {size} must be a positive multiple of {darknet.STRIDE}, "
       f"such as {max(1, round(size / darknet.STRIDE)) * darknet.STRIDE}"
     )
-
-
-def check_priors(priors: Any) -> np.ndarray:
-  """Priors as a float32 array (A, 2), or a ValueError that says why not."""
-  try:
-    array = np.asarray(priors, np.float32)
-  except ValueError:  # rows of different lengths
-    array = np.zeros(0, np.float32)
-  if array.ndim != 2 or array.shape[-1] != 2 or not len(array):
-    raise ValueError(
-      f"priors {priors!r} must be a list of (width, height) pairs in cells"
-    )
-  if not (np.isfinite(array).all() and (array > 0).all()):
-    raise ValueError(f"priors {priors!r} must be positive")
-  return array
 
 
 def make_task(
@@ -58,6 +51,7 @@ def make_task(
   norm_momentum: float,
   norm_epsilon: float,
   norm_axis: str,
+  program_norm: bool,
   class_error: str,
   weights: dict[str, float],
   ignore_iou: float,
@@ -79,7 +73,8 @@ def make_task(
     priors: A pairs (w, h) in cells.
     passthrough, program_reorg, width: see `darknet.yolov2`.
     dtype: of the computation, "float32" or "bfloat16".
-    norm_momentum, norm_epsilon, norm_axis: see `darknet.Darknet`.
+    norm_momentum, norm_epsilon, norm_axis, program_norm: see
+      `darknet.Darknet`.
     class_error: "softmax" or "logistic".
     weights, ignore_iou, small_box_weight, rescore, match_predicted_shape: see
       `losses.detection_loss`.
@@ -91,7 +86,8 @@ def make_task(
   Raises:
     ValueError: for a value that is not allowed, saying what is.
   """
-  prior_array = check_priors(priors)
+  check_priors(priors)
+  prior_array = jnp.asarray(priors, jnp.float32)
   if class_error not in CLASS_ERRORS:
     raise ValueError(
       f"class_error is {class_error!r}; allowed are {', '.join(CLASS_ERRORS)}"
@@ -100,21 +96,25 @@ def make_task(
     raise ValueError(f"dtype is {dtype!r}; allowed are float32, bfloat16")
   if width <= 0:
     raise ValueError(f"width is {width}; it must be above 0 (1 is the paper's)")
-  entries = 5 + len(class_names)
+  layers = table(
+    num_classes=len(class_names),
+    priors=priors,
+    class_error=class_error,
+    passthrough=passthrough,
+    program_reorg=program_reorg,
+    width=width,
+  )
   network = darknet.Darknet(
-    layers=darknet.yolov2(
-      outputs=len(prior_array) * entries,
-      passthrough=passthrough,
-      program_reorg=program_reorg,
-      width=width,
-    ),
+    layers=layers,
     dtype=jnp.dtype(dtype),
     momentum=norm_momentum,
     epsilon=norm_epsilon,
     axis_name=norm_axis or None,
+    program_norm=program_norm,
   )
   picture_loss = partial(
     losses.detection_loss,
+    priors=prior_array,
     class_error=CLASS_ERRORS[class_error],
     weights=losses.Weights(**weights),
     ignore_iou=ignore_iou,
@@ -124,16 +124,14 @@ def make_task(
   )
   picture_detections = partial(
     detect,
-    exclusive=class_error == "softmax",
+    priors=prior_array,
+    probabilities=PROBABILITIES[class_error],
     class_agnostic=class_agnostic_nms,
     iou_threshold=iou_threshold,
     score_threshold=score_threshold,
     max_candidates=max_candidates,
     max_detections=max_detections,
   )
-
-  def raw_of(output: Any) -> Float[Array, "B Y X A F"]:
-    return output.reshape(*output.shape[:3], len(prior_array), entries)
 
   def init(key: Array, image_size: int) -> dict[str, Any]:
     check_image_size(image_size)
@@ -145,9 +143,9 @@ def make_task(
       variables, normalise(batch.image), train=True, mutable=["batch_stats"]
     )
     pull = jnp.where(images_seen < prior_pull_images, prior_pull, 0.0)
-    parts = jax.vmap(
-      partial(picture_loss, priors=jnp.asarray(prior_array), prior_pull=pull)
-    )(raw_of(output), batch.boxes, batch.labels, batch.mask)
+    parts = jax.vmap(partial(picture_loss, prior_pull=pull))(
+      slots(output, len(prior_array)), batch.boxes, batch.labels, batch.mask
+    )
     parts = {
       name: jnp.mean(jnp.where(batch.valid, part, 0.0))
       for name, part in parts.items()
@@ -157,20 +155,48 @@ def make_task(
   def predict(
     variables: dict[str, Any], images: UInt8[Array, "B H W 3"]
   ) -> Detections:
-    output = network.apply(variables, normalise(images), train=False)
-    return jax.vmap(
-      partial(picture_detections, priors=jnp.asarray(prior_array))
-    )(raw_of(output))
+    output: Any = network.apply(variables, normalise(images), train=False)
+    return jax.vmap(picture_detections)(slots(output, len(prior_array)))
 
   evaluate = partial(average_precision.evaluate, class_names=class_names)
   return Task(init, loss, predict, evaluate)
+
+
+def table(
+  *,
+  num_classes: int,
+  priors: Any,
+  class_error: str,
+  passthrough: str,
+  program_reorg: bool,
+  width: float,
+) -> tuple[Layer, ...]:
+  """YOLOv2's layers, the last of which says how its output is read.
+
+  Arguments as in `make_task`.
+  """
+  pairs = tuple((float(w), float(h)) for w, h in priors)
+  layers = darknet.yolov2(
+    outputs=len(pairs) * (5 + num_classes),
+    passthrough=passthrough,
+    program_reorg=program_reorg,
+    width=width,
+  )
+  return (*layers, Region(pairs, num_classes, class_error == "softmax"))
+
+
+def slots(
+  output: Float[Array, "B Y X D"], num_priors: int
+) -> Float[Array, "B Y X A F"]:
+  """The network's output as `raw`, the numbers of each slot."""
+  return output.reshape(*output.shape[:3], num_priors, -1)
 
 
 def detect(
   raw: Float[Array, "Y X A F"],
   *,
   priors: Float[Array, "A 2"],
-  exclusive: bool,
+  probabilities: Callable[[Array], Array],
   class_agnostic: bool,
   **suppression: Any,
 ) -> Detections:
@@ -179,21 +205,66 @@ def detect(
   Args:
     raw: no activation applied.
     priors: width and height in cells.
-    exclusive: classes exclude each other (softmax) or not (logistic).
+    probabilities: of the scored classes, from logits (N, C): one of
+      PROBABILITIES, or `node_probabilities`.
     class_agnostic: suppress by objectness instead of class by class.
     **suppression: see nms.py.
   """
   boxes = losses.decode(raw, priors).reshape(-1, 4)
-  slots = raw.reshape(-1, raw.shape[-1])
-  objectness, logits = jax.nn.sigmoid(slots[:, 4]), slots[:, 5:]
-  if exclusive:
-    probabilities = jax.nn.softmax(logits, axis=1)
-  else:
-    probabilities = jax.nn.sigmoid(logits)
+  numbers = raw.reshape(-1, raw.shape[-1])
+  objectness = jax.nn.sigmoid(numbers[:, 4])
+  of_class = probabilities(numbers[:, 5:])
   if class_agnostic:
-    return nms.class_agnostic(boxes, objectness, probabilities, **suppression)
-  scores = objectness[:, None] * probabilities
-  return nms.per_class(boxes, scores, **suppression)
+    return nms.class_agnostic(boxes, objectness, of_class, **suppression)
+  return nms.per_class(boxes, objectness[:, None] * of_class, **suppression)
+
+
+def node_probabilities(
+  logits: Float[Array, "N C"], *, tree: WordTree, nodes: Sequence[int]
+) -> Float[Array, "N D"]:
+  """Probability of each of these D nodes: of the whole path from the top."""
+  paths = wordtree.path_log_probability(
+    tree, wordtree.log_softmax(tree, logits)
+  )
+  return jnp.exp(paths[:, jnp.asarray(nodes)])
+
+
+def detect_nodes(
+  raw: Float[Array, "Y X A F"],
+  *,
+  priors: Float[Array, "A 2"],
+  tree: WordTree,
+  tree_threshold: float,
+  max_candidates: int,
+  **suppression: Any,
+) -> Detections:
+  """Detections of one picture whose classes are a tree, by the program's rule.
+
+  A box has one label, the node that `wordtree.walk` reaches with tree_threshold
+  and the paths' probabilities, and its score is the objectness alone.
+
+  Args:
+    raw: no activation applied.
+    priors: width and height in cells.
+    tree: its C nodes are the classes.
+    tree_threshold: .5 in the program.
+    max_candidates: boxes of the highest objectness; classes of others are not
+      looked at.
+    **suppression: iou_threshold, score_threshold, max_detections of
+      `nms.labelled`; nodes suppress only themselves.
+
+  Source: get_region_detections, do_nms_sort of the original program. Differs:
+  the paper walks by conditional probabilities.
+  """
+  boxes = losses.decode(raw, priors).reshape(-1, 4)
+  numbers = raw.reshape(-1, raw.shape[-1])
+  scores, best = jax.lax.top_k(
+    jax.nn.sigmoid(numbers[:, 4]), min(max_candidates, len(numbers))
+  )
+  conditional = wordtree.log_softmax(tree, numbers[best, 5:])
+  paths = jnp.exp(wordtree.path_log_probability(tree, conditional))
+  labels = wordtree.walk(tree, paths, threshold=tree_threshold)
+  return nms.labelled(boxes[best], scores, labels, **suppression)
 
 
 def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:

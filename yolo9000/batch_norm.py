@@ -1,0 +1,108 @@
+"""Batch normalisation as the original program computes and derives it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from yolo9000.types import Float
+
+BACKWARD_EPSILON = 1e-5  # in the program's derivative, on CPU and GPU
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def normalise(
+  x: Float[Array, "*N C"], epsilon: float
+) -> tuple[Float[Array, "*N C"], Float[Array, " C"], Float[Array, " C"]]:
+  """(x - mean) / sqrt(variance + epsilon), the mean, and the variance.
+
+  Over all axes but the last, N numbers a channel; the variance divides by
+  N - 1. The derivative is the program's:
+
+    dmean = -sum(d) / sqrt(variance + 1e-5)
+    dvariance = -1/2 (variance + 1e-5)^(-3/2) sum(d (x - mean))
+    dx = d / sqrt(variance + 1e-5) + dvariance 2 (x - mean) / N + dmean / N
+
+  Differs from the exact derivative, which has 2 (x - mean) / (N - 1) and the
+  same epsilon on the way back. For N = 18 that is 8 to 18 % of the largest
+  gradient of a kernel, for N in the thousands nothing.
+
+  Source: batchnorm_layer.c, blas.c of the original program.
+  """
+  return _forward(x, epsilon)[0]
+
+
+def _forward(x, epsilon):
+  axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+  mean = jnp.mean(x, axes, keepdims=True)
+  centred = x - mean
+  variance = jnp.sum(centred**2, axes, keepdims=True) / (count - 1)
+  result = centred / jnp.sqrt(variance + epsilon)
+  return (result, mean.ravel(), variance.ravel()), (centred, variance)
+
+
+def _backward(epsilon, saved, cotangents):
+  del epsilon
+  centred, variance = saved
+  d = cotangents[0]  # the statistics have no gradient
+  axes, count = tuple(range(d.ndim - 1)), d.size // d.shape[-1]
+  spread = variance + BACKWARD_EPSILON
+  d_mean = -jnp.sum(d, axes, keepdims=True) / jnp.sqrt(spread)
+  d_variance = jnp.sum(d * centred, axes, keepdims=True)
+  d_variance = -0.5 * spread**-1.5 * d_variance
+  d_x = d / jnp.sqrt(spread) + d_variance * 2 * centred / count
+  return (d_x + d_mean / count,)
+
+
+normalise.defvjp(_forward, _backward)
+
+
+class ProgramBatchNorm(nn.Module):
+  """Stands in for nn.BatchNorm: same parameters, the program's arithmetic.
+
+  Training divides the variance by N - 1 and has the derivative of `normalise`.
+  It repeats the program's updates; for other purposes the exact derivative of
+  nn.BatchNorm is the better one, and the default of `darknet.Darknet`.
+
+  Attributes: as nn.BatchNorm. axis_name must be None: the program normalises
+  each device's batch alone.
+  """
+
+  use_running_average: bool
+  momentum: float
+  epsilon: float
+  axis_name: str | None
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*N C"]) -> Float[Array, "*N C"]:
+    """Normalised, scaled and shifted; updates batch_stats in training."""
+    if self.axis_name is not None:
+      raise ValueError(
+        f"the program's batch norm has no axis_name; got {self.axis_name!r}"
+      )
+    shape = x.shape[-1:]
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+    var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    x = x.astype(jnp.float32)
+
+    def wide(vector: Array) -> Array:
+      return vector.reshape(*[1] * (x.ndim - 1), -1)
+
+    if self.use_running_average:
+      x = (x - wide(mean.value)) / jnp.sqrt(wide(var.value) + self.epsilon)
+    else:
+      outputs: Any = normalise(x, self.epsilon)
+      x, batch_mean, batch_var = outputs
+      if not self.is_initializing():
+        keep, add = self.momentum, 1 - self.momentum
+        mean.value = keep * mean.value + add * batch_mean
+        var.value = keep * var.value + add * batch_var
+    return (wide(scale) * x + wide(bias)).astype(self.dtype)

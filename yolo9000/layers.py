@@ -1,0 +1,307 @@
+"""The rows of which networks are made, and what shapes they give.
+
+Row i of a table is layer i of the original program's .cfg, and its parameters
+are named `layer_i`. `darknet.Darknet` runs a table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from yolo9000.wordtree import WordTree
+
+ACTIVATION_NAMES = ("leaky", "linear", "logistic", "relu")
+
+
+class Conv(NamedTuple):
+  """Convolution, zero padded to keep the size; He-normal kernel.
+
+  With batch_norm: no bias of its own, then normalise, scale and shift.
+  padding is in pixels on each side; None means size // 2.
+  """
+
+  filters: int
+  size: int
+  batch_norm: bool = True
+  activation: str = "leaky"  # of ACTIVATION_NAMES
+  stride: int = 1
+  padding: int | None = None
+
+
+class MaxPool(NamedTuple):
+  """Maximum of size x size windows.
+
+  padding pixels are added, half of them (rounded down) left and above; None
+  means size - 1, with which odd sides round up.
+  """
+
+  size: int = 2
+  stride: int = 2
+  padding: int | None = None
+
+
+class Reorg(NamedTuple):
+  """Space to depth: each 2 x 2 block of pixels becomes 4 times the channels.
+
+  Channels come offset first: out[(2 dy + dx) * C + c, y, x] =
+  x[c, 2 y + dy, 2 x + dx]. The original program's layer mixes up its
+  dimensions; with program_order its rearrangement is repeated exactly, as its
+  weights need (see `reorg_program`).
+  """
+
+  program_order: bool = False
+  stride: int = 2
+
+
+class Route(NamedTuple):
+  """Concatenates earlier layers along channels; negative counts from here."""
+
+  layers: tuple[int, ...]
+
+
+class AveragePool(NamedTuple):
+  """Mean over the whole picture: (B, H, W, C) to (B, C)."""
+
+
+class Local(NamedTuple):
+  """Locally connected: a convolution with another kernel at each place.
+
+  padding is in pixels on each side.
+  """
+
+  filters: int
+  size: int
+  activation: str = "leaky"
+  stride: int = 1
+  padding: int = 1
+
+
+class Connected(NamedTuple):
+  """Fully connected: each output sees every number of the picture."""
+
+  outputs: int
+  batch_norm: bool = False
+  activation: str = "leaky"
+
+
+class Dropout(NamedTuple):
+  """In training, each number is 0 with this probability, or scaled up."""
+
+  probability: float = 0.5
+
+
+class Softmax(NamedTuple):
+  """Softmax over the last axis, or with a tree over each group of siblings."""
+
+  groups: int = 1
+  temperature: float = 1.0
+  tree: WordTree | None = None
+
+
+class Cost(NamedTuple):
+  """Marks the end of a classifier for training; passes its input on."""
+
+  kind: str = "sse"
+
+
+class Region(NamedTuple):
+  """How YOLOv2's last numbers are read, (B, Y, X, A * (5 + C)).
+
+  Passes its input on; see `losses.decode` and `yolov2.detect`.
+
+  Attributes:
+    priors: A pairs (w, h) in cells.
+    num_classes: C.
+    exclusive: softmax over the classes (true) or each on its own.
+    tree: a softmax in each group of siblings instead; has C nodes.
+  """
+
+  priors: tuple[tuple[float, float], ...]
+  num_classes: int
+  exclusive: bool = True
+  tree: WordTree | None = None
+
+
+class Detection(NamedTuple):
+  """How YOLOv1's last numbers are read, (B, side * side * (C + 5 * boxes)).
+
+  Passes its input on; see `yolov1.decode`.
+
+  Attributes:
+    side: cells per side, S in the paper.
+    num_classes: C.
+    num_boxes: predictors of a cell, B in the paper.
+    square_root: the network says the square roots of width and height.
+    exclusive: softmax over the classes of a cell.
+  """
+
+  side: int
+  num_classes: int
+  num_boxes: int
+  square_root: bool = True
+  exclusive: bool = False
+
+
+Layer = (
+  Conv
+  | MaxPool
+  | Reorg
+  | Route
+  | AveragePool
+  | Local
+  | Connected
+  | Dropout
+  | Softmax
+  | Cost
+  | Region
+  | Detection
+)
+
+Shape = tuple[int, ...]  # (H, W, C) of one picture, or (N,)
+
+
+class LayerError(ValueError):
+  """A table that cannot be; `layer` is the number of the row that cannot."""
+
+  def __init__(self, layer: int, message: str):
+    super().__init__(message)
+    self.layer = layer
+
+
+def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
+  """The shape of every row's output, for pictures of shape (H, W, C).
+
+  Raises:
+    LayerError: where a row does not fit what comes before it, saying why.
+  """
+  shapes: list[Shape] = []
+  for index, row in enumerate(layers):
+    try:
+      shape = _output_shape(row, index, shape, shapes)
+      if min(shape) < 1:
+        raise ValueError(f"nothing is left of its input: it gives {shape}")
+    except ValueError as error:
+      raise LayerError(
+        index, f"layer {index} ({type(row).__name__}): {error}"
+      ) from None
+    shapes.append(shape)
+  return shapes
+
+
+def _windows(shape: Shape, size: int, stride: int, padding: int) -> Shape:
+  """Grid of windows; padding is that of both sides together."""
+  return tuple((side + padding - size) // stride + 1 for side in shape[:2])
+
+
+def _output_shape(
+  row: Layer, index: int, shape: Shape, before: list[Shape]
+) -> Shape:
+  """Output of one row; ValueError if its input cannot be."""
+  if isinstance(row, Connected):
+    return (row.outputs,)
+  if isinstance(row, Route):
+    return _route_shape(row, index, before)
+  if isinstance(row, (Dropout, Cost)):
+    return shape
+  if isinstance(row, Softmax):
+    _check_softmax(row, shape)
+    return shape
+  if isinstance(row, Detection):
+    wanted = row.side**2 * (row.num_classes + 5 * row.num_boxes)
+    if math.prod(shape) != wanted:
+      raise ValueError(
+        f"needs side^2 (classes + 5 num) = {wanted} numbers, gets "
+        f"{math.prod(shape)}"
+      )
+    return shape
+  if len(shape) == 1:
+    shape = (1, 1, *shape)
+  match row:
+    case Conv(size=size, stride=stride):
+      pad = size // 2 if row.padding is None else row.padding
+      return (*_windows(shape, size, stride, 2 * pad), row.filters)
+    case Local(size=size, stride=stride):
+      return (*_windows(shape, size, stride, 2 * row.padding), row.filters)
+    case MaxPool(size=size, stride=stride):
+      pad = size - 1 if row.padding is None else row.padding
+      if size > min(shape[:2]) + 1:
+        raise ValueError(f"its window {size}x{size} is larger than its input")
+      return (*_windows(shape, size, stride, pad), shape[2])
+    case Reorg(stride=stride):
+      if shape[0] % stride or shape[1] % stride:
+        raise ValueError(f"its input {shape} is no multiple of {stride}")
+      if row.program_order and shape[2] % stride**2:
+        raise ValueError(
+          f"its {shape[2]} channels are no multiple of {stride**2}"
+        )
+      height, width = shape[0] // stride, shape[1] // stride
+      return (height, width, shape[2] * stride**2)
+    case AveragePool():
+      return shape[2:]
+    case Region():
+      wanted = len(row.priors) * (5 + row.num_classes)
+      if shape[2] != wanted:
+        raise ValueError(
+          f"needs {len(row.priors)} * (5 + {row.num_classes}) = {wanted} "
+          f"channels, gets {shape[2]}"
+        )
+      check_priors(row.priors, shape[:2])
+      if row.tree and len(row.tree.ids) != row.num_classes:
+        raise ValueError(
+          f"has {row.num_classes} classes, its tree {len(row.tree.ids)} nodes"
+        )
+  return shape
+
+
+def _route_shape(row: Route, index: int, before: list[Shape]) -> Shape:
+  picked = []
+  for number in row.layers:
+    layer = number if number >= 0 else index + number
+    if not 0 <= layer < index:
+      raise ValueError(f"there is no layer {number} before it")
+    picked.append(before[layer])
+  if not picked:
+    raise ValueError("names no layer")
+  if any(len(one) != 3 or one[:2] != picked[0][:2] for one in picked):
+    raise ValueError(f"its inputs differ in height or width: {picked}")
+  return (*picked[0][:2], sum(one[2] for one in picked))
+
+
+def _check_softmax(row: Softmax, shape: Shape) -> None:
+  nodes = len(row.tree.ids) if row.tree else shape[-1]
+  if nodes != shape[-1]:
+    raise ValueError(f"gets {shape[-1]} numbers, its tree has {nodes} nodes")
+  if row.groups < 1 or shape[-1] % row.groups:
+    raise ValueError(f"{shape[-1]} numbers make no {row.groups} groups")
+
+
+LARGEST_PRIOR = 32  # cells, a picture of 1024 pixels
+
+
+def check_priors(
+  priors: Sequence[Sequence[float]], grid: Shape = (0, 0)
+) -> None:
+  """Raises ValueError unless priors are positive pairs in cells.
+
+  Beyond twice the grid (Y, X), and beyond LARGEST_PRIOR, they are taken for
+  pixels. Priors larger than the grid are legal: those that the program
+  published reach 16.62 of 13 cells.
+  """
+  try:
+    sides = [float(side) for w, h in priors for side in (w, h)]
+  except (TypeError, ValueError):
+    sides = []
+  if not sides:
+    raise ValueError(
+      f"priors {priors!r} must be a list of (width, height) pairs in cells"
+    )
+  if not all(math.isfinite(side) and side > 0 for side in sides):
+    raise ValueError(f"priors {priors!r} must be positive")
+  if max(sides) > max(LARGEST_PRIOR, 2 * max(grid)):
+    cells = ", ".join(f"({w / 32:.4g}, {h / 32:.4g})" for w, h in priors)
+    raise ValueError(
+      f"priors {priors!r} look like pixels; expected cells of 32 pixels. "
+      f"Divided by 32 they are {cells}"
+    )
