@@ -1,10 +1,12 @@
 """Strict numbers, checked shapes, two virtual devices."""
 
+import functools
 import tempfile
 from pathlib import Path
 
 import jax
 import jaxtyping
+import numpy as np
 import pytest
 
 # Before anything of the package is imported: shapes are checked at every call.
@@ -26,6 +28,35 @@ def shared():
   if not SHARED.is_dir():
     pytest.skip(f"{SHARED} is not here")
   return SHARED
+
+
+@pytest.fixture(scope="session")
+def goldens():
+  """Recorded numbers of the original program by name, if they are there."""
+
+  def load(name):
+    path = SHARED / "reference" / "goldens" / f"{name}.npz"
+    if not path.is_file():
+      pytest.skip(f"{path} is not here")
+    with np.load(path) as source:
+      return dict(source)
+
+  return functools.cache(load)
+
+
+@pytest.fixture(scope="session")
+def golden_network(tmp_path_factory):
+  """Writes the program's files of a recorded network: paths of two."""
+
+  def write(source, weights="weights"):
+    folder = tmp_path_factory.mktemp("golden")
+    (folder / "net.cfg").write_text(str(source["cfg"]))
+    (folder / "net.weights").write_bytes(source[weights].tobytes())
+    if "tree" in source:
+      (folder / "golden.tree").write_text(str(source["tree"]))
+    return folder / "net.cfg", folder / "net.weights"
+
+  return write
 
 
 @pytest.fixture(scope="module")

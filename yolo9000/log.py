@@ -102,10 +102,10 @@ class Log:
     self._bar.close()
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
   """Writes a file that is never there by halves, whatever happens."""
   draft = path.with_name(f".{path.name}.draft")
-  draft.write_text(text)
+  draft.write_bytes(content.encode() if isinstance(content, str) else content)
   os.replace(draft, path)
 
 

@@ -1,0 +1,356 @@
+"""The program's text files: what is read, what is written, what is refused."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+
+from yolo9000 import layers as rows
+from yolo9000 import wordtree
+from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
+from yolo9000.darknet_files import (
+  DarknetFileError,
+  read_data,
+  read_map,
+  read_names,
+  read_sections,
+  read_tree,
+  write_data,
+  write_map,
+  write_names,
+  write_sections,
+  write_tree,
+)
+from yolo9000.darknet_weights import read_weights
+from yolo9000.data.records import DataError, decode_picture
+
+CFG = """\
+# a detector
+[net]
+batch=1
+width = 64
+height= 96
+channels=3
+
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+stride=1
+pad=1
+activation=leaky
+
+[maxpool]
+size=32
+stride=32
+
+[convolutional]
+filters=14
+size=1
+activation=linear
+
+[region]
+anchors = 1.5,2, .5,.75
+classes=2
+num=2
+softmax=1
+thresh=.6
+"""
+
+
+def write(tmp_path, text, name="net.cfg"):
+  path = tmp_path / name
+  path.write_bytes(text if isinstance(text, bytes) else text.encode())
+  return path
+
+
+def expected():
+  return Network(
+    (
+      rows.Conv(4, 3),
+      rows.MaxPool(32, 32),
+      rows.Conv(14, 1, batch_norm=False, activation="linear"),
+      rows.Region(((1.5, 2.0), (0.5, 0.75)), 2),
+    ),
+    (96, 64, 3),
+  )
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    lambda text: text,
+    lambda text: text.replace("\n", "\r\n"),
+    lambda text: text.replace("filters=4\n", "filters=4\nfilters=7\n"),
+    lambda text: text.replace("width = 64", "width=64#pixels"),
+    lambda text: text.replace("[net]", "[network]").replace("[max", " [max"),
+    lambda text: text.replace("[maxpool]", "[max]") + "; end",
+    lambda text: text.replace("=1.5", "=\t1.5").replace("stride=1\n", ""),
+  ],
+  ids=["plain", "CRLF", "first counts", "comment", "blank", "alias", "default"],
+)
+def test_cfg_by_hand(tmp_path, change):
+  assert read_cfg(write(tmp_path, change(CFG))) == expected()
+
+
+def test_the_programs_defaults(tmp_path):
+  text = "[net]\nwidth=8\nheight=8\nchannels=3\n[conv]\n[max]\n[drop"
+  path = write(tmp_path, text.replace("[drop", "[dropout]\n"))
+  assert read_cfg(path).layers == (
+    rows.Conv(1, 1, batch_norm=False, activation="logistic"),
+    rows.MaxPool(1, 1),
+    rows.Dropout(0.5),
+  )
+
+
+@pytest.mark.parametrize(
+  ("old", "new", "line", "message"),
+  [
+    ("[maxpool]", "[yolo]", 16, r"section \[yolo\] is not known; allowed are"),
+    ("[maxpool]", "[maxpool", 16, r"'\[maxpool'; expected a section"),
+    ("thresh=", "tresh=", 30, "tresh=.6; unknown key; did you mean thresh?"),
+    ("thresh=.6", "thresh=", 30, "'thresh='; expected key=value"),
+    ("thresh=.6", "thresh", 30, "'thresh'; expected key=value"),
+    ("filters=4", "filters=many", 10, "expected a number instead of 'many'"),
+    ("filters=4", "filters=4.5", 10, "expected a whole number, 1 or more"),
+    ("filters=4", "filters=-4", 10, "expected a whole number, 1 or more"),
+    ("filters=4", "filters=1e999", 10, "expected a finite number"),
+    ("filters=4", "groups=2", 10, "only 1 is supported"),
+    ("leaky", "mish", 14, "allowed are leaky, linear, logistic, relu"),
+    ("width = 64", "", 2, r"\[net\] has no width; it must be given"),
+    ("filters=14", "filters=15", 25, r"needs 2 \* \(5 \+ 2\) = 14 .* gets 15"),
+    ("num=2", "num=3", 26, "expected 6 numbers for num=3"),
+    ("num=2", "num=2\ncoords=5", 29, "only 4 is supported"),
+    ("1.5,2, .5,.75", "48,64, 16,24", 25, "look like pixels; .*1.5, 2"),
+    ("1.5,2,", "1.5,,2,", 26, "expected a number instead of ''"),
+    ("softmax=1", "tree=no.tree", 29, "it is at none of .*no.tree"),
+    ("size=32", "size=99", 16, "window 99x99 is larger than its input"),
+    ("[maxpool]", "[route]\nlayers=-9\n[max]", 16, "there is no layer -9"),
+    ("[maxpool]", "[route]\nlayers=0,.5\n[max]", 17, "whole numbers"),
+    ("[maxpool]", "[reorg]\nstride=7\n[max]", 16, "no multiple of 7"),
+    ("[maxpool]", "[reorg]\nreverse=1\n[max]", 17, "only 0 is supported"),
+    ("[maxpool]", "[dropout]\nprobability=1\n[max]", 17, "below 1"),
+    ("# a detector", "width=3", 1, r"before the first section, \[net\]"),
+  ],
+)
+def test_a_bad_cfg_names_file_line_and_value(tmp_path, old, new, line, message):
+  assert old in CFG
+  path = write(tmp_path, CFG.replace(old, new, 1))
+  with pytest.raises(DarknetFileError, match=message) as error:
+    read_cfg(path)
+  told = re.match(rf"{re.escape(str(path))}:(\d+): ", str(error.value))
+  assert told and int(told[1]) == line
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("", r"first section is none; expected \[net\]"),
+    ("[conv]\n", r"first section is \[convolutional\] on line 1"),
+    ("[net]\nwidth=1\nheight=1\nchannels=3\n", "has no layers"),
+    (b"\xff\xfe[net]", "byte 0 is no UTF-8; expected a text file"),
+  ],
+)
+def test_what_is_no_cfg(tmp_path, text, message):
+  with pytest.raises(DarknetFileError, match=message):
+    read_cfg(write(tmp_path, text))
+
+
+def test_shapes_that_do_not_fit_name_the_layer(tmp_path):
+  text = CFG.replace("[region]", "[route]\nlayers=0,1\n\n[region]")
+  path = write(tmp_path, text)
+  with pytest.raises(
+    DarknetFileError, match=r":25: layer 3 \(Route\): .*differ in height"
+  ):
+    read_cfg(path)
+
+
+def cfg_files(shared):
+  folder = shared / "darknet"
+  return sorted([*folder.glob("cfg/*.cfg"), *folder.glob("cfg-2017/**/*.cfg")])
+
+
+def test_the_programs_own_cfg_files(shared, tmp_path):
+  """All are read, and come back from what we write, but two of 2016."""
+  num_layers, refused = {}, []
+  for path in cfg_files(shared):
+    try:
+      network = read_cfg(path)
+    except DarknetFileError as error:
+      refused.append(f"{path.name}: {error}")
+      continue
+    out = tmp_path / "out.cfg"
+    write_cfg(out, network)
+    assert read_cfg(out) == network, path
+    again = tmp_path / "again.cfg"
+    write_cfg(again, read_cfg(out))
+    text = again.read_text().replace("again.tree", "out.tree")
+    assert text == out.read_text()
+    sections = read_sections(path)
+    write_sections(out, sections)
+    assert [s[::2] for s in read_sections(out)] == [s[::2] for s in sections]
+    num_layers[f"{path.parent.name}/{path.name}"] = len(network.layers)
+  assert len(num_layers) == 25
+  assert num_layers["cfg/yolov2.cfg"] == 32
+  assert [line.split(":")[0] for line in refused] == [
+    *("xyolo.test.cfg", "yolo-small.cfg"),
+  ]
+  assert "[batchnorm] is not known" in refused[0]
+  assert "[crop] is not known" in refused[1]
+
+
+def test_the_published_networks_are_our_tables(shared):
+  """No second definition: cfg and darknet.py give the same rows."""
+  from yolo9000 import darknet
+
+  def of(name):
+    return read_cfg(shared / "darknet" / name).layers
+
+  options = dict(program_reorg=True, width=1.0)
+  cfg = of("cfg/yolov2-voc.cfg")
+  ours = darknet.yolov2(outputs=125, passthrough="program", **options)
+  resolved = [
+    rows.Route(tuple(n if n >= -1 else n + i for n in row.layers))
+    if isinstance(row, rows.Route)
+    else row
+    for i, row in enumerate(cfg)
+  ]
+  assert tuple(resolved[:25]) == ours[:25] and len(cfg) == len(ours) + 1
+  assert [type(r) for r in cfg[:-1]] == [type(r) for r in ours]
+  assert cfg[26] == ours[26] and cfg[27] == ours[27] and cfg[29:31] == ours[29:]
+  assert of("cfg/darknet19.cfg")[:-1] == darknet.darknet19(
+    num_classes=1000, width=1.0
+  )
+
+
+TREE = "animal -1\nplant -1\ndog 0\ncat 0\nrose 1\nterrier 2\n"
+
+
+def test_tree_by_hand(tmp_path):
+  path = write(tmp_path, TREE, "a.tree")
+  tree = read_tree(path)
+  assert tree.ids[2] == "dog" and tree.parents == (-1, -1, 0, 0, 1, 2)
+  np.testing.assert_array_equal(tree.group, [0, 0, 1, 1, 2, 3])
+  np.testing.assert_array_equal(tree.child_group, [1, 2, 3, -1, -1, -1])
+  write_tree(tmp_path / "b.tree", tree)
+  assert (tmp_path / "b.tree").read_text() == TREE
+
+
+@pytest.mark.parametrize(
+  ("text", "line", "message"),
+  [
+    (TREE + "tulip 1\n", 7, r"siblings without a gap"),
+    ("a -1\nb 2\nc -1\n", 2, "node 1 .b. has parent 2; expected -1"),
+    ("a -1\nb 1\n", 2, "has parent 1; expected -1 for the top or an earlier"),
+    ("a 1\nb 0\n", 1, r"has parent 1; expected -1 for the top"),
+    ("a -1\nb 0\nc 1\nd 9\n", 4, "has parent 9"),
+    ("a -1\nb\n", 2, "expected an id and the number of its parent"),
+    ("a -1\n\nb 0\n", 2, "is blank"),
+    ("a -1\nb -2\n", 2, "has parent -2"),
+  ],
+)
+def test_a_bad_tree_names_the_line(tmp_path, text, line, message):
+  path = write(tmp_path, text, "a.tree")
+  with pytest.raises(
+    DarknetFileError, match=rf"{re.escape(str(path))}:{line}: .*{message}"
+  ):
+    read_tree(path)
+
+
+def test_a_tree_needs_as_many_ids_as_parents():
+  with pytest.raises(wordtree.TreeError, match="2 ids and 1 parents"):
+    wordtree.WordTree(("a", "b"), (-1,))
+
+
+def test_names_maps_and_data(tmp_path):
+  names = ("dog", "traffic light", "naïve")
+  write_names(tmp_path / "a.names", names)
+  assert read_names(tmp_path / "a.names") == names
+  write_map(tmp_path / "a.map", (3, 0, 3))
+  assert read_map(tmp_path / "a.map", num_nodes=4) == (3, 0, 3)
+  options = {"classes": "80", "names": "data/coco.names"}
+  write_data(tmp_path / "a.data", options)
+  assert read_data(tmp_path / "a.data") == options
+  text = "classes= 80\n#x=1\n\nnames = data/coco.names\r\n"
+  assert read_data(write(tmp_path, text, "b.data")) == options
+  with pytest.raises(DarknetFileError, match=r"a.map:1: '3'; .* 0 to 2"):
+    read_map(tmp_path / "a.map", num_nodes=3)
+  with pytest.raises(DarknetFileError, match=r"a.names: is empty"):
+    read_names(write(tmp_path, "\n\n", "a.names"))
+  with pytest.raises(DarknetFileError, match="cannot be read: No such file"):
+    read_names(tmp_path / "b.names")
+  with pytest.raises(DarknetFileError, match=r"b.data:2: 'x'; expected key"):
+    read_data(write(tmp_path, "a=1\nx\n", "b.data"))
+
+
+def test_the_programs_own_lists(shared, tmp_path):
+  folder = shared / "darknet"
+  assert len(read_names(folder / "9k.names")) == 9418
+  assert read_names(folder / "voc.names")[14] == "person"
+  for name, count in (("coco9k.map", 80), ("inet9k.map", 200)):
+    nodes = read_map(folder / name, num_nodes=9418)
+    write_map(tmp_path / name, nodes)
+    assert len(nodes) == count
+    assert (tmp_path / name).read_text() == (folder / name).read_text()
+  write_tree(tmp_path / "9k.tree", read_tree(folder / "9k.tree"))
+  assert (tmp_path / "9k.tree").read_text() == (folder / "9k.tree").read_text()
+  for path in folder.glob("cfg/*.data"):
+    assert read_data(path)["names"].startswith("data/")
+
+
+def mutated(rng, data):
+  """The bytes with a few cut out, doubled, changed or put in."""
+  data = bytearray(data)
+  for _ in range(rng.randint(1, 4)):
+    start = rng.randrange(len(data) + 1)
+    end = min(len(data), start + rng.choice((1, 1, 4, 40, 4000)))
+    noise = rng.choice(
+      (
+        *(b"", b"=", b"[", b"\n", b"-1", b",", b"9" * 30, b"1e9", b"\x00"),
+        *(rng.randbytes(3), bytes(data[start:end]) * 2),
+      )
+    )
+    data[start:end] = noise
+  return bytes(data)
+
+
+def test_mutated_and_random_files_give_a_message_or_a_result(tmp_path):
+  """Each reader, 300 files: never another exception, and never slow."""
+  rng = random.Random(0)
+  network = expected()
+  count = 3 * 9 * 4 + 4 * 4 + 14 + 14 * 4
+  weights = np.arange(count, dtype="<f4").tobytes()
+  header = b"\0\0\0\0\2\0\0\0\0\0\0\0" + bytes(8)
+  jpeg = b"\xff\xd8\xff\xe0" + bytes(range(256)) + b"\xff\xd9"
+  readers = {
+    "a.cfg": (CFG.encode(), read_cfg),
+    "a.tree": (TREE.encode(), read_tree),
+    "a.names": (b"dog\ncat\n", read_names),
+    "a.map": (b"3\n1\n2\n", lambda p: read_map(p, num_nodes=4)),
+    "a.data": (b"classes=3\nnames = x\n", read_data),
+    "a.weights": (
+      header + weights,
+      lambda p: read_weights(p, network, partial=rng.random() < 0.5),
+    ),
+    "a.jpg": (jpeg, lambda p: decode_picture(str(p))),
+  }
+  for name, (good, reader) in readers.items():
+    outcomes = set()
+    for number in range(300):
+      size = rng.randrange(2000)
+      data = mutated(rng, good) if number % 3 else rng.randbytes(size)
+      path = write(tmp_path, data, name)
+      try:
+        reader(path)
+        outcomes.add("read")
+      except (DarknetFileError, DataError) as error:
+        assert str(error).startswith(str(path))
+        outcomes.add("refused")
+    assert "refused" in outcomes, name
+
+
+def test_a_text_file_is_no_picture(tmp_path):
+  path = write(tmp_path, CFG, "photo.jpg")
+  with pytest.raises(DataError, match="not a picture that OpenCV can decode"):
+    decode_picture(str(path))

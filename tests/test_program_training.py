@@ -1,0 +1,224 @@
+"""Gradients and updates against training steps that the program recorded."""
+
+import struct
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from yolo9000 import boxes as box
+from yolo9000 import darknet, losses, optimizer, yolov2
+from yolo9000.batch_norm import ProgramBatchNorm
+from yolo9000.darknet_cfg import read_cfg
+from yolo9000.darknet_weights import read_weights
+from yolo9000.layers import Conv
+
+pytestmark = pytest.mark.usefixtures("libraries_promote")
+
+
+def as_variables(source, prefix, network, tmp_path):
+  """Recorded arrays, flat and in the files' order, as a network's variables."""
+  names = {
+    "w": ("biases", "scales", "rolling_mean", "rolling_variance", "weights"),
+    "g": (
+      "bias_updates",
+      "scale_updates",
+      "mean",
+      "variance",
+      "weight_updates",
+    ),
+  }["g" if "grad" in prefix else "w"]
+  parts = [struct.pack("<3iQ", 0, 2, 0, 0)]
+  for index, row in enumerate(network.layers):
+    for name in names if isinstance(row, Conv) else ():
+      if row.batch_norm or name[0] in "bw":
+        array = source[f"{prefix}/{index:02d}/{name}"]
+        parts.append(array.astype("<f4").tobytes())
+  path = tmp_path / "arrays.weights"
+  path.write_bytes(b"".join(parts))
+  return read_weights(path, network, partial=False)[0]
+
+
+def images(source, start, count):
+  batch = source["images_u8"][start : start + count].transpose(0, 2, 3, 1)
+  return yolov2.normalise(jnp.asarray(batch))
+
+
+def apply(layers, variables, x):
+  net = darknet.Darknet(
+    tuple(layers), jnp.float32, 0.99, 1e-5, program_norm=True
+  )
+  return net.apply(variables, x, train=True, mutable=["batch_stats"])
+
+
+def classifier_loss(params, stats, source, start, network, seen):
+  del seen
+  variables = {"params": params, "batch_stats": stats}
+  logits, new = apply(network.layers[:-1], variables, images(source, start, 8))
+  labels = jnp.asarray(source["labels"][start : start + 8])
+  loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+  return loss.sum(), new["batch_stats"]
+
+
+def detector_loss(params, stats, source, start, network, seen):
+  variables = {"params": params, "batch_stats": stats}
+  output, new = apply(network.layers, variables, images(source, start, 4))
+  region = network.layers[-1]
+  raw = yolov2.slots(output, len(region.priors))
+  truth = jnp.asarray(source["truth"][start : start + 4].reshape(4, 30, 5))
+
+  def one(raw, truth):
+    return losses.detection_loss(
+      raw,
+      box.cxcywh_to_xyxy(truth[:, :4]),
+      truth[:, 4].astype(jnp.int32),
+      jnp.cumsum(truth[:, 0] == 0) == 0,
+      priors=jnp.asarray(region.priors, jnp.float32),
+      class_error=losses.softmax_error,
+      weights=losses.Weights(1.0, 5.0, 1.0, 1.0),
+      ignore_iou=0.6,
+      small_box_weight=True,
+      prior_pull=0.01 if seen < 12800 else 0.0,
+      rescore=True,
+      match_predicted_shape=False,
+    )
+
+  parts = jax.vmap(one)(raw, truth)
+  return sum(part.sum() for part in parts.values()), new["batch_stats"]
+
+
+def assert_arrays(ours, recorded, tolerance):
+  """Each array within tolerance of its largest entry."""
+  assert jax.tree.structure(ours) == jax.tree.structure(recorded)
+  for (path, a), b in zip(
+    jax.tree.leaves_with_path(ours), jax.tree.leaves(recorded), strict=True
+  ):
+    error = np.abs(a - b).max() / np.abs(b).max()
+    assert error <= tolerance, f"{jax.tree_util.keystr(path)}: {error:.1e}"
+
+
+# name, prefix, loss, mini-batches of the first update, rate, seen before it
+RUNS = [
+  ("train_classifier", "", classifier_loss, (0,), 0.00025, 0),
+  ("train_yolov2", "", detector_loss, (0, 4), 6.24999984e-06, 0),
+  ("train_yolov2", "nowarm/", detector_loss, (0, 4), 9.99999997e-07, 64000),
+]
+
+
+@pytest.mark.parametrize(
+  "run", RUNS, ids=["classifier", "yolov2", "yolov2 nowarm"]
+)
+def test_first_update_is_the_programs(run, goldens, golden_network, tmp_path):
+  name, prefix, loss, starts, rate, seen = run
+  source = goldens(name)
+  cfg, weights = golden_network(source, "weights0")
+  network = read_cfg(cfg)
+  variables = read_weights(weights, network, partial=False)[0]
+  params, stats = variables["params"], variables["batch_stats"]
+  size = 8 // len(starts)
+  gradients = []
+  for number, start in enumerate(starts):
+    gradient, stats = jax.grad(loss, has_aux=True)(
+      params, stats, source, start, network, seen + size * (number + 1)
+    )
+    gradients.append(gradient)
+
+  # One mini-batch: minus the gradient, and its statistics.
+  recorded = as_variables(source, f"{prefix}grad0", network, tmp_path)
+  minus = jax.tree.map(lambda g: -g, gradients[0])
+  assert_arrays(minus, recorded["params"], 5e-4)
+
+  # The update: momentum .9, decay .0005 of the kernels, mean over 8 pictures.
+  tx = optimizer.make_optimizer(
+    lambda step: rate,
+    name="sgd",
+    momentum=0.9,
+    weight_decay=5e-4,
+    clip_norm=0.0,
+  )
+  mean = jax.tree.map(lambda *g: sum(g) / 8, *gradients)
+  updates, _ = tx.update(mean, tx.init(params), params)
+  after = {
+    "params": optax.apply_updates(params, updates),
+    "batch_stats": stats,
+  }
+  recorded = as_variables(source, f"{prefix}w1", network, tmp_path)
+  assert_arrays(after, recorded, 4e-6)
+  moved = optax.tree.sub(recorded["params"], params)
+  error = optax.tree.norm(optax.tree.sub(after["params"], recorded["params"]))
+  assert error < 0.01 * optax.tree.norm(moved)
+
+
+@pytest.mark.parametrize("norm", ["program", "exact"])
+def test_batch_norm_with_18_numbers_a_channel(norm, goldens, golden_network):
+  """Where the program's derivative is not the derivative: 8 to 18 % apart."""
+  source = goldens("bn_grad")
+  network = read_cfg(golden_network({**source, "weights": np.zeros(1)})[0])
+  layers = network.layers
+  x = jnp.asarray(source["x"].transpose(0, 2, 3, 1))
+  target = jnp.asarray(source["target"].transpose(0, 2, 3, 1))
+  params, inputs = {}, 4
+  for index, row in enumerate(layers[:2]):
+    kernel = source[f"{index}/weights"].reshape(row.filters, inputs).T
+    params[f"layer_{index:02d}"] = {"kernel": jnp.asarray(kernel)[None, None]}
+    params[f"layer_{index:02d}_norm"] = {
+      "scale": jnp.asarray(source[f"{index}/scales"]),
+      "bias": jnp.asarray(source[f"{index}/biases"]),
+    }
+    inputs = row.filters
+  net = darknet.Darknet(
+    layers, jnp.float32, 0.99, 1e-5, program_norm=norm == "program"
+  )
+  stats = net.init(jax.random.key(0), x, train=False)["batch_stats"]
+
+  def loss(params):
+    y, _ = net.apply(
+      {"params": params, "batch_stats": stats},
+      *(x,),
+      train=True,
+      mutable=["batch_stats"],
+    )
+    return 0.5 * jnp.sum((target - y) ** 2)
+
+  gradient = jax.grad(loss)(params)
+  for index in range(2):
+    ours = -gradient[f"layer_{index:02d}"]["kernel"][0, 0].T
+    recorded = source[f"gpu/{index}/weight_updates"].reshape(ours.shape)
+    error = np.abs(ours - recorded).max() / np.abs(recorded).max()
+    assert error < 1e-4 if norm == "program" else 0.05 < error < 0.25
+
+
+def test_batch_norms_agree_in_prediction_and_for_large_batches():
+  import flax.linen as nn
+
+  x = jax.random.normal(jax.random.key(0), (8, 20, 20, 4)) * 3 + 1
+  options = dict(momentum=0.9, epsilon=1e-5, axis_name=None, dtype=jnp.float32)
+  for average in (True, False):
+    ours = ProgramBatchNorm(use_running_average=average, **options)
+    theirs = nn.BatchNorm(use_running_average=average, **options)
+    variables = theirs.init(jax.random.key(0), x)
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      *(variables, ours.init(jax.random.key(0), x)),
+    )
+    a, new = ours.apply(variables, x, mutable=["batch_stats"])
+    b, expected = theirs.apply(variables, x, mutable=["batch_stats"])
+    np.testing.assert_allclose(a, b, atol=1e-3)  # N - 1 of 3200
+    jax.tree.map(
+      lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-3, atol=1e-5),
+      *(new, expected),
+    )
+
+
+def test_the_programs_batch_norm_is_per_device():
+  norm = ProgramBatchNorm(
+    use_running_average=False,
+    momentum=0.9,
+    epsilon=1e-5,
+    axis_name="data",
+    dtype=jnp.float32,
+  )
+  with pytest.raises(ValueError, match="no axis_name; got 'data'"):
+    norm.init(jax.random.key(0), jnp.ones((2, 4)))
