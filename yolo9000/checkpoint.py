@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 
@@ -52,6 +53,25 @@ class Checkpoints:
     """Waits and lets go of the folder."""
     self._latest.close()
     self._best.close()
+
+
+def read(workdir: str | Path, which: str) -> dict[str, Any]:
+  """The "latest" or "best" state of a run as dicts of NumPy arrays.
+
+  Raises:
+    FileNotFoundError: if there is none.
+  """
+  root = Path(workdir).absolute() / "checkpoints" / which
+  if not any(root.glob("[0-9]*")):
+    raise FileNotFoundError(f"{root}: holds no checkpoint")
+  handler = ocp.PyTreeCheckpointHandler()
+  with ocp.CheckpointManager(root, item_handlers=handler) as manager:
+    step = manager.latest_step()
+    arrays = manager.item_metadata(step).tree
+    how = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), arrays
+    )
+    return manager.restore(step, args=ocp.args.PyTreeRestore(restore_args=how))
 
 
 def _manager(path: Path, *, keep: int) -> ocp.CheckpointManager:

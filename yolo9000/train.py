@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +20,20 @@ import numpy as np
 import optax
 from jax import Array
 
-from yolo9000 import evaluate, optimizer, parallel, plots, yolov2
+from yolo9000 import (
+  compilation,
+  evaluate,
+  model,
+  optimizer,
+  parallel,
+  plots,
+  yolov2,
+)
 from yolo9000.checkpoint import Checkpoints
+from yolo9000.darknet_cfg import Network
 from yolo9000.data import augment, pipeline
 from yolo9000.data.records import Dataset
-from yolo9000.log import Log
+from yolo9000.log import Log, write_whole
 from yolo9000.types import Batch, Detections, Task
 
 logger = logging.getLogger("yolo9000")
@@ -51,9 +59,9 @@ class State(NamedTuple):
 def build_task(config: Any) -> Task:
   """The Task that a config describes, with its predict jitted."""
   options = config.task.to_dict()
-  model = options.pop("model")
-  if model != "yolov2":
-    raise ValueError(f"task.model is {model!r}; allowed is yolov2")
+  name = options.pop("model")
+  if name != "yolov2":
+    raise ValueError(f"task.model is {name!r}; allowed is yolov2")
   task = yolov2.make_task(class_names=config.data.class_names, **options)
   return task._replace(predict=jax.jit(task.predict))
 
@@ -112,6 +120,34 @@ def init_state(config: Any, task: Task, tx: Any) -> State:
   )
 
 
+def start_point(config: Any, state: State, workdir: Path) -> State:
+  """The state with what run.start_from has of it, see `model.read_start`.
+
+  Writes start.txt, which says of each layer whether it was taken and why not.
+
+  Raises:
+    ValueError: if nothing of it fits, or it cannot be read.
+  """
+  run, task = config.run, config.task
+  layers = yolov2.table(
+    num_classes=len(config.data.class_names),
+    **{key: task[key] for key in yolov2.TABLE_OPTIONS},
+  )
+  size = run.image_sizes[0]
+  found = model.read_start(
+    run.start_from, cfg=run.start_cfg, network=Network(layers, (size, size, 3))
+  )
+  variables, report = model.take(jax.device_get(state.variables), found)
+  write_whole(workdir / "start.txt", "\n".join([run.start_from, *report, ""]))
+  count = sum(line.endswith(": taken") for line in report)
+  logger.info(
+    "%s: %d of %d layers start from %s; start.txt says which",
+    *(workdir, count, len(report), run.start_from),
+  )
+  average = variables if config.optimizer.average else ()
+  return state._replace(variables=variables, average=average)
+
+
 def train_step(
   state: State, batch: Batch, *, task: Task, tx: Any, average: float
 ) -> tuple[State, dict[str, Array]]:
@@ -149,28 +185,6 @@ def due(done: int, every: int, total: int) -> bool:
   done counts finished steps. every 0 means at the end alone.
   """
   return done == total or (every > 0 and done % every == 0)
-
-
-@contextlib.contextmanager
-def compile_ahead(
-  step: Callable[..., Any],
-  like: State,
-  place: Callable[[Batch], Any],
-  batches: dict[int, Batch],
-) -> Iterator[dict[int, Future]]:
-  """Compiles the step for a batch of every image size, in order, in a thread.
-
-  Gives the sizes' futures; what is not begun at the end is called off.
-  """
-
-  def compile_one(batch: Batch) -> None:
-    step.lower(like, place(batch)).compile()
-
-  executor = ThreadPoolExecutor(1, thread_name_prefix="compile")
-  try:
-    yield {n: executor.submit(compile_one, b) for n, b in batches.items()}
-  finally:
-    executor.shutdown(wait=False, cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -315,16 +329,21 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
   with contextlib.ExitStack() as stack:
     # The state: fresh, or the latest checkpoint's.
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir)))
-    state = parallel.replicate(init_state(config, task, tx), mesh)
-    like = parallel.like_replicated(state, mesh)
+    state = init_state(config, task, tx)
     start = done = checkpoints.latest_step or 0
+    if run.start_from and not start:
+      state = start_point(config, state, workdir)
+    state = parallel.replicate(state, mesh)
+    like = parallel.like_replicated(state, mesh)
     if start:
       state = checkpoints.restore_latest(like)
       logger.info("%s: goes on from step %d", workdir, start)
     batches, empty = training_batches(config, train_data, start)
     log = Log(workdir, start, total, run.batch_size)
     stack.enter_context(contextlib.closing(log))
-    compiled = stack.enter_context(compile_ahead(step_fn, like, place, empty))
+    compiled = stack.enter_context(
+      compilation.ahead(step_fn, like, place, empty)
+    )
     stop = stack.enter_context(sigterm_flag())
 
     # The loop.
