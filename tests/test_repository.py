@@ -21,27 +21,38 @@ EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 FLOORS = {
   "types": 0,
   "boxes": 1,
+  "wordtree": 1,
+  "batch_norm": 1,
   "losses": 2,
   "nms": 2,
   "average_precision": 2,
-  "darknet": 2,
+  "layers": 2,
   "optimizer": 2,
   "checkpoint": 2,
+  "compilation": 2,
   "parallel": 2,
   "log": 2,
   "data.records": 2,
-  "yolov2": 3,
+  "darknet": 3,
+  "darknet_files": 3,
+  "yolov1": 3,
   "data.voc": 3,
   "data.shapes": 3,
   "data.augment": 3,
   "plots": 3,
+  "darknet_cfg": 4,
+  "yolov2": 4,
   "data.pipeline": 4,
+  "darknet_weights": 5,
   "priors": 5,
   "evaluate": 5,
-  "train": 6,
-  "benchmark": 7,
-  "sweep": 7,
-  "main": 8,
+  "model": 6,
+  "detector": 7,
+  "train": 7,
+  "benchmark": 8,
+  "detect": 8,
+  "sweep": 8,
+  "main": 9,
 }
 WITHOUT_JAX = ("boxes", "average_precision", "priors", "plots", "log", "data")
 
@@ -88,7 +99,7 @@ import time
 for name in {missing!r}.split(","):
   sys.modules[name] = None
 from yolo9000 import darknet, losses, nms, optimizer, parallel, yolov2
-from yolo9000 import checkpoint, train
+from yolo9000 import checkpoint, detect, train
 """
   done = subprocess.run([sys.executable, "-c", code], capture_output=True)
   assert done.returncode == 0, done.stderr.decode()

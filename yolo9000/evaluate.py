@@ -61,32 +61,43 @@ def predict_all(
   return result
 
 
+def coco_rows(
+  boxes_px: Any, labels: Any, scores: Any, *, image_id: int, file_name: str
+) -> list[dict[str, Any]]:
+  """A picture's detections as entries of COCO's result list.
+
+  category_id is the label, bbox is x, y, w, h in pixels; file_name is added for
+  people.
+  """
+  return [
+    {
+      "image_id": image_id,
+      "category_id": int(label),
+      "bbox": [round(v, 2) for v in (x, y, right - x, bottom - y)],
+      "score": round(float(score), 5),
+      "file_name": file_name,
+    }
+    for (x, y, right, bottom), label, score in zip(
+      boxes_px.tolist(), labels, scores, strict=True
+    )
+  ]
+
+
 def write_coco_json(
   path: Path, detections: list[Detections], dataset: Dataset
 ) -> None:
-  """Detections as COCO's result list.
-
-  image_id is the record's number, category_id the label, bbox is x, y, w, h in
-  pixels; file_name is added for people.
-  """
+  """Detections as COCO's result list; image_id is the record's number."""
   rows = []
   for number, (found, record) in enumerate(
     zip(detections, dataset.records, strict=True)
   ):
-    boxes_px = np.clip(found.boxes, 0, 1) * record.edges_px
-    for box_px, label, score in zip(
-      boxes_px.tolist(), found.labels, found.scores, strict=True
-    ):
-      x, y, right, bottom = box_px
-      rows.append(
-        {
-          "image_id": number,
-          "category_id": int(label),
-          "bbox": [round(v, 2) for v in (x, y, right - x, bottom - y)],
-          "score": round(float(score), 5),
-          "file_name": record.path,
-        }
-      )
+    rows += coco_rows(
+      np.clip(found.boxes, 0, 1) * record.edges_px,
+      found.labels,
+      found.scores,
+      image_id=number,
+      file_name=record.path,
+    )
   path.write_text(json.dumps(rows))
 
 

@@ -3,6 +3,10 @@
 Every geometry here is one axis-aligned map, its Placement: where the four edges
 of the source picture come to lie on the network's input, as fractions of it.
 Boxes follow by the same four numbers, forth and back.
+
+Differs: pictures are resized by OpenCV, which maps edges to edges; the original
+program maps the centres of the corner pixels. On photos brought to 416 pixels
+the two differ by .4 to 2.3 of 255 levels in the mean.
 """
 
 from __future__ import annotations
@@ -80,36 +84,41 @@ def paste(
   image: UInt8[np.ndarray, "H W 3"],
   corner: tuple[int, int],
   shape: tuple[int, int],
-  size: int,
-) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
+  size: tuple[int, int],
+) -> tuple[UInt8[np.ndarray, "Y X 3"], Placement]:
   """Resizes to shape (w, h) and lays it with its corner (x, y) on grey."""
-  (x, y), (across, down) = corner, shape
-  out = np.full((size, size, 3), GREY, np.uint8)
+  (x, y), (across, down), (width, height) = corner, shape, size
+  out = np.full((height, width, 3), GREY, np.uint8)
   out[y : y + down, x : x + across] = cv2.resize(
     image, shape, interpolation=cv2.INTER_LINEAR
   )
   return out, Placement(
-    x / size, y / size, (x + across) / size, (y + down) / size
+    x / width, y / height, (x + across) / width, (y + down) / height
   )
 
 
 def letterbox(
-  image: UInt8[np.ndarray, "H W 3"], size: int
-) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
-  """Fits the picture into the square, aspect kept, centred on grey."""
+  image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> tuple[UInt8[np.ndarray, "Y X 3"], Placement]:
+  """Fits the picture into size (w, h), aspect kept, centred on grey.
+
+  Differs: where the margin is odd, the program's boxes are half a pixel of the
+  input off, since it lays the picture at a whole pixel and forgets that.
+  """
   height, width = image.shape[:2]
-  longest = max(width, height)
-  across = max(1, width * size // longest)
-  down = max(1, height * size // longest)
-  corner = ((size - across) // 2, (size - down) // 2)
+  if size[0] * height < size[1] * width:  # as wide as the input
+    across, down = size[0], max(1, height * size[0] // width)
+  else:
+    across, down = max(1, width * size[1] // height), size[1]
+  corner = ((size[0] - across) // 2, (size[1] - down) // 2)
   return paste(image, corner, (across, down), size)
 
 
 def stretch(
-  image: UInt8[np.ndarray, "H W 3"], size: int
-) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
-  """Fills the square, aspect changed."""
-  out = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+  image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> tuple[UInt8[np.ndarray, "Y X 3"], Placement]:
+  """Fills size (w, h), aspect changed."""
+  out = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
   return out, Placement(0.0, 0.0, 1.0, 1.0)
 
 
@@ -134,13 +143,13 @@ def _jittered_letterbox(rng, image, size, jitter):
   across = max(1, int(size * min(aspect, 1.0)))
   down = max(1, int(size / max(aspect, 1.0)))
   x, y = int(rng.uniform(0, size - across)), int(rng.uniform(0, size - down))
-  return paste(image, (x, y), (across, down), size)
+  return paste(image, (x, y), (across, down), (size, size))
 
 
 GEOMETRIES = {
   "crop": _jittered_crop,
   "letterbox": _jittered_letterbox,
-  "none": lambda rng, image, size, jitter: stretch(image, size),
+  "none": lambda rng, image, size, jitter: stretch(image, (size, size)),
 }
 
 

@@ -200,7 +200,8 @@ def eval_batches(
 
   def make(index: int) -> tuple[Batch, aug.Placement]:
     record = dataset.records[index]
-    image, placement = aug.RESIZES[resize](dataset.read_image(record), size)
+    picture = dataset.read_image(record)
+    image, placement = aug.RESIZES[resize](picture, (size, size))
     return _row(image, record, record.boxes, none, 1, index), placement
 
   def join(rows) -> tuple[Batch, list[aug.Placement]]:

@@ -65,30 +65,40 @@ def _is_cut_off(data: bytes) -> bool:
   return data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0
 
 
-def read_picture(record: Record) -> UInt8[np.ndarray, "H W 3"]:
-  """Decodes a picture file to RGB; grey and CMYK pictures too.
+def decode_picture(path: str) -> UInt8[np.ndarray, "H W 3"]:
+  """A picture file as RGB; grey and CMYK pictures too.
 
   Raises:
-    DataError: if the file is missing, truncated or no picture, or if its size
-      is not the record's.
+    DataError: if the file is missing, truncated or no picture.
   """
   try:
-    data = Path(record.path).read_bytes()
+    data = Path(path).read_bytes()
   except OSError as error:
-    raise DataError(
-      f"{record.path}: cannot be read: {error.strerror}"
-    ) from None
+    raise DataError(f"{path}: cannot be read: {error.strerror}") from None
   if _is_cut_off(data):
-    raise DataError(f"{record.path}: the JPEG ends before its end marker")
+    raise DataError(f"{path}: the JPEG ends before its end marker")
   image = None
   if data:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+      image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # such as more pixels than OpenCV allows
+      pass
   if image is None:
-    raise DataError(f"{record.path}: not a picture that OpenCV can decode")
+    raise DataError(f"{path}: not a picture that OpenCV can decode")
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_picture(record: Record) -> UInt8[np.ndarray, "H W 3"]:
+  """The picture of a record.
+
+  Raises:
+    DataError: as `decode_picture`, or if its size is not the record's.
+  """
+  image = decode_picture(record.path)
   height, width = image.shape[:2]
   if (width, height) != (record.width, record.height):
     raise DataError(
       f"{record.path}: the picture is {width}x{height}, but its annotation "
       f"says {record.width}x{record.height}"
     )
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+  return image

@@ -1,0 +1,391 @@
+"""Every kind of input and output of the detect command, on real photos."""
+
+import json
+import re
+import sys
+from functools import partial
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from support import tiny_config
+
+from yolo9000 import boxes as box
+from yolo9000 import detect, model, plots, sweep, train, yolov2
+from yolo9000.darknet_weights import cpu_deviation, gpu_deviation
+from yolo9000.data import augment
+from yolo9000.data.records import DataError, decode_picture
+from yolo9000.detector import Detector, Prepared
+from yolo9000.types import Detections
+
+pytestmark = pytest.mark.usefixtures("libraries_promote")
+PHOTOS = ("dog", "eagle", "giraffe", "horses", "kite", "person", "scream")
+
+
+@pytest.fixture(scope="module")
+def files(goldens, golden_network):
+  """Arguments for a recorded YOLOv2, whose boxes mean nothing."""
+  cfg, weights = golden_network(goldens("fwd_yolov2voc_a"))
+  return [f"--cfg={cfg}", f"--weights={weights}", "--threshold=.3"]
+
+
+def run(out, *words):
+  code = detect.main([*map(str, words), f"--out={out}"])
+  path = out / "detections.json"
+  return code, json.loads(path.read_text()) if path.exists() else None
+
+
+def test_a_folder_a_pattern_and_a_file_give_the_same(files, shared, tmp_path):
+  photos = shared / "darknet"
+  names = [f"--names={photos}/voc.names"]
+  code, rows = run(tmp_path / "a", *files, *names, "--txt", photos)
+  assert code == 0
+  assert {row["image_id"] for row in rows} == set(range(7))
+  drawn = sorted(p.stem for p in (tmp_path / "a").glob("*.jpg"))
+  assert drawn == list(PHOTOS)
+  code, again = run(tmp_path / "b", *files, "--batch_size=3", photos / "*.jpg")
+  assert code == 0 and len(again) == len(rows)
+  for one, two in zip(rows, again, strict=True):
+    np.testing.assert_allclose(one["bbox"], two["bbox"], atol=0.05)
+    assert one["file_name"] == two["file_name"]
+    assert one["category_id"] == two["category_id"]
+  _, one = run(tmp_path / "c", *files, photos / "dog.jpg", "--no_draw")
+  assert one == [row for row in rows if row["image_id"] == 0]
+  assert not list((tmp_path / "c").glob("*.jpg"))
+
+  # COCO's boxes and YOLO's label lines say the same, in pixels and fractions.
+  height, width = cv2.imread(str(photos / "dog.jpg")).shape[:2]
+  lines = (tmp_path / "a" / "labels" / "dog.txt").read_text().splitlines()
+  assert len(lines) == len(one)
+  for line, row in zip(lines, one, strict=True):
+    label, *numbers = line.split()
+    x, y, w, h = row["bbox"]
+    assert int(label) == row["category_id"]
+    expected = [
+      (x + w / 2) / width,
+      (y + h / 2) / height,
+      w / width,
+      h / height,
+    ]
+    np.testing.assert_allclose(np.array(numbers, float), expected, atol=1e-4)
+    assert 0 <= x and x + w <= width + 0.02 and y + h <= height + 0.02
+    assert row["score"] > 0.3
+
+
+def test_the_drawn_boxes_are_on_the_picture(files, shared, tmp_path):
+  photo = shared / "darknet" / "dog.jpg"
+  _, rows = run(tmp_path, *files, photo)
+  before, after = cv2.imread(str(photo)), cv2.imread(str(tmp_path / "dog.jpg"))
+  changed = np.abs(before.astype(int) - after).max(axis=2) > 60
+  x, y, w, h = rows[0]["bbox"]
+  edge = changed[int(y) : int(y + h), max(0, int(x) - 2) : int(x) + 6]
+  assert edge.any(axis=1).mean() > 0.5
+  assert changed.mean() < 0.5
+
+
+def film(path, photos, frames=7):
+  """A video that goes through the photos."""
+  video = cv2.VideoWriter(
+    str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 240)
+  )
+  for number in range(frames):
+    image = cv2.imread(str(photos / f"{PHOTOS[number]}.jpg"))
+    video.write(cv2.resize(image, (320, 240)))
+  video.release()
+
+
+def test_a_video(files, shared, tmp_path):
+  film(tmp_path / "film.mp4", shared / "darknet")
+  out = tmp_path / "out"
+  code, rows = run(
+    out, *files, "--txt", tmp_path / "film.mp4", "--batch_size=4"
+  )
+  assert code == 0
+  assert {row["frame"] for row in rows} == set(range(7))
+  assert {row["file_name"] for row in rows} == {str(tmp_path / "film.mp4")}
+  assert len(list((out / "labels").glob("film_*.txt"))) == 7
+  drawn = cv2.VideoCapture(str(out / "film.mp4"))
+  assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 7
+  assert drawn.get(cv2.CAP_PROP_FPS) == 10
+  _, few = run(tmp_path / "few", *files, tmp_path / "film.mp4", "--frames=3")
+  assert {row["frame"] for row in few} == {0, 1, 2}
+
+
+def test_a_camera(files, shared, tmp_path, monkeypatch):
+  """There is none here: a video stands behind its number."""
+  film(tmp_path / "film.mp4", shared / "darknet")
+  capture = cv2.VideoCapture
+  monkeypatch.setattr(
+    cv2, "VideoCapture", lambda n: capture(str(tmp_path / "film.mp4"))
+  )
+  code, rows = run(tmp_path / "out", *files, "--camera=0", "--frames=5")
+  assert code == 0 and {row["frame"] for row in rows} == set(range(5))
+  assert (tmp_path / "out" / "camera.mp4").exists()
+
+
+def test_what_cannot_be_read_is_reported_and_the_rest_done(
+  files, shared, tmp_path, capsys
+):
+  photos = tmp_path / "photos"
+  photos.mkdir()
+  (photos / "a.jpg").write_text("no picture")
+  (photos / "b.mp4").write_text("no film")
+  good = (shared / "darknet" / "dog.jpg").read_bytes()
+  (photos / "c.jpg").write_bytes(good)
+  (photos / "d.jpg").write_bytes(good[: len(good) // 2])
+  code, rows = run(tmp_path / "out", *files, photos, "--batch_size=2")
+  told = capsys.readouterr()
+  assert code == 1 and {row["image_id"] for row in rows} == {0}
+  assert "on 1 pictures" in told.out and "3 could not be read" in told.out
+  for line in (
+    "a.jpg: not a picture that OpenCV can decode",
+    "b.mp4: no frame that OpenCV can read",
+    "d.jpg: the JPEG ends before its end marker",
+  ):
+    assert line in told.err
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(
+  files, shared, tmp_path
+):
+  good = (shared / "darknet" / "dog.jpg").read_bytes()
+  for folder in ("a", "b"):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "x.jpg").write_bytes(good)
+  run(tmp_path / "out", *files, tmp_path / "a", tmp_path / "b")
+  assert {p.name for p in (tmp_path / "out").glob("*.jpg")} == {
+    *("x.jpg", "x_2.jpg"),
+  }
+
+
+GOOD = ("{cfg}", "{weights}", "{photo}")
+
+
+@pytest.mark.parametrize(
+  ("words", "message"),
+  [
+    (["{photo}"], "expected --run, or --cfg and --weights"),
+    (["{cfg}", "{photo}"], "expected --run, or --cfg and --weights"),
+    (GOOD[:2], "expected pictures, videos, folders or --camera"),
+    ([*GOOD[:2], "no.jpg"], "no.jpg: no picture or video there; expected a"),
+    ([*GOOD[:2], "{empty}"], "expected a folder with files such as"),
+    ([*GOOD, "--size=100"], "multiple of 32, such as 96"),
+    ([*GOOD, "--size=big"], "expected 416 or 640x384"),
+    ([*GOOD, "--map=x"], "the network has no tree"),
+    ([*GOOD, "--names={cocos}"], "has 80 names; expected 20"),
+    (
+      ["{cfg}", "--weights={text}", "{photo}"],
+      "begins with .*expected version",
+    ),
+    (["--cfg={photo}", "{weights}", "{photo}"], "is no UTF-8; expected a text"),
+    (["--run={empty}", "{photo}"], "expected a run's folder"),
+    ([*GOOD, "--batch_size=0"], "at least 1"),
+  ],
+)
+def test_bad_arguments_end_with_a_message(
+  words, message, files, shared, tmp_path, capsys
+):
+  (tmp_path / "empty").mkdir()
+  photo = shared / "darknet" / "dog.jpg"
+  values = dict(
+    cfg=files[0],
+    weights=files[1],
+    photo=photo,
+    text=shared / "darknet" / "cfg" / "yolov2.cfg",
+    empty=tmp_path / "empty",
+    cocos=shared / "darknet" / "coco.names",
+  )
+  words = [word.format(**values) for word in words]
+  code, _ = run(tmp_path / "out", *words)
+  assert code == 2
+  assert re.search(message, capsys.readouterr().err)
+
+
+# Its boxes are half a pixel of the input off where the margin is odd.
+PROGRAM_IS_OFF = {"yolov2voc_b": 0.5 / 63, "yolov2tinyvoc": 0.5 / 63}
+
+
+@pytest.mark.parametrize(
+  ("name", "photo", "resize"),
+  [
+    ("yolov2voc_a", "dog", "letterbox"),
+    ("yolov2voc_b", "person", "letterbox"),
+    ("yolov2tinyvoc", "horses", "letterbox"),
+    *(("yolov1", "eagle", "stretch"), ("yolov1tiny", "eagle", "stretch")),
+  ],
+)
+def test_detector_in_pixels_of_the_photo(
+  name, photo, resize, goldens, golden_network, shared, monkeypatch
+):
+  """The program's recorded boxes, from its own input, which is not rounded.
+
+  These networks are a sixteenth wide and have random weights; rounding to bytes
+  alone, let alone another interpolation, moves their boxes by some percent.
+  """
+  monkeypatch.setattr(yolov2, "normalise", lambda images: images)
+  source = goldens(f"fwd_{name}")
+  image = decode_picture(str(shared / "darknet" / f"{photo}.jpg"))
+  trained = model.from_darknet(
+    *golden_network(source), names=None, resize=None, deviation=cpu_deviation
+  )
+  assert trained.resize == resize
+  _, _, threshold, _, iou, relative = source["det_args"].tolist()
+  detector = Detector(
+    trained,
+    score_threshold=threshold,
+    iou_threshold=iou,
+    max_detections=1000,
+  )
+  input_ = source["input"][0].transpose(1, 2, 0)
+  prepared = detector.prepare(image)._replace(input=input_)
+  found = detector.finish(detector.start([prepared], 1), [prepared])[0]
+  edges = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+  recorded = box.cxcywh_to_xyxy(source["boxes"]) * (edges if relative else 1)
+  recorded = np.clip(recorded, 0, edges)
+  scores = source["probs_post_nms"]
+  strong = np.argwhere(scores > 0.3)
+  assert len(strong) > 3
+  odd = PROGRAM_IS_OFF.get(name, 0.0) * edges.max()
+  for row, label in strong:
+    near = np.abs(found.boxes - recorded[row]).max(axis=1) < 0.1 + odd
+    near &= found.labels == label
+    assert near.any()
+    assert np.abs(found.scores[near] - scores[row, label]).min() < 1e-3
+
+
+def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
+  source = goldens("fwd_yolo9000")
+  cfg, weights = golden_network(source)
+  (tmp_path / "a.map").write_text("".join(f"{n}\n" for n in source["det_map"]))
+  words = [f"--cfg={cfg}", f"--weights={weights}", "--threshold=.24"]
+  photo = shared / "darknet" / "giraffe.jpg"
+  code, rows = run(tmp_path / "walk", *words, photo, "--tree_threshold=.3")
+  assert code == 0 and rows
+  code, rows = run(
+    tmp_path / "map",
+    *words,
+    photo,
+    f"--map={tmp_path}/a.map",
+    "--threshold=.02",
+  )
+  assert code == 0 and rows
+  assert all(row["category_id"] < 200 for row in rows)
+
+
+def test_batches_folding_and_sizes_change_nothing_but_rounding(
+  goldens, golden_network, shared
+):
+  cfg, weights = golden_network(goldens("fwd_yolov2voc_a"))
+  trained = model.from_darknet(
+    cfg, weights, names=None, resize=None, deviation=gpu_deviation
+  )
+  image = decode_picture(str(shared / "darknet" / "dog.jpg"))
+  folded = Detector(trained, score_threshold=0.3)(image)
+  plain = Detector(trained, score_threshold=0.3, fold_norm=False)(image)
+  assert len(folded.scores) > 5
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=0.05),
+    *(folded, plain),
+  )
+  wide = Detector(trained, score_threshold=0.3, size=(320, 192))
+  assert wide.prepare(image).input.shape == (192, 320, 3)
+  assert len(wide(image).scores)
+  with pytest.raises(ValueError, match="multiple of 32"):
+    Detector(trained, size=(320, 200))
+  with pytest.raises(ValueError, match="allowed are stretch, letterbox"):
+    Detector(trained, resize="crop")
+
+
+def test_a_runs_detector_predicts_what_the_run_evaluated(tmp_path):
+  """The same boxes as detections.json, which training wrote."""
+  config = tiny_config(
+    run__total_steps=30, evaluation__image_size=96, task__score_threshold=0.01
+  )
+  sweep.run_row(config, tmp_path, {})
+  rows = json.loads((tmp_path / "detections.json").read_text())
+  data = train.read_data(config, "tiny")
+  detector = Detector(
+    model.from_run(tmp_path, which="latest"),
+    score_threshold=0.01,
+    iou_threshold=config.task.iou_threshold,
+  )
+  assert detector.size == (96, 96)
+  for number, record in enumerate(data.records):
+    expected = [row for row in rows if row["image_id"] == number]
+    found = detector(data.read_image(record))
+    assert len(found.scores) == len(expected)
+    for row, score in zip(expected, found.scores, strict=True):
+      assert abs(row["score"] - score) < 1e-4
+  assert rows
+
+
+class Blind(Detector):
+  """Sees nothing, and notes what is done when."""
+
+  def __init__(self):
+    self.order = []
+
+  def prepare(self, image):
+    return Prepared(image, augment.Placement(0.0, 0.0, 1.0, 1.0), (4, 4))
+
+  def start(self, prepared, batch_size):
+    self.order.append(f"start {len(prepared)}")
+    nothing = np.zeros((batch_size, 1))
+    return Detections(np.zeros((batch_size, 1, 4)), *[nothing] * 2, nothing > 0)
+
+  def load(self, number):
+    self.order.append(f"load {number}")
+    if number in (0, 7):
+      raise DataError(f"bad {number}")
+    return np.full((4, 4, 3), number, np.uint8)
+
+  def items(self, count):
+    for number in range(count):
+      load = partial(self.load, number)
+      yield detect.Item("", str(number), None, 0.0, load)
+
+
+def test_the_next_batch_is_read_while_the_device_works():
+  """Reading is ahead by one batch, and no further; errors keep their place."""
+  blind = Blind()
+  found = detect.detect_all(blind, blind.items(10), batch_size=2, num_threads=1)
+  assert str(next(found)) == "bad 0"
+  # The device has the second batch; the third may be read, not the fourth.
+  assert blind.order.count("start 2") == 1 and "load 3" in blind.order
+  assert "load 6" not in blind.order
+  rest = [
+    str(one) if isinstance(one, DataError) else one.image[0, 0, 0]
+    for one in found
+  ]
+  assert rest == [1, 2, 3, 4, 5, 6, "bad 7", 8, 9]
+  assert sum(word.startswith("load") for word in blind.order) == 10
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_names_can_be_read_on_any_background(shade):
+  """Text stands on a field of another brightness, lines on a dark edge."""
+  image = np.full((200, 300, 3), shade, np.uint8)
+  boxes = np.array([[20.0, 60, 120, 160], [150, 2, 299, 199]])
+  labels, scores = np.array([0, 15]), np.array([0.9, 0.5])
+  names = [f"Ω {n}" for n in range(16)]
+  drawn = plots.draw(image, boxes, labels, scores, names)
+  assert (image == shade).all()  # a copy
+  grey = drawn @ np.array([0.299, 0.587, 0.114])
+  for left, top, _, _ in boxes.astype(int).tolist():
+    top = max(top - 14, 0)
+    field = grey[top : top + 12, left + 2 : left + 40]
+    assert field.max() - field.min() > 90
+  assert not np.array_equal(drawn[100, 21], drawn[100, 151])
+
+
+def test_boxes_without_area_or_beyond_the_picture_are_drawn():
+  image = np.zeros((40, 40, 3), np.uint8)
+  boxes = np.array([[5.0, 5, 5, 5], [-9, -9, 99, 99], [39, 39, 40, 40]])
+  plots.draw(image, boxes, np.arange(3), np.ones(3), ["a", "b", "c"])
+  plots.draw(image, np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), [])
+
+
+def test_the_library_is_imported_by_one_name():
+  assert detect.Detector is Detector
+  assert "yolo9000.detect" in sys.modules

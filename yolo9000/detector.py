@@ -1,0 +1,171 @@
+"""A trained detector as a function of a picture.
+
+detector = Detector(model.from_run("runs/voc", which="latest"))
+found = detector(image)  # uint8 RGB (H, W, 3); boxes in its pixels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from yolo9000 import boxes as box
+from yolo9000 import darknet, model, yolov1, yolov2
+from yolo9000.darknet_weights import fold, gpu_deviation
+from yolo9000.data import augment
+from yolo9000.layers import Detection, Region
+from yolo9000.types import Detections, UInt8
+
+
+class Prepared(NamedTuple):
+  """A picture at the network's size, and where it lies on it."""
+
+  input: UInt8[np.ndarray, "Y X 3"]
+  placement: augment.Placement
+  shape: tuple[int, int]  # width and height of the picture
+
+
+class Detector:
+  """Finds boxes in pictures of any size; one compiled program per batch size.
+
+  Args:
+    trained: from `model.from_run` or `model.from_darknet`.
+    size: width and height of the network's input; None for the model's own.
+      YOLOv2 takes any multiples of 32.
+    resize: "letterbox" or "stretch"; None for the model's own.
+    score_threshold: weaker boxes are not reported. With a tree it is compared
+      with the objectness, see `yolov2.detect_nodes`.
+    iou_threshold: of two boxes of a class with more IoU the better is kept.
+    tree_threshold: see `yolov2.detect_nodes`.
+    nodes: of a tree, if these are the classes, scored by their probability.
+    max_detections: of one picture.
+    fold_norm: take batch norm into the kernels; equal up to rounding, faster.
+    dtype: of the computation.
+
+  Raises:
+    ValueError: for a value that cannot be, saying what can.
+  """
+
+  def __init__(
+    self,
+    trained: model.Model,
+    *,
+    size: tuple[int, int] | None = None,
+    resize: str | None = None,
+    score_threshold: float = 0.5,
+    iou_threshold: float = 0.45,
+    tree_threshold: float = 0.5,
+    nodes: Sequence[int] | None = None,
+    max_detections: int = 100,
+    fold_norm: bool = True,
+    dtype: str = "float32",
+  ):
+    layers, shape = trained.network
+    self.size = size or (shape[1], shape[0])
+    self._resize = resize or trained.resize
+    augment.check_resize(self._resize)
+    if self.size != (shape[1], shape[0]):
+      if isinstance(trained.head, Detection):
+        raise ValueError(
+          f"size {self.size}: YOLOv1 takes its own alone, {shape[1::-1]}"
+        )
+      for side in self.size:
+        yolov2.check_image_size(side)
+    variables = trained.variables
+    if fold_norm:
+      layers, variables = fold(layers, variables, gpu_deviation)
+    self._variables = jax.device_put(variables)
+    self._predict = jax.jit(
+      partial(
+        _predict,
+        darknet.Darknet(layers, jnp.dtype(dtype), momentum=0.9, epsilon=1e-5),
+        _reader(
+          trained.head,
+          tree_threshold=tree_threshold,
+          nodes=nodes,
+          iou_threshold=iou_threshold,
+          score_threshold=score_threshold,
+          max_candidates=1000,
+          max_detections=max_detections,
+        ),
+      )
+    )
+
+  def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> Detections:
+    """Detections of one RGB picture without padding, boxes in its pixels."""
+    prepared = self.prepare(image)
+    return self.finish(self.start([prepared], 1), [prepared])[0]
+
+  def prepare(self, image: UInt8[np.ndarray, "H W 3"]) -> Prepared:
+    """The picture as the network takes it."""
+    input_, placement = augment.RESIZES[self._resize](image, self.size)
+    return Prepared(input_, placement, (image.shape[1], image.shape[0]))
+
+  def start(self, prepared: Sequence[Prepared], batch_size: int) -> Detections:
+    """Begins a batch on the device, padded by its last picture."""
+    padding = [prepared[-1]] * (batch_size - len(prepared))
+    inputs = np.stack([one.input for one in (*prepared, *padding)])
+    return self._predict(self._variables, inputs)
+
+  def finish(
+    self, found: Detections, prepared: Sequence[Prepared]
+  ) -> list[Detections]:
+    """Waits for a batch and brings its boxes back to the pictures' pixels."""
+    found = jax.device_get(found)
+    results = []
+    for number, one in enumerate(prepared):
+      kept = Detections(
+        *(column[number][found.mask[number]] for column in found)
+      )
+      boxes = box.clip(augment.unplace_boxes(kept.boxes, one.placement))
+      edges = np.array([*one.shape] * 2, np.float32)
+      results.append(kept._replace(boxes=boxes * edges))
+    return results
+
+
+def _predict(
+  network: darknet.Darknet,
+  read: Callable[..., Detections],
+  variables: Any,
+  images: Any,
+) -> Detections:
+  output = network.apply(variables, yolov2.normalise(images), train=False)
+  return jax.vmap(read)(output)
+
+
+def _reader(
+  head: Region | Detection,
+  *,
+  tree_threshold: float,
+  nodes: Sequence[int] | None,
+  **suppression: Any,
+) -> Callable[..., Detections]:
+  """Detections of one picture's output, whose meaning the last layer says."""
+  if isinstance(head, Detection):
+    return partial(yolov1.detect, how=head, **suppression)
+  if head.tree and nodes is None:
+    detect = partial(
+      yolov2.detect_nodes, tree=head.tree, tree_threshold=tree_threshold
+    )
+  else:
+    rule = "softmax" if head.exclusive else "logistic"
+    probabilities = yolov2.PROBABILITIES[rule]
+    if head.tree and nodes is not None:
+      probabilities = partial(
+        yolov2.node_probabilities, tree=head.tree, nodes=nodes
+      )
+    detect = partial(
+      yolov2.detect, probabilities=probabilities, class_agnostic=False
+    )
+  priors = jnp.asarray(head.priors, jnp.float32)
+
+  def read(output: Any) -> Detections:
+    raw = yolov2.slots(output[None], len(priors))[0]
+    return detect(raw, priors=priors, **suppression)
+
+  return read
