@@ -136,6 +136,38 @@ def test_max_pool_against_loops(size, stride, side):
   np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize(
+  ("shape", "size", "strides", "padding"),
+  [
+    ((2, 4, 3, 13), 3, (1, 1), 1),  # more channels than pixels: a product
+    ((2, 4, 3, 5), 1, (1, 1), 0),
+    ((2, 2, 2, 5), 5, (1, 1), 2),
+    ((2, 4, 3, 13), 3, (2, 2), 1),  # these are XLA's
+    ((2, 4, 3, 13), 3, (1, 1), 0),
+    ((2, 4, 3, 12), 3, (1, 1), 1),
+  ],
+)
+def test_convolve_is_convolution_in_value_and_gradient(
+  shape, size, strides, padding
+):
+  x = jax.random.normal(jax.random.key(0), shape)
+  kernel = jax.random.normal(jax.random.key(1), (size, size, shape[-1], 7))
+  pad = [(padding, padding)] * 2
+  names = dict(dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+  def loss(function, x, kernel):
+    return jnp.sum(jnp.sin(function(x, kernel, strides, pad, **names)))
+
+  ours, theirs = (
+    jax.value_and_grad(partial(loss, function), argnums=(0, 1))(x, kernel)
+    for function in (darknet.convolve, jax.lax.conv_general_dilated)
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+    *(ours, theirs),
+  )
+
+
 def test_the_first_of_equal_maxima_gets_the_gradient():
   gradient = jax.grad(
     lambda x: darknet.max_pool(x, size=2, stride=2, padding=1).sum()

@@ -261,6 +261,18 @@ def test_a_run_is_written_for_the_original_program(run, tmp_path):
   )
 
 
+def test_a_run_without_a_running_average(tmp_path):
+  config = tiny_config(run__total_steps=1, optimizer__average=0.0)
+  sweep.run_row(config, tmp_path, {})
+  trained = model.from_run(tmp_path, which="best")
+  state = model.checkpoint.read(tmp_path, "latest")
+  assert not state["average"]
+  assert_equal(
+    trained.variables["params"]["layer_29"],
+    state["variables"]["params"]["layer_29"],
+  )
+
+
 def test_the_plain_reorg_is_refused_with_the_reason(tmp_path):
   network = Network(
     (

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 
+import cv2
 import jax
 import pytest
 from ml_collections import ConfigDict
 from support import ROOT, load_experiment
 
 from yolo9000 import sweep, train
-from yolo9000.data import pipeline
+from yolo9000.data import pipeline, shapes
 
 PACKAGE = ROOT / "yolo9000"
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
@@ -50,6 +51,7 @@ FLOORS = {
   "detector": 7,
   "train": 7,
   "benchmark": 8,
+  "benchmark_peers": 9,
   "detect": 8,
   "sweep": 8,
   "main": 9,
@@ -252,6 +254,31 @@ def test_the_quick_ablation_makes_its_table(tmp_path):
   assert "| multi-scale |" in done.stdout
   names = {p.name for p in (tmp_path / "w").iterdir()}
   assert {"table.md", "table.csv", "table.png"} < names
+
+  # What it trained detects and is exported, as the README says.
+  image = shapes.read("", "test[:1]", shapes.CLASS_NAMES)
+  cv2.imwrite(str(tmp_path / "a.png"), image.read_image(image.records[0]))
+  words = ["--run=w/multi-scale", "--threshold=.001", "a.png"]
+  done = run_module("yolo9000.detect", *words, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert re.search(r"\d+ boxes on 1 pictures in detections", done.stdout)
+  assert (tmp_path / "detections" / "a.jpg").is_file()
+  words = ["w/priors_and_location", "net"]
+  done = run_module("yolo9000.model", *words, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / "net.weights").is_file()
+  done = run_module("yolo9000.model", "w/passthrough", "other", cwd=tmp_path)
+  assert done.returncode == 1 and "the plain reorg is no layer" in done.stderr
+
+
+def test_the_peers_benchmark_command(tmp_path):
+  for name in ("torch", "onnx", "onnxruntime"):
+    pytest.importorskip(name, reason=f"{name} is of the extra bench")
+  words = "--width=.0625 --size=64 --batch_sizes=2 --rounds=1".split()
+  done = run_module("yolo9000.benchmark_peers", *words, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for name in ("yolo9000", "PyTorch", "ONNX Runtime", "OpenCV"):
+    assert re.search(rf"batch 2  {name} +[\d.]+ ms/image", done.stdout)
 
 
 @pytest.mark.parametrize(

