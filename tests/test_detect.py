@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from functools import partial
 
 import cv2
@@ -15,6 +14,7 @@ from yolo9000 import boxes as box
 from yolo9000 import detect, model, plots, sweep, train, yolov2
 from yolo9000.darknet_weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment
+from yolo9000.data.pictures import Item
 from yolo9000.data.records import DataError, decode_picture
 from yolo9000.detector import Detector, Prepared
 from yolo9000.types import Detections
@@ -104,7 +104,7 @@ def test_a_video(files, shared, tmp_path):
   assert code == 0
   assert {row["frame"] for row in rows} == set(range(7))
   assert {row["file_name"] for row in rows} == {str(tmp_path / "film.mp4")}
-  assert len(list((out / "labels").glob("film_*.txt"))) == 7
+  assert len(list((out / "labels" / "film").glob("00000?.txt"))) == 7
   drawn = cv2.VideoCapture(str(out / "film.mp4"))
   assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 7
   assert drawn.get(cv2.CAP_PROP_FPS) == 10
@@ -121,7 +121,7 @@ def test_a_camera(files, shared, tmp_path, monkeypatch):
   )
   code, rows = run(tmp_path / "out", *files, "--camera=0", "--frames=5")
   assert code == 0 and {row["frame"] for row in rows} == set(range(5))
-  assert (tmp_path / "out" / "camera.mp4").exists()
+  assert (tmp_path / "out" / "camera 0.mp4").exists()
 
 
 def test_what_cannot_be_read_is_reported_and_the_rest_done(
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_reported_and_the_rest_done(
   (photos / "d.jpg").write_bytes(good[: len(good) // 2])
   code, rows = run(tmp_path / "out", *files, photos, "--batch_size=2")
   told = capsys.readouterr()
-  assert code == 1 and {row["image_id"] for row in rows} == {0}
+  assert code == 1 and {row["image_id"] for row in rows} == {2}
   assert "on 1 pictures" in told.out and "3 could not be read" in told.out
   for line in (
     "a.jpg: not a picture that OpenCV can decode",
@@ -150,13 +150,43 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(
   files, shared, tmp_path
 ):
   good = (shared / "darknet" / "dog.jpg").read_bytes()
-  for folder in ("a", "b"):
-    (tmp_path / folder).mkdir()
-    (tmp_path / folder / "x.jpg").write_bytes(good)
-  run(tmp_path / "out", *files, tmp_path / "a", tmp_path / "b")
-  assert {p.name for p in (tmp_path / "out").glob("*.jpg")} == {
-    *("x.jpg", "x_2.jpg"),
-  }
+  names = ("a/x.jpg", "b/x.jpg", "c/x_2.jpg", "d/film_000000.jpg")
+  for name in names:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_bytes(good)
+  film(tmp_path / "film.mp4", shared / "darknet", frames=2)
+  out = tmp_path / "out"
+  words = [*(tmp_path / name for name in names), tmp_path / "film.mp4"]
+  run(out, *files, "--txt", *words)
+  drawn = {"x.jpg", "x_2.jpg", "x_2_2.jpg", "film_000000.jpg"}
+  assert {p.name for p in out.glob("*.jpg")} == drawn
+  assert len(list((out / "labels").rglob("*.txt"))) == 6
+
+
+def test_inputs_are_never_overwritten(files, shared, tmp_path, capsys):
+  good = (shared / "darknet" / "dog.jpg").read_bytes()
+  (tmp_path / "x.jpg").write_bytes(good)
+  code, _ = run(tmp_path, *files, tmp_path)
+  assert code == 2 and "an input that would be" in capsys.readouterr().err
+  assert (tmp_path / "x.jpg").read_bytes() == good
+
+
+def test_results_that_cannot_be_written_are_an_error(
+  files, shared, tmp_path, capsys
+):
+  film(tmp_path / "film.mp4", shared / "darknet", frames=2)
+  out = tmp_path / "out"
+  for name, given in (
+    ("dog.jpg", shared / "darknet" / "dog.jpg"),
+    ("film.mp4", tmp_path / "film.mp4"),
+  ):
+    (out / name).mkdir(parents=True)
+    code, _ = run(out, *files, given)
+    assert code == 2
+    assert f"{name}: cannot be written" in capsys.readouterr().err
+  (tmp_path / "file").write_text("")
+  code, _ = run(tmp_path / "file" / "x", *files, shared / "darknet" / "dog.jpg")
+  assert code == 2 and "Not a directory" in capsys.readouterr().err
 
 
 GOOD = ("{cfg}", "{weights}", "{photo}")
@@ -169,10 +199,16 @@ GOOD = ("{cfg}", "{weights}", "{photo}")
     (["{cfg}", "{photo}"], "expected --run, or --cfg and --weights"),
     (GOOD[:2], "expected pictures, videos, folders or --camera"),
     ([*GOOD[:2], "no.jpg"], "no.jpg: no picture or video there; expected a"),
-    ([*GOOD[:2], "{empty}"], "expected a folder with files such as"),
+    ([*GOOD[:2], "{empty}"], "there; expected files such as .jpg or .mp4"),
     ([*GOOD, "--size=100"], "multiple of 32, such as 96"),
     ([*GOOD, "--size=big"], "expected 416 or 640x384"),
-    ([*GOOD, "--map=x"], "the network has no tree"),
+    ([*GOOD, "--map=x"], "x: is for a tree, and .* has none"),
+    ([*GOOD, "--checkpoint=best"], "--checkpoint is not for --cfg"),
+    (["--run=x", "--names=y", "{photo}"], "--names is not for --run"),
+    ([*GOOD, "--frames=-1"], "--frames must be at least 1"),
+    ([*GOOD, "--threshold=nan"], "--threshold must be at least 0"),
+    ([*GOOD, "--iou=1.5"], "--iou must be at least 0 and below 1"),
+    ([*GOOD, "--size=64x"], "expected 416 or 640x384"),
     ([*GOOD, "--names={cocos}"], "has 80 names; expected 20"),
     (
       ["{cfg}", "--weights={text}", "{photo}"],
@@ -227,7 +263,11 @@ def test_detector_in_pixels_of_the_photo(
   source = goldens(f"fwd_{name}")
   image = decode_picture(str(shared / "darknet" / f"{photo}.jpg"))
   trained = model.from_darknet(
-    *golden_network(source), names=None, resize=None, deviation=cpu_deviation
+    *golden_network(source),
+    names=None,
+    map=None,
+    resize=None,
+    deviation=cpu_deviation,
   )
   assert trained.resize == resize
   _, _, threshold, _, iou, relative = source["det_args"].tolist()
@@ -255,22 +295,71 @@ def test_detector_in_pixels_of_the_photo(
 
 
 def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
+  """The labels of the program's best boxes, on its own input."""
   source = goldens("fwd_yolo9000")
   cfg, weights = golden_network(source)
   (tmp_path / "a.map").write_text("".join(f"{n}\n" for n in source["det_map"]))
   words = [f"--cfg={cfg}", f"--weights={weights}", "--threshold=.24"]
   photo = shared / "darknet" / "giraffe.jpg"
-  code, rows = run(tmp_path / "walk", *words, photo, "--tree_threshold=.3")
-  assert code == 0 and rows
-  code, rows = run(
-    tmp_path / "map",
-    *words,
-    photo,
-    f"--map={tmp_path}/a.map",
-    "--threshold=.02",
+  labels = {}
+  for name, more in {
+    "h30": ["--tree_threshold=.3"],
+    "h80": ["--tree_threshold=.8"],
+    "h30 conditional": ["--tree_threshold=.3", "--walk_by=conditional"],
+    "map": [f"--map={tmp_path}/a.map", "--threshold=.02"],
+    "few": ["--max_detections=2", "--tree_threshold=.3"],
+  }.items():
+    code, rows = run(tmp_path / name, *words, photo, *more)
+    assert code == 0 and rows
+    labels[name] = [row["category_id"] for row in rows]
+  # A higher threshold stops at more general nodes: of smaller numbers.
+  assert np.mean(labels["h80"]) < np.mean(labels["h30"])
+  # The paper's rule goes farther down.
+  assert np.mean(labels["h30 conditional"]) > np.mean(labels["h30"])
+  assert len(labels["few"]) == 2 < len(labels["h30"])
+  trained = model.from_darknet(
+    *(cfg, weights),
+    names=None,
+    map=tmp_path / "a.map",
+    resize=None,
+    deviation=gpu_deviation,
   )
-  assert code == 0 and rows
-  assert all(row["category_id"] < 200 for row in rows)
+  ids = trained.head.tree.ids
+  assert trained.class_names == tuple(ids[n] for n in source["det_map"])
+  assert max(labels["map"]) < 200
+  detector = Detector(trained, score_threshold=0.02)
+  found = detector(decode_picture(str(photo)))
+  assert found.labels.tolist() == labels["map"]
+
+
+@pytest.mark.parametrize(
+  "words",
+  [
+    *(["--resize=stretch"], ["--size=192"], ["--iou=.05"]),
+    *(["--threshold=.5"], ["--max_detections=3"], ["--batch_norm=cpu"]),
+  ],
+  ids=lambda words: words[0],
+)
+def test_every_option_changes_the_result(words, files, shared, tmp_path):
+  photo = shared / "darknet" / "dog.jpg"
+  _, before = run(tmp_path / "a", *files, photo)
+  code, after = run(tmp_path / "b", *files, photo, *words)
+  assert code == 0 and after != before
+
+
+def test_the_batch_norm_option_is_that_of_the_program(files, shared, tmp_path):
+  """Its names are not swapped: the default is the GPU's."""
+  photo = shared / "darknet" / "dog.jpg"
+  cfg, weights = (word.split("=")[1] for word in files[:2])
+  for name, deviation in (("gpu", gpu_deviation), ("cpu", cpu_deviation)):
+    trained = model.from_darknet(
+      *(cfg, weights), names=None, map=None, resize=None, deviation=deviation
+    )
+    found = Detector(trained, score_threshold=0.3)(decode_picture(str(photo)))
+    word = [] if name == "gpu" else ["--batch_norm=cpu"]
+    _, rows = run(tmp_path / name, *files, photo, *word)
+    scores = [row["score"] for row in rows]
+    np.testing.assert_allclose(scores, found.scores, atol=6e-6)
 
 
 def test_batches_folding_and_sizes_change_nothing_but_rounding(
@@ -278,7 +367,7 @@ def test_batches_folding_and_sizes_change_nothing_but_rounding(
 ):
   cfg, weights = golden_network(goldens("fwd_yolov2voc_a"))
   trained = model.from_darknet(
-    cfg, weights, names=None, resize=None, deviation=gpu_deviation
+    *(cfg, weights), names=None, map=None, resize=None, deviation=gpu_deviation
   )
   image = decode_picture(str(shared / "darknet" / "dog.jpg"))
   folded = Detector(trained, score_threshold=0.3)(image)
@@ -295,6 +384,26 @@ def test_batches_folding_and_sizes_change_nothing_but_rounding(
     Detector(trained, size=(320, 200))
   with pytest.raises(ValueError, match="allowed are stretch, letterbox"):
     Detector(trained, resize="crop")
+  for wrong in (image / 255, image[..., 0], image[..., [0, 1, 2, 0]]):
+    with pytest.raises(ValueError, match="expected uint8 RGB"):
+      wide(wrong)
+  agnostic = Detector(
+    trained._replace(class_agnostic=True), score_threshold=0.3
+  )(image)
+  assert agnostic.scores.tolist() != folded.scores.tolist()
+
+
+def test_yolov1_takes_its_own_size_alone(goldens, golden_network):
+  trained = model.from_darknet(
+    *golden_network(goldens("fwd_yolov1")),
+    names=None,
+    map=None,
+    resize=None,
+    deviation=gpu_deviation,
+  )
+  Detector(trained, size=(192, 192))
+  with pytest.raises(ValueError, match="takes its own alone, .192, 192"):
+    Detector(trained, size=(224, 224))
 
 
 def test_a_runs_detector_predicts_what_the_run_evaluated(tmp_path):
@@ -343,7 +452,7 @@ class Blind(Detector):
   def items(self, count):
     for number in range(count):
       load = partial(self.load, number)
-      yield detect.Item("", str(number), None, 0.0, load)
+      yield Item("", str(number), number, None, 0.0, load)
 
 
 def test_the_next_batch_is_read_while_the_device_works():
@@ -384,8 +493,3 @@ def test_boxes_without_area_or_beyond_the_picture_are_drawn():
   boxes = np.array([[5.0, 5, 5, 5], [-9, -9, 99, 99], [39, 39, 40, 40]])
   plots.draw(image, boxes, np.arange(3), np.ones(3), ["a", "b", "c"])
   plots.draw(image, np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), [])
-
-
-def test_the_library_is_imported_by_one_name():
-  assert detect.Detector is Detector
-  assert "yolo9000.detect" in sys.modules

@@ -1,6 +1,7 @@
 """Weights in and out, start points, and OpenCV as a second reader."""
 
 import json
+import re
 
 import cv2
 import jax
@@ -21,7 +22,16 @@ from yolo9000.darknet_weights import (
   read_weights,
   write_weights,
 )
-from yolo9000.layers import Connected, Conv, Local, MaxPool, Region, Softmax
+from yolo9000.layers import (
+  Connected,
+  Conv,
+  Local,
+  MaxPool,
+  Region,
+  Route,
+  Softmax,
+)
+from yolo9000.wordtree import WordTree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -53,6 +63,12 @@ def random_variables(network, seed=0):
 def assert_equal(a, b):
   assert jax.tree.structure(a) == jax.tree.structure(b)
   jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def assert_close(a, b):
+  """To float32, after scales went to another epsilon and back."""
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), a, b)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +258,7 @@ def test_a_run_is_written_for_the_original_program(run, tmp_path):
     tmp_path / "x" / "net.cfg",
     tmp_path / "x" / "net.weights",
     names=tmp_path / "x" / "net.names",
+    map=None,
     resize="stretch",
     deviation=gpu_deviation,
   )
@@ -286,6 +303,24 @@ def test_the_plain_reorg_is_refused_with_the_reason(tmp_path):
   with pytest.raises(ValueError, match="layer 26: the plain reorg is no layer"):
     write_cfg(tmp_path / "a.cfg", network)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_cannot_be_written_leaves_no_file(tmp_path):
+  one, two = WordTree(("a", "b"), (-1, -1)), WordTree(("a", "b"), (-1, 0))
+  base = (Connected(2, activation="linear"), Softmax(tree=one))
+  cases = [
+    ((*base, Softmax(tree=two)), "two trees"),
+    ((Local(2, 5, padding=2),), "the program's local layer has 1"),
+    ((Local(2, 5, padding=1),), "only 0 and .size - 1. / 2"),
+    ((*base, Conv(4, 9, padding=0)), "nothing is left of its input"),
+  ]
+  for layers, message in cases:
+    with pytest.raises(ValueError, match=message):
+      write_cfg(tmp_path / "a.cfg", Network(layers, (6, 6, 3)))
+  assert not list(tmp_path.iterdir())
+  write_cfg(tmp_path / "my net.cfg", Network(base, (6, 6, 3)))
+  assert read_cfg(tmp_path / "my net.cfg").layers == base
+  assert {p.name for p in tmp_path.iterdir()} == {"my net.cfg", "my_net.tree"}
 
 
 def test_the_export_command(run, tmp_path):
@@ -343,35 +378,54 @@ def test_opencv_reads_what_we_write(width, height, tmp_path):
   assert np.abs(found - ours).max() <= 1e-3 * np.abs(ours).max()
 
 
-def test_take_reports_every_layer():
+def test_take_stops_at_the_first_other_row():
   fresh = random_variables(NETWORK)
-  other = Network(
-    (Conv(4, 3), MaxPool(), Conv(9, 1, batch_norm=False), Conv(2, 1)),
-    NETWORK.shape,
-  )
-  found = random_variables(other, seed=1)
-  variables, report = model.take(fresh, found)
-  assert_equal(variables["params"]["layer_00"], found["params"]["layer_00"])
+  layers = (*LAYERS[:3], Local(2, 3, activation="relu"), *LAYERS[4:])
+  found = random_variables(NETWORK, seed=1)
+  variables, report = model.take(LAYERS, fresh, layers, found)
+  for name, source in (("00", found), ("02", found), ("03", fresh)):
+    assert_equal(
+      variables["params"][f"layer_{name}"], source["params"][f"layer_{name}"]
+    )
   assert_equal(
     variables["batch_stats"]["layer_00_norm"],
     found["batch_stats"]["layer_00_norm"],
   )
-  assert_equal(variables["params"]["layer_02"], fresh["params"]["layer_02"])
-  text = "\n".join(report)
-  assert "layer_00: taken" in text
-  assert (
-    "layer_02: fresh, it differs: params/layer_02/bias (3,) here, (9,) there, "
-    "params/layer_02/kernel (1, 1, 4, 3) here, (1, 1, 4, 9) there" in text
-  )
-  assert "layer_04: fresh, the start point has no such layer" in text
-  assert "layer_03: fresh, it differs" in text
+  assert report[:2] == ["layer_00: taken", "layer_02: taken"]
+  # All shapes are the same; what comes after another activation is not.
+  assert len(report) == 5
+  for line in report[2:]:
+    assert re.search(
+      r"fresh, layer 3 is Local.*leaky.* here, Local.*relu", line
+    )
   with pytest.raises(ValueError, match="nothing of the start point fits"):
-    model.take(fresh, {"params": {"layer_77": {"kernel": np.zeros(3)}}})
+    model.take(LAYERS, fresh, (Conv(5, 3),), found)
+  # A file that ends early, and routes that are written in two ways.
+  part = {"params": {"layer_00": found["params"]["layer_00"]}}
+  _, report = model.take(LAYERS, fresh, LAYERS, part)
+  assert report[1] == "layer_02: fresh, the start point ends before it"
+  assert model._same(Route((0, 2)), Route((-3, -1)), 3)
+  assert not model._same(Route((0, 2)), Route((-2, -1)), 3)
+
+
+def test_take_leaves_the_last_layer_fresh_for_other_priors():
+  head = (Conv(6, 1, batch_norm=False), Region(((1.0, 1.0),), 1))
+  network = Network((Conv(4, 3), *head), (4, 4, 3))
+  fresh, found = random_variables(network), random_variables(network, seed=1)
+  layers = network.layers
+  _, report = model.take(layers, fresh, layers, found)
+  assert report == ["layer_00: taken", "layer_01: taken"]
+  other = (*layers[:2], Region(((2.0, 1.0),), 1))
+  _, report = model.take(layers, fresh, other, found)
+  assert report[0] == "layer_00: taken"
+  assert report[1].startswith("layer_01: fresh, layer 2 is Region(priors=((1.0")
 
 
 def start(tmp_path, **changes):
   """Zero steps from a start point: what the state begins with."""
-  config = tiny_config(run__total_steps=1, task__program_reorg=True, **changes)
+  config = tiny_config(
+    **{"run__total_steps": 1, "task__program_reorg": True, **changes}
+  )
   task, tx = train.build_task(config), train.build_optimizer(config)
   state = train.init_state(config, task, tx)
   tmp_path.mkdir(exist_ok=True)
@@ -408,7 +462,8 @@ def test_a_detector_starts_from_a_classifier_file(tmp_path):
     assert report.splitlines()[0].endswith(name)
     assert report.count(": taken") == (13 if name == "conv.18" else 18)
     if cfg:
-      assert "layer_23: fresh, it differs" in report
+      assert "layer_23: fresh, layer 23 is Conv(filters=64, size=3" in report
+      assert "Conv(filters=10, size=1" in report
   with pytest.raises(DarknetFileError, match="give its .cfg as run.start_cfg"):
     start(tmp_path / "w", run__start_from=str(tmp_path / "d.weights"))
 
@@ -420,16 +475,53 @@ def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
   _, state = start(
     tmp_path / "w",
     task__passthrough="program",
+    task__norm_epsilon=1e-3,
     data__class_names=names,
     run__start_from=str(workdir),
   )
   average = model.checkpoint.read(workdir, "latest")["average"]
-  assert_equal(
+  assert_close(
     state.variables["params"]["layer_29"], average["params"]["layer_29"]
   )
+  assert_close(
+    state.variables["params"]["layer_29_norm"],
+    average["params"]["layer_29_norm"],
+  )
   report = (tmp_path / "w" / "start.txt").read_text()
-  assert "layer_30: fresh, it differs" in report
+  assert "layer_30: fresh, layer 30 is Conv(filters=60" in report
   assert report.count(": taken") == 22
+  # Another epsilon: the scales make up for it.
+  _, other = start(
+    tmp_path / "w", task__passthrough="program", run__start_from=str(workdir)
+  )
+  name = "layer_29_norm"
+  ratio = (
+    other.variables["params"][name]["scale"] / average["params"][name]["scale"]
+  )
+  variance = average["batch_stats"][name]["var"]
+  np.testing.assert_allclose(
+    ratio, ((variance + 1e-5) / (variance + 1e-3)) ** 0.5, rtol=1e-5
+  )
+  # The plain reorg sees other numbers from layer 27 on.
+  _, plain = start(
+    tmp_path / "w",
+    task__passthrough="program",
+    task__program_reorg=False,
+    run__start_from=str(workdir),
+  )
+  report = (tmp_path / "w" / "start.txt").read_text()
+  assert "layer_26: taken" in report
+  assert "layer_29: fresh, layer 27 is Reorg(program_order=False" in report
+
+
+def test_a_start_point_that_is_not_there_ends_before_anything(tmp_path):
+  config = tiny_config(run__start_from=str(tmp_path / "nope"))
+  with pytest.raises(ValueError, match="nope', which is not there"):
+    train.check_config(config)
+  with pytest.raises(FileNotFoundError, match="no run's folder"):
+    model.read_start(tmp_path / "nope", "", NETWORK, epsilon=1e-5)
+  with pytest.raises(FileNotFoundError, match="expected a run's folder"):
+    model.read_start(tmp_path, "", NETWORK, epsilon=1e-5)
 
 
 def test_training_begins_at_its_start_point_and_resumes_without_it(
@@ -440,6 +532,7 @@ def test_training_begins_at_its_start_point_and_resumes_without_it(
   config = tiny_config(
     task__program_reorg=True,
     task__passthrough="program",
+    task__norm_epsilon=1e-3,
     run__start_from=str(workdir),
     run__total_steps=1,
     schedule__rate=1e-30,
@@ -448,7 +541,7 @@ def test_training_begins_at_its_start_point_and_resumes_without_it(
   sweep.run_row(config, tmp_path / "w", {})
   before = model.checkpoint.read(workdir, "latest")["average"]
   after = model.checkpoint.read(tmp_path / "w", "latest")["variables"]
-  assert_equal(before["params"], after["params"])
+  assert_close(before["params"], after["params"])
   (tmp_path / "w" / "start.txt").unlink()
   (tmp_path / "w" / "results.json").unlink()
   sweep.run_row(config, tmp_path / "w", {})

@@ -40,6 +40,7 @@ FLOORS = {
   "data.voc": 3,
   "data.shapes": 3,
   "data.augment": 3,
+  "data.pictures": 3,
   "plots": 3,
   "darknet_cfg": 4,
   "yolov2": 4,

@@ -16,7 +16,7 @@ BACKWARD_EPSILON = 1e-5  # in the program's derivative, on CPU and GPU
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def normalise(
+def normalise_batch(
   x: Float[Array, "*N C"], epsilon: float
 ) -> tuple[Float[Array, "*N C"], Float[Array, " C"], Float[Array, " C"]]:
   """(x - mean) / sqrt(variance + epsilon), the mean, and the variance.
@@ -32,6 +32,9 @@ def normalise(
   same epsilon on the way back. For N = 18 that is 8 to 18 % of the largest
   gradient of a kernel, for N in the thousands nothing.
 
+  Raises:
+    ValueError: for a single number a channel, which has no variance.
+
   Source: batchnorm_layer.c, blas.c of the original program.
   """
   return _forward(x, epsilon)[0]
@@ -39,6 +42,8 @@ def normalise(
 
 def _forward(x, epsilon):
   axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+  if count < 2:
+    raise ValueError(f"{x.shape}: one number a channel has no variance")
   mean = jnp.mean(x, axes, keepdims=True)
   centred = x - mean
   variance = jnp.sum(centred**2, axes, keepdims=True) / (count - 1)
@@ -59,13 +64,13 @@ def _backward(epsilon, saved, cotangents):
   return (d_x + d_mean / count,)
 
 
-normalise.defvjp(_forward, _backward)
+normalise_batch.defvjp(_forward, _backward)
 
 
 class ProgramBatchNorm(nn.Module):
   """Stands in for nn.BatchNorm: same parameters, the program's arithmetic.
 
-  Training divides the variance by N - 1 and has the derivative of `normalise`.
+  Training divides the variance by N - 1 and has `normalise_batch`'s derivative.
   It repeats the program's updates; for other purposes the exact derivative of
   nn.BatchNorm is the better one, and the default of `darknet.Darknet`.
 
@@ -99,7 +104,7 @@ class ProgramBatchNorm(nn.Module):
     if self.use_running_average:
       x = (x - wide(mean.value)) / jnp.sqrt(wide(var.value) + self.epsilon)
     else:
-      outputs: Any = normalise(x, self.epsilon)
+      outputs: Any = normalise_batch(x, self.epsilon)
       x, batch_mean, batch_var = outputs
       if not self.is_initializing():
         keep, add = self.momentum, 1 - self.momentum

@@ -16,6 +16,7 @@ from jax import Array
 from yolo9000 import wordtree
 from yolo9000.batch_norm import ProgramBatchNorm
 from yolo9000.layers import (
+  NEEDS_GRID,
   AveragePool,
   Connected,
   Conv,
@@ -29,10 +30,9 @@ from yolo9000.layers import (
   Reorg,
   Route,
   Softmax,
+  layer_name,
 )
 from yolo9000.types import Float, Shaped
-
-STRIDE = 32  # pixels per cell of the detection grid
 
 ACTIVATIONS = {
   # Not nn.leaky_relu: its slope at 0 is 1, the program's is .1.
@@ -131,10 +131,16 @@ def convolve(
   where copying every pixel's window costs little. XLA's own convolution takes
   3.2 times as long there (3 x 3, 1280 to 1024 filters, 13 x 13, 2 cores), and
   all of YOLOv2 at 416 takes 1.7 times as long for one picture.
+
+  Args:
+    x, kernel, strides, padding: strides down and across, pixels before and
+      after on each axis.
+    **options: what nn.Conv adds; with our rows, nothing that changes a value.
   """
   batch, height, width, channels = x.shape
   size, _, _, filters = kernel.shape
-  keeps_size = set(strides) == {1} and set(padding) == {(size // 2, size // 2)}
+  half = (size - 1) // 2
+  keeps_size = set(strides) == {1} and set(padding) == {(half, size - 1 - half)}
   pays = size == 1 or channels > height * width
   if not (keeps_size and pays and jax.default_backend() == "cpu"):
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
@@ -152,11 +158,13 @@ def convolve(
 def max_pool(
   x: Float[Array, "B H W C"], *, size: int, stride: int, padding: int
 ) -> Float[Array, "B Y X C"]:
-  """Maximum over windows, as a chain of `where` over strided slices.
+  """Maximum over windows; padding is that of both sides together.
 
-  A window reduction would say it in one call, but on CPU its gradient takes 5
-  times as long (2x2, 208x208x32, 2 cores, interleaved). Of equal maxima the
-  first in scan order gets the gradient, as in the original program.
+  Small windows are a chain of `where` over strided slices: on CPU the gradient
+  of a window reduction takes 5 times as long (2x2, 208x208x32, 2 cores,
+  interleaved). Of equal maxima the first in scan order gets the gradient, as in
+  the original program. A large window is a reduction, or it would compile for
+  minutes.
   """
   height, width = ((n + padding - size) // stride + 1 for n in x.shape[1:3])
   before = padding // 2
@@ -166,6 +174,8 @@ def max_pool(
   ]
   if any(map(any, pad)):
     x = jnp.pad(x, ((0, 0), *pad, (0, 0)), constant_values=-jnp.inf)
+  if size > 5:
+    return nn.max_pool(x, (size, size), (stride, stride))
   best = None
   for row in range(size):
     for col in range(size):
@@ -237,19 +247,18 @@ class Darknet(nn.Module):
     x = x.astype(self.dtype)
     outputs: list[Array] = []
     for index, row in enumerate(self.layers):
-      name = f"layer_{index:02d}"
-      if x.ndim == 2 and isinstance(row, (Conv, Local, MaxPool)):
-        x = x[:, None, None]  # numbers are channels of a single pixel
+      name = layer_name(index)
+      if x.ndim == 2 and isinstance(row, NEEDS_GRID):
+        x = x[:, None, None]
       match row:
         case Conv():
           x = self._conv(row, name, x, train)
-        case MaxPool(size, stride, padding):
-          padding = size - 1 if padding is None else padding
-          x = max_pool(x, size=size, stride=stride, padding=padding)
+        case MaxPool(size, stride):
+          x = max_pool(x, size=size, stride=stride, padding=row.pad)
         case Reorg(program_order, stride):
           x = (reorg_program if program_order else space_to_depth)(x, stride)
-        case Route(layers):
-          picked = [outputs[n if n >= 0 else index + n] for n in layers]
+        case Route():
+          picked = [outputs[source] for source in row.sources(index)]
           x = jnp.concatenate(picked, axis=-1)
         case AveragePool():
           x = jnp.mean(x, axis=(1, 2))
@@ -271,7 +280,7 @@ class Darknet(nn.Module):
       row.filters,
       (row.size, row.size),
       strides=row.stride,
-      padding=row.size // 2 if row.padding is None else row.padding,
+      padding=row.pad,
       use_bias=not row.batch_norm,
       kernel_init=nn.initializers.he_normal(),
       dtype=self.dtype,

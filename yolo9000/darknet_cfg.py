@@ -9,6 +9,7 @@ Source: parser.c of the original program.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import re
@@ -38,21 +39,22 @@ class Network(NamedTuple):
 
 NET_SHAPE = ("height", "width", "channels")
 
-# Keys that the program reads and that do not change what a network computes.
+# Keys that the program reads and that do not change what a network predicts.
 WITHOUT_EFFECT = {
   "net": "batch subdivisions learning_rate momentum decay policy power burn_in "
   "max_batches steps scales step scale gamma angle aspect saturation exposure "
   "hue max_crop min_crop max_ratio min_ratio center random clip adam B1 B2 eps "
   "notruth time_steps inputs",
   "cost": "scale ratio noobj thresh",
-  "softmax": "spatial noloss",
-  "dropout": "",
+  "softmax": "noloss",
   "region": "max jitter rescore thresh classfix absolute random coord_scale "
   "object_scale noobject_scale mask_scale class_scale bias_match map log sqrt",
   "detection": "rescore max coord_scale forced object_scale noobject_scale "
   "class_scale jitter random",
 }
 ANY_LAYER = "truth onlyforward stopbackward learning_rate smooth"
+OTHER_FILES = ("dontload", "dontsave", "dontloadscales", "numload")  # only 0
+MOST_PRIORS = 1000
 
 
 def read_cfg(path: str | Path) -> Network:
@@ -77,6 +79,8 @@ def read_cfg(path: str | Path) -> Network:
         f"allowed are {', '.join(READ)}"
       )
     options = _Options(path, section)
+    for key in OTHER_FILES:
+      options.only(key, 0)
     table.append(READ[section.name](options))
     options.check_known()
   if not table:
@@ -90,25 +94,37 @@ def read_cfg(path: str | Path) -> Network:
 
 
 def write_cfg(path: str | Path, network: Network) -> None:
-  """A .cfg that `read_cfg` reads back, and each tree in a file beside it.
+  """A .cfg that `read_cfg` reads back, and its tree in a file beside it.
+
+  It says what the network computes; what only training needs is left out.
 
   Raises:
-    ValueError: for a layer that the program does not have.
+    ValueError: for a layer that the program does not have, before anything is
+      written.
   """
   path = Path(path)
+  tree_path = path.with_name(f"{path.stem.replace(' ', '_')}.tree")
+  with_tree = (rows.Softmax, rows.Region)
+  trees = {
+    row.tree
+    for row in network.layers
+    if isinstance(row, with_tree) and row.tree
+  }
+  if len(trees) > 1:
+    raise ValueError("the network has two trees; there is one file for one")
+  rows.output_shapes(network.layers, network.shape)
   sides = zip(NET_SHAPE, network.shape, strict=True)
   net = {"batch": "1", **{key: str(side) for key, side in sides}}
   sections = [Section("net", 0, net, {})]
   for index, row in enumerate(network.layers):
-    tree = getattr(row, "tree", None)
-    if tree:
-      write_tree(path.with_suffix(".tree"), tree)
     try:
-      name, options = _as_section(row, path.with_suffix(".tree").name)
+      name, options = _as_section(row, tree_path.name)
     except ValueError as error:
       raise ValueError(f"layer {index}: {error}") from None
     texts = {key: str(value) for key, value in options.items()}
     sections.append(Section(name, 0, texts, {}))
+  for tree in trees:
+    write_tree(tree_path, tree)
   write_sections(path, sections)
 
 
@@ -185,9 +201,10 @@ class _Options:
       *(folder / last, folder.parent / last),
     )
     for place in tried:
-      if place.is_file():
-        return read_tree(place)
-    where = ", ".join(map(str, dict.fromkeys(tried)))
+      with contextlib.suppress(OSError):  # such as a name that is too long
+        if place.is_file():
+          return read_tree(place)
+    where = ", ".join(str(place)[:200] for place in dict.fromkeys(tried))
     raise self.error("tree", f"it is at none of {where}")
 
   def check_known(self) -> None:
@@ -241,12 +258,15 @@ def _route(options: _Options) -> Layer:
 
 
 def _local(options: _Options) -> Layer:
+  size, pad = options.integer("size", "1", 1), options.flag("pad", "0")
+  if pad and size != 3:
+    raise options.error("pad", f"with size={size}; only size=3 is supported")
   return rows.Local(
     filters=options.integer("filters", "1", 1),
-    size=options.integer("size", "1", 1),
+    size=size,
     activation=options.activation("logistic"),
     stride=options.integer("stride", "1", 1),
-    padding=options.integer("pad", "0", 0),
+    padding=int(pad),
   )
 
 
@@ -266,6 +286,7 @@ def _dropout(options: _Options) -> Layer:
 
 
 def _softmax(options: _Options) -> Layer:
+  options.only("spatial", 0)
   temperature = options.number("temperature", "1")
   if temperature <= 0:
     raise options.error("temperature", "expected a number above 0")
@@ -278,7 +299,9 @@ def _region(options: _Options) -> Layer:
   options.only("coords", 4)
   options.only("background", 0)
   num = options.integer("num", "1", 1)
-  sides = options.numbers("anchors", ",".join([".5"] * min(2 * num, 999)))
+  if num > MOST_PRIORS:
+    raise options.error("num", f"expected {MOST_PRIORS} or less")
+  sides = options.numbers("anchors", ",".join([".5"] * 2 * num))
   if len(sides) != 2 * num:
     raise options.error("anchors", f"expected {2 * num} numbers for num={num}")
   return rows.Region(
@@ -343,6 +366,8 @@ def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
         "picture change places. Train with program_reorg to export"
       )
     case rows.Local(filters, size, activation, stride, padding):
+      if padding not in (0, 1):
+        raise ValueError(f"padding {padding}; the program's local layer has 1")
       shape = {"filters": filters, "size": size, "stride": stride}
       return "local", {**shape, "pad": padding, "activation": activation}
     case rows.Connected(outputs, batch_norm, activation):

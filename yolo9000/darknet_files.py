@@ -69,7 +69,18 @@ def read_names(path: str | Path) -> tuple[str, ...]:
 
 
 def write_names(path: str | Path, names: Sequence[str]) -> None:
-  """The inverse of `read_names`."""
+  """The inverse of `read_names`.
+
+  Raises:
+    ValueError: for a name that would not come back: empty, with a line break
+      in it or blanks around it.
+  """
+  for name in names:
+    if not name or name != name.strip() or "\n" in name:
+      raise ValueError(
+        f"{name!r} cannot stand in {path}; expected one line without blanks "
+        f"around it"
+      )
   _write_list(path, names)
 
 

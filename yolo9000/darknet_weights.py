@@ -30,6 +30,7 @@ from yolo9000.layers import (
   Layer,
   Local,
   Shape,
+  layer_name,
   output_shapes,
 )
 from yolo9000.log import write_whole
@@ -134,7 +135,7 @@ def _arrays(network: Network, *, transposed: bool) -> Iterator[list[_Array]]:
   shapes = [shape, *output_shapes(table, shape)]
   for index, row in enumerate(table):
     yield _layer_arrays(
-      *(f"layer_{index:02d}", row, shapes[index], shapes[index + 1]),
+      *(layer_name(index), row, shapes[index], shapes[index + 1]),
       transposed=transposed,
     )
 
@@ -254,9 +255,13 @@ def write_weights(
 Deviation = Callable[[Any], Any]
 
 
-def gpu_deviation(variance: Any) -> Any:
-  """sqrt(v + 1e-5): the program on GPU from October 2017, and our default."""
-  return (variance + 1e-5) ** 0.5
+def epsilon_deviation(epsilon: float) -> Deviation:
+  """sqrt(v + epsilon), as `darknet.Darknet` has it."""
+  return lambda variance: (variance + epsilon) ** 0.5
+
+
+# The program on GPU from October 2017.
+gpu_deviation = epsilon_deviation(1e-5)
 
 
 def cpu_deviation(variance: Any) -> Any:
@@ -289,7 +294,7 @@ def fold(
   table = []
   for index, row in enumerate(layers):
     if isinstance(row, (Conv, Connected)) and row.batch_norm:
-      layer = f"layer_{index:02d}"
+      layer = layer_name(index)
       norm, stats = (
         params.pop(f"{layer}_norm"),
         variables["batch_stats"][f"{layer}_norm"],

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import glob
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,99 +30,19 @@ import numpy as np
 from tqdm import tqdm
 
 from yolo9000 import boxes as box
-from yolo9000 import compilation, darknet_files, model, plots
+from yolo9000 import compilation, model, plots
 from yolo9000.darknet_weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment
-from yolo9000.data.records import DataError, decode_picture
+from yolo9000.data.pictures import Item, all_items, find_files, is_video
+from yolo9000.data.records import DataError
 from yolo9000.detector import Detector, Prepared
 from yolo9000.evaluate import coco_rows
-from yolo9000.layers import Region
 from yolo9000.log import write_whole
 from yolo9000.types import Detections, UInt8
 
-__all__ = ["Detector", "detect_all", "find_files"]
+__all__ = ["Detector", "detect_all"]
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")
 DEVIATIONS = {"gpu": gpu_deviation, "cpu": cpu_deviation}
-
-
-class Item(NamedTuple):
-  """A picture or a frame that is to be looked at."""
-
-  source: str  # file or camera
-  name: str  # of what is written about it, unique
-  frame: int | None  # number in its video
-  rate: float  # frames per second of its video
-  load: Callable[[], UInt8[np.ndarray, "H W 3"]]
-
-
-def find_files(inputs: Sequence[str]) -> list[Path]:
-  """Pictures and videos: files, those in folders, and those of a pattern.
-
-  Raises:
-    DataError: for an input that gives none.
-  """
-  found: list[Path] = []
-  for given in inputs:
-    path = Path(given)
-    if path.is_dir():
-      files = sorted(p for p in path.iterdir() if p.is_file())
-      files = [p for p in files if p.suffix.lower() in (*PICTURES, *VIDEOS)]
-      expected = f"a folder with files such as {PICTURES[0]} or {VIDEOS[0]}"
-    elif path.is_file():
-      files, expected = [path], ""
-    else:
-      files = [Path(p) for p in sorted(glob.glob(given, recursive=True))]
-      files = [p for p in files if p.is_file()]
-      expected = "a file, a folder or a pattern such as 'photos/*.jpg'"
-    if not files:
-      raise DataError(
-        f"{given}: no picture or video there; expected {expected}"
-      )
-    found += files
-  return list(dict.fromkeys(found))
-
-
-def file_items(paths: Sequence[Path]) -> Iterator[Item]:
-  """The pictures, and the frames of the videos, of these files."""
-  used: dict[str, int] = {}
-  for path in paths:
-    used[path.stem] = used.get(path.stem, 0) + 1
-    again = used[path.stem]
-    name = path.stem if again == 1 else f"{path.stem}_{again}"
-    if path.suffix.lower() in VIDEOS:
-      yield from video_items(str(path), name)
-    else:
-      load = partial(decode_picture, str(path))
-      yield Item(str(path), name, None, 0.0, load)
-
-
-def video_items(source: str | int, name: str) -> Iterator[Item]:
-  """The frames of a video file or, for a number, of a camera.
-
-  If there is none, an item that says so when it is loaded.
-  """
-  video = cv2.VideoCapture(source)
-  rate, number = video.get(cv2.CAP_PROP_FPS) or 25.0, 0
-  try:
-    while video.isOpened():
-      good, frame = video.read()
-      if not good:
-        break
-      rgb = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-      each = f"{name}_{number:06d}"
-      yield Item(str(source), each, number, rate, lambda image=rgb: image)
-      number += 1
-  finally:
-    video.release()
-  if not number:
-    what = f"camera {source}" if isinstance(source, int) else source
-
-    def fail() -> Any:
-      raise DataError(f"{what}: no frame that OpenCV can read")
-
-    yield Item(str(source), name, 0, rate, fail)
 
 
 class Found(NamedTuple):
@@ -157,9 +76,11 @@ def detect_all(
   def next_batch() -> list[Any]:
     return list(readers.map(ready, islice(items, batch_size)))
 
+  def good(batch: list[Any]) -> list[Prepared]:
+    return [one[2] for one in batch if not isinstance(one, DataError)]
+
   def finish(batch: list[Any], started: Any) -> Iterator[Found | DataError]:
-    prepared = [one[2] for one in batch if not isinstance(one, DataError)]
-    results = iter(detector.finish(started, prepared) if prepared else ())
+    results = iter(detector.finish(started, good(batch)) if started else ())
     for one in batch:
       if isinstance(one, DataError):
         yield one
@@ -174,7 +95,7 @@ def detect_all(
     batch = feeder.submit(next_batch).result()
     while batch:
       following = feeder.submit(next_batch)
-      prepared = [one[2] for one in batch if not isinstance(one, DataError)]
+      prepared = good(batch)
       started = detector.start(prepared, batch_size) if prepared else None
       if before:
         yield from finish(*before)
@@ -184,7 +105,11 @@ def detect_all(
 
 
 class Output:
-  """Writes drawn pictures and videos, label files and detections.json."""
+  """Writes drawn pictures and videos, label files and detections.json.
+
+  What is written about an input has its name: name.jpg or name.mp4, and
+  labels/name.txt or, for a video, labels/name/000012.txt.
+  """
 
   def __init__(
     self, folder: Path, class_names: Sequence[str], *, draw: bool, txt: bool
@@ -193,46 +118,51 @@ class Output:
     self._draw, self._txt = draw, txt
     self._rows: list[dict[str, Any]] = []
     self._videos: dict[str, cv2.VideoWriter] = {}
-    self._count = 0
-    (folder / "labels" if txt else folder).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
   def add(self, found: Found) -> None:
-    """Takes one picture's detections."""
-    item, image, detections = found
-    boxes, scores, labels, _ = detections
+    """Takes one picture's detections.
+
+    Raises:
+      OSError: if they cannot be written.
+    """
+    item, image, (boxes_px, scores, labels, _) = found
     rows = coco_rows(
-      *(boxes, labels, scores), image_id=self._count, file_name=item.source
+      boxes_px, labels, scores, image_id=item.number, file_name=item.source
     )
-    self._count += 1
     if item.frame is not None:
       rows = [{**row, "frame": item.frame} for row in rows]
     self._rows += rows
     if self._txt:
       edges = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
+      boxes = box.xyxy_to_cxcywh(boxes_px / edges).tolist()
       lines = [
         " ".join([str(label), *(f"{number:.6f}" for number in numbers)])
-        for label, numbers in zip(
-          labels.tolist(), box.xyxy_to_cxcywh(boxes / edges), strict=True
-        )
+        for label, numbers in zip(labels.tolist(), boxes, strict=True)
       ]
       path = self._folder / "labels" / f"{item.name}.txt"
+      if item.frame is not None:
+        path = path.with_suffix("") / f"{item.frame:06d}.txt"
+      path.parent.mkdir(parents=True, exist_ok=True)
       path.write_text("".join(f"{line}\n" for line in lines))
     if self._draw:
-      drawn = plots.draw(image, boxes, labels, scores, self._class_names)
+      drawn = plots.draw(image, boxes_px, labels, scores, self._class_names)
       self._write(item, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
   def _write(self, item: Item, bgr: np.ndarray) -> None:
+    path = self._folder / f"{item.name}.jpg"
     if item.frame is None:
-      cv2.imwrite(str(self._folder / f"{item.name}.jpg"), bgr)
+      if not cv2.imwrite(str(path), bgr):
+        raise OSError(f"{path}: cannot be written")
       return
-    if item.source not in self._videos:
-      name = item.name.rpartition("_")[0]
-      self._videos[item.source] = cv2.VideoWriter(
-        str(self._folder / f"{name}.mp4"),
-        cv2.VideoWriter.fourcc(*"mp4v"),
-        *(item.rate, (bgr.shape[1], bgr.shape[0])),
-      )
-    self._videos[item.source].write(bgr)
+    if item.name not in self._videos:
+      path = path.with_suffix(".mp4")
+      code, size = cv2.VideoWriter.fourcc(*"mp4v"), bgr.shape[1::-1]
+      video = cv2.VideoWriter(str(path), code, item.rate, size)
+      if not video.isOpened():
+        raise OSError(f"{path}: cannot be written")
+      self._videos[item.name] = video
+    self._videos[item.name].write(bgr)
 
   def close(self) -> None:
     """Finishes the videos and writes detections.json."""
@@ -252,18 +182,20 @@ def _parser() -> argparse.ArgumentParser:
   add("--camera", type=int, help="number of a camera to look through")
   add("--frames", type=int, help="stop after so many pictures and frames")
   add("--run", help="folder of a run")
-  add("--checkpoint", choices=("latest", "best"), default="latest")
+  add("--checkpoint", choices=("latest", "best"), help="of --run")
   add("--cfg", help="of the original program; with --weights")
   add("--weights")
   add("--names", help="class names for --cfg, one on each line")
-  add("--map", help="nodes of the tree that are the classes, with --names")
-  add("--batch_norm", choices=tuple(DEVIATIONS), default="gpu")
+  add("--map", help="nodes of the tree of --cfg that are the classes")
+  add("--batch_norm", choices=tuple(DEVIATIONS), help="of --cfg; default gpu")
   add("--out", type=Path, default=Path("detections"))
   add("--size", help="of the network's input, such as 416 or 640x384")
   add("--resize", choices=tuple(augment.RESIZES))
-  add("--threshold", type=float, default=0.5, help="weakest score shown")
+  add("--threshold", type=float, default=0.5, help="weaker scores are left out")
   add("--iou", type=float, default=0.45, help="of boxes that exclude another")
   add("--tree_threshold", type=float, default=0.5)
+  add("--walk_by", choices=("paths", "conditional"), default="paths")
+  add("--max_detections", type=int, default=100, help="on one picture")
   add("--batch_size", type=int, default=1)
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
   add("--txt", action="store_true", help="YOLO label files in OUT/labels")
@@ -271,44 +203,45 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
-def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
-  """The detector that the arguments describe, and its class names.
-
-  Raises:
-    ValueError, OSError: for arguments or files that cannot be used.
-  """
+def _check(args: argparse.Namespace) -> None:
+  """Raises ValueError for arguments that cannot be, or that say nothing."""
   if bool(args.run) == bool(args.cfg) or bool(args.cfg) != bool(args.weights):
     raise ValueError("expected --run, or --cfg and --weights")
+  foreign = ("names", "map", "batch_norm") if args.run else ("checkpoint",)
+  for name in foreign:
+    if getattr(args, name) is not None:
+      raise ValueError(
+        f"--{name} is not for {'--run' if args.run else '--cfg'}"
+      )
+  if not args.inputs and args.camera is None:
+    raise ValueError("expected pictures, videos, folders or --camera")
+  for name in ("batch_size", "threads", "max_detections", "frames"):
+    value = getattr(args, name)
+    if value is not None and value < 1:
+      raise ValueError(f"--{name} must be at least 1")
+  for name in ("threshold", "iou", "tree_threshold"):
+    if not 0 <= getattr(args, name) < 1:
+      raise ValueError(f"--{name} must be at least 0 and below 1")
+  if args.size and not re.fullmatch(r"\d{1,5}(x\d{1,5})?", args.size):
+    raise ValueError(f"--size {args.size}: expected 416 or 640x384")
+
+
+def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
+  """The detector that the arguments describe, and its class names."""
   if args.run:
-    trained = model.from_run(args.run, which=args.checkpoint)
+    trained = model.from_run(args.run, which=args.checkpoint or "latest")
   else:
     trained = model.from_darknet(
       *(args.cfg, args.weights),
-      names=None if args.map else args.names,
+      names=args.names,
+      map=args.map,
       resize=None,
-      deviation=DEVIATIONS[args.batch_norm],
+      deviation=DEVIATIONS[args.batch_norm or "gpu"],
     )
-  names, nodes = trained.class_names, None
-  if args.map:
-    head = trained.head
-    if not (isinstance(head, Region) and head.tree):
-      raise ValueError(f"--map {args.map}: the network has no tree")
-    num_nodes = len(head.tree.ids)
-    nodes = darknet_files.read_map(args.map, num_nodes=num_nodes)
-    names = tuple(head.tree.ids[node] for node in nodes)
-    if args.names:
-      names = darknet_files.read_names(args.names)
-      if len(names) != len(nodes):
-        raise ValueError(
-          f"{args.names} has {len(names)} names, {args.map} {len(nodes)} nodes"
-        )
   size = None
   if args.size:
-    try:
-      width, _, height = args.size.partition("x")
-      size = (int(width), int(height or width))
-    except ValueError:
-      raise ValueError(f"--size {args.size}: expected 416 or 640x384") from None
+    width, _, height = args.size.partition("x")
+    size = (int(width), int(height or width))
   detector = Detector(
     trained,
     size=size,
@@ -316,44 +249,55 @@ def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
     score_threshold=args.threshold,
     iou_threshold=args.iou,
     tree_threshold=args.tree_threshold,
-    nodes=nodes,
+    walk_by=args.walk_by,
+    max_detections=args.max_detections,
   )
-  return detector, names
+  return detector, trained.class_names
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """The command; returns 1 if a picture could not be read, 2 if nothing ran."""
+  """The command.
+
+  Returns 1 if a picture could not be read, 2 if what is asked for, or writing
+  it, cannot be done.
+  """
   parser = _parser()
   args = parser.parse_args(argv)
   compilation.enable_cache()
   try:
-    if not args.inputs and args.camera is None:
-      raise ValueError("expected pictures, videos, folders or --camera")
-    if args.batch_size < 1 or args.threads < 1:
-      raise ValueError("--batch_size and --threads must be at least 1")
-    paths = find_files(args.inputs)
-    detector, class_names = _load(args)
+    return _run(args)
   except (ValueError, OSError) as error:
     print(f"{parser.prog}: {error}", file=sys.stderr)
     return 2
-  items = file_items(paths)
-  if args.camera is not None:
-    items = chain(items, video_items(args.camera, "camera"))
-  pictures = args.camera is None and not any(
-    path.suffix.lower() in VIDEOS for path in paths
-  )
-  total = args.frames or (len(paths) if pictures else None)
+
+
+def _run(args: argparse.Namespace) -> int:
+  _check(args)
+  paths = find_files(args.inputs)
+  for path in paths:
+    if path.resolve().parent == args.out.resolve():
+      raise ValueError(
+        f"--out {args.out} holds {path.name}, an input that would be "
+        f"overwritten; expected another folder"
+      )
+  detector, class_names = _load(args)
   output = Output(args.out, class_names, draw=not args.no_draw, txt=args.txt)
-  done, boxes, failed = 0, 0, 0
+  still = args.camera is None and not any(map(is_video, paths))
   found_all = detect_all(
     detector,
-    islice(items, args.frames),
+    islice(all_items(paths, args.camera), args.frames),
     batch_size=args.batch_size,
     num_threads=args.threads,
   )
+  done, boxes, failed = 0, 0, 0
   with contextlib.closing(output):
     try:
-      for found in tqdm(found_all, total=total, unit=" images", disable=None):
+      for found in tqdm(
+        found_all,
+        total=args.frames or (len(paths) if still else None),
+        unit=" images",
+        disable=None,
+      ):
         if isinstance(found, DataError):
           failed += 1
           tqdm.write(str(found), file=sys.stderr)

@@ -19,7 +19,7 @@ from yolo9000 import boxes as box
 from yolo9000 import darknet, model, yolov1, yolov2
 from yolo9000.darknet_weights import fold, gpu_deviation
 from yolo9000.data import augment
-from yolo9000.layers import Detection, Region
+from yolo9000.layers import Connected, Detection, Local
 from yolo9000.types import Detections, Float, UInt8
 
 
@@ -42,9 +42,8 @@ class Detector:
     score_threshold: weaker boxes are not reported. With a tree it is compared
       with the objectness, see `yolov2.detect_nodes`.
     iou_threshold: of two boxes of a class with more IoU the better is kept.
-    tree_threshold: see `yolov2.detect_nodes`.
-    nodes: of a tree, if these are the classes, scored by their probability.
-    max_detections: of one picture.
+    tree_threshold, walk_by: see `yolov2.detect_nodes`.
+    max_candidates, max_detections: of one picture, see nms.py.
     fold_norm: take batch norm into the kernels; equal up to rounding.
     dtype: of the computation.
 
@@ -61,7 +60,8 @@ class Detector:
     score_threshold: float = 0.5,
     iou_threshold: float = 0.45,
     tree_threshold: float = 0.5,
-    nodes: Sequence[int] | None = None,
+    walk_by: str = "paths",
+    max_candidates: int = 1000,
     max_detections: int = 100,
     fold_norm: bool = True,
     dtype: str = "float32",
@@ -70,12 +70,12 @@ class Detector:
     self.size = size or (shape[1], shape[0])
     self._resize = resize or trained.resize
     augment.check_resize(self._resize)
-    if self.size != (shape[1], shape[0]):
-      if isinstance(trained.head, Detection):
+    if size and size != (shape[1], shape[0]):
+      if any(isinstance(row, (Connected, Local)) for row in layers):
         raise ValueError(
-          f"size {self.size}: YOLOv1 takes its own alone, {shape[1::-1]}"
+          f"size {size}: the network takes its own alone, {shape[1::-1]}"
         )
-      for side in self.size:
+      for side in size:
         yolov2.check_image_size(side)
     variables = trained.variables
     if fold_norm:
@@ -86,24 +86,33 @@ class Detector:
         _predict,
         darknet.Darknet(layers, jnp.dtype(dtype), momentum=0.9, epsilon=1e-5),
         _reader(
-          trained.head,
+          trained,
           tree_threshold=tree_threshold,
-          nodes=nodes,
+          walk_by=walk_by,
           iou_threshold=iou_threshold,
           score_threshold=score_threshold,
-          max_candidates=1000,
+          max_candidates=max_candidates,
           max_detections=max_detections,
         ),
       )
     )
 
-  def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> Detections:
+  def __call__(self, image: np.ndarray) -> Detections:
     """Detections of one RGB picture without padding, boxes in its pixels."""
     prepared = self.prepare(image)
     return self.finish(self.start([prepared], 1), [prepared])[0]
 
-  def prepare(self, image: UInt8[np.ndarray, "H W 3"]) -> Prepared:
-    """The picture as the network takes it."""
+  def prepare(self, image: np.ndarray) -> Prepared:
+    """The picture as the network takes it.
+
+    Raises:
+      ValueError: unless it is uint8 RGB.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+      raise ValueError(
+        f"a picture is {image.dtype} {image.shape}; expected uint8 RGB, "
+        f"(H, W, 3)"
+      )
     input_, placement = augment.RESIZES[self._resize](image, self.size)
     return Prepared(input_, placement, (image.shape[1], image.shape[0]))
 
@@ -157,28 +166,34 @@ def _predict(
 
 
 def _reader(
-  head: Region | Detection,
+  trained: model.Model,
   *,
   tree_threshold: float,
-  nodes: Sequence[int] | None,
+  walk_by: str,
   **suppression: Any,
 ) -> Callable[..., Detections]:
   """Detections of one picture's output, whose meaning the last layer says."""
+  head = trained.head
   if isinstance(head, Detection):
     return partial(yolov1.detect, how=head, **suppression)
-  if head.tree and nodes is None:
+  if head.tree and trained.nodes is None:
     detect = partial(
-      yolov2.detect_nodes, tree=head.tree, tree_threshold=tree_threshold
+      yolov2.detect_nodes,
+      tree=head.tree,
+      tree_threshold=tree_threshold,
+      walk_by=walk_by,
     )
   else:
     rule = "softmax" if head.exclusive else "logistic"
     probabilities = yolov2.PROBABILITIES[rule]
-    if head.tree and nodes is not None:
+    if head.tree and trained.nodes is not None:
       probabilities = partial(
-        yolov2.node_probabilities, tree=head.tree, nodes=nodes
+        yolov2.node_probabilities, tree=head.tree, nodes=trained.nodes
       )
     detect = partial(
-      yolov2.detect, probabilities=probabilities, class_agnostic=False
+      yolov2.detect,
+      probabilities=probabilities,
+      class_agnostic=trained.class_agnostic,
     )
   priors = jnp.asarray(head.priors, jnp.float32)
 

@@ -29,6 +29,11 @@ class Conv(NamedTuple):
   stride: int = 1
   padding: int | None = None
 
+  @property
+  def pad(self) -> int:
+    """Pixels on each side."""
+    return self.size // 2 if self.padding is None else self.padding
+
 
 class MaxPool(NamedTuple):
   """Maximum of size x size windows.
@@ -40,6 +45,11 @@ class MaxPool(NamedTuple):
   size: int = 2
   stride: int = 2
   padding: int | None = None
+
+  @property
+  def pad(self) -> int:
+    """Pixels of both sides together."""
+    return self.size - 1 if self.padding is None else self.padding
 
 
 class Reorg(NamedTuple):
@@ -60,6 +70,10 @@ class Route(NamedTuple):
 
   layers: tuple[int, ...]
 
+  def sources(self, index: int) -> tuple[int, ...]:
+    """Numbers of the layers, for the row at this index."""
+    return tuple(n if n >= 0 else index + n for n in self.layers)
+
 
 class AveragePool(NamedTuple):
   """Mean over the whole picture: (B, H, W, C) to (B, C)."""
@@ -68,7 +82,7 @@ class AveragePool(NamedTuple):
 class Local(NamedTuple):
   """Locally connected: a convolution with another kernel at each place.
 
-  padding is in pixels on each side.
+  padding is in pixels on each side: none, or (size - 1) / 2.
   """
 
   filters: int
@@ -93,7 +107,7 @@ class Dropout(NamedTuple):
 
 
 class Softmax(NamedTuple):
-  """Softmax over the last axis, or with a tree over each group of siblings."""
+  """Softmax of a vector, or with a tree of each group of siblings in it."""
 
   groups: int = 1
   temperature: float = 1.0
@@ -159,7 +173,15 @@ Layer = (
   | Detection
 )
 
-Shape = tuple[int, ...]  # (H, W, C) of one picture, or (N,)
+# These take a vector for the channels of a single pixel.
+NEEDS_GRID = (Conv, Local, MaxPool, Reorg, AveragePool, Region)
+
+Shape = tuple[int, ...]  # (H, W, C) of one picture, or (N,) of a vector
+
+
+def layer_name(index: int) -> str:
+  """What a row's parameters are called; its batch norm's end in _norm."""
+  return f"layer_{index:02d}"
 
 
 class LayerError(ValueError):
@@ -179,6 +201,8 @@ def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
   shapes: list[Shape] = []
   for index, row in enumerate(layers):
     try:
+      if shapes and isinstance(layers[index - 1], (Region, Detection)):
+        raise ValueError("Region and Detection can only be the last row")
       shape = _output_shape(row, index, shape, shapes)
       if min(shape) < 1:
         raise ValueError(f"nothing is left of its input: it gives {shape}")
@@ -220,15 +244,20 @@ def _output_shape(
     shape = (1, 1, *shape)
   match row:
     case Conv(size=size, stride=stride):
-      pad = size // 2 if row.padding is None else row.padding
-      return (*_windows(shape, size, stride, 2 * pad), row.filters)
+      return (*_windows(shape, size, stride, 2 * row.pad), row.filters)
     case Local(size=size, stride=stride):
+      if row.padding and 2 * row.padding != size - 1:
+        raise ValueError(
+          f"padding {row.padding} with size {size}; only 0 and (size - 1) / 2 "
+          f"are what the original program computes"
+        )
       return (*_windows(shape, size, stride, 2 * row.padding), row.filters)
     case MaxPool(size=size, stride=stride):
-      pad = size - 1 if row.padding is None else row.padding
-      if size > min(shape[:2]) + 1:
-        raise ValueError(f"its window {size}x{size} is larger than its input")
-      return (*_windows(shape, size, stride, pad), shape[2])
+      if row.pad >= 2 * size:
+        raise ValueError(
+          f"padding {row.pad} with size {size}: some windows would be empty"
+        )
+      return (*_windows(shape, size, stride, row.pad), shape[2])
     case Reorg(stride=stride):
       if shape[0] % stride or shape[1] % stride:
         raise ValueError(f"its input {shape} is no multiple of {stride}")
@@ -257,26 +286,29 @@ def _output_shape(
 
 def _route_shape(row: Route, index: int, before: list[Shape]) -> Shape:
   picked = []
-  for number in row.layers:
-    layer = number if number >= 0 else index + number
+  for number, layer in zip(row.layers, row.sources(index), strict=True):
     if not 0 <= layer < index:
       raise ValueError(f"there is no layer {number} before it")
     picked.append(before[layer])
   if not picked:
     raise ValueError("names no layer")
-  if any(len(one) != 3 or one[:2] != picked[0][:2] for one in picked):
+  if any(one[:-1] != picked[0][:-1] for one in picked):
     raise ValueError(f"its inputs differ in height or width: {picked}")
-  return (*picked[0][:2], sum(one[2] for one in picked))
+  return (*picked[0][:-1], sum(one[-1] for one in picked))
 
 
 def _check_softmax(row: Softmax, shape: Shape) -> None:
-  nodes = len(row.tree.ids) if row.tree else shape[-1]
-  if nodes != shape[-1]:
-    raise ValueError(f"gets {shape[-1]} numbers, its tree has {nodes} nodes")
+  if math.prod(shape) != shape[-1]:
+    raise ValueError(f"needs a vector, gets a picture {shape}")
+  if row.tree and len(row.tree.ids) != shape[-1]:
+    raise ValueError(
+      f"gets {shape[-1]} numbers, its tree has {len(row.tree.ids)} nodes"
+    )
   if row.groups < 1 or shape[-1] % row.groups:
     raise ValueError(f"{shape[-1]} numbers make no {row.groups} groups")
 
 
+STRIDE = 32  # pixels per cell of the detection grid
 LARGEST_PRIOR = 32  # cells, a picture of 1024 pixels
 
 
@@ -300,8 +332,10 @@ def check_priors(
   if not all(math.isfinite(side) and side > 0 for side in sides):
     raise ValueError(f"priors {priors!r} must be positive")
   if max(sides) > max(LARGEST_PRIOR, 2 * max(grid)):
-    cells = ", ".join(f"({w / 32:.4g}, {h / 32:.4g})" for w, h in priors)
+    cells = ", ".join(
+      f"({w / STRIDE:.4g}, {h / STRIDE:.4g})" for w, h in priors
+    )
     raise ValueError(
-      f"priors {priors!r} look like pixels; expected cells of 32 pixels. "
-      f"Divided by 32 they are {cells}"
+      f"priors {priors!r} look like pixels; expected cells of {STRIDE} pixels. "
+      f"Divided by {STRIDE} they are {cells}"
     )

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
   except train.Preempted as stopped:
     logger.warning("%s", stopped)
     sys.exit(TRY_AGAIN)
-  except (ValueError, AttributeError, TypeError) as error:
+  except (ValueError, AttributeError, TypeError, FileNotFoundError) as error:
     sweep.report_failure(workdir, error)
     sys.exit(2)
 

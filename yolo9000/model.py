@@ -9,6 +9,7 @@ OUT.names, which the original program and OpenCV's reader of its files run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -20,41 +21,56 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from yolo9000 import checkpoint, darknet_files, yolov2
 from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
+from yolo9000.darknet_files import DarknetFileError
 from yolo9000.darknet_weights import (
   Deviation,
   Header,
   Variables,
   change_deviation,
+  epsilon_deviation,
   gpu_deviation,
   read_weights,
   write_weights,
 )
-from yolo9000.layers import Detection, Region
+from yolo9000.layers import Detection, Layer, Region, Route, layer_name
 
 
 class Model(NamedTuple):
   """A network, what it learned, and what its numbers mean.
 
-  Batch norm divides by `gpu_deviation`. `seen` counts pictures of training.
-  `resize` is how pictures came to the network's size, "letterbox" or "stretch".
+  Attributes:
+    network: the table, which ends with Region or Detection.
+    variables: batch norm divides by `gpu_deviation`.
+    class_names: of the labels.
+    nodes: of the network's tree, if the labels are some of them; else None.
+    resize: how pictures came to the network's size: "letterbox", "stretch".
+    class_agnostic: boxes suppress each other whatever their classes.
+    seen: pictures of training.
   """
 
   network: Network
   variables: Variables
   class_names: tuple[str, ...]
+  nodes: tuple[int, ...] | None
   resize: str
+  class_agnostic: bool
   seen: int
 
   @property
   def head(self) -> Region | Detection:
     """The last layer, which says how the output is read."""
-    head = self.network.layers[-1]
-    if not isinstance(head, (Region, Detection)):
-      raise ValueError(
-        f"the network ends with {type(head).__name__}; expected a detector, "
-        f"which ends with Region or Detection ([region], [detection])"
-      )
-    return head
+    return head_of(self.network)
+
+
+def head_of(network: Network) -> Region | Detection:
+  """The last layer of a detector; ValueError if it is none."""
+  head = network.layers[-1]
+  if not isinstance(head, (Region, Detection)):
+    raise ValueError(
+      f"the network ends with {type(head).__name__}; expected a detector, "
+      f"which ends with Region or Detection ([region], [detection])"
+    )
+  return head
 
 
 def from_darknet(
@@ -62,6 +78,7 @@ def from_darknet(
   weights: str | Path,
   *,
   names: str | Path | None,
+  map: str | Path | None,
   resize: str | None,
   deviation: Deviation,
 ) -> Model:
@@ -70,6 +87,8 @@ def from_darknet(
   Args:
     cfg, weights: the two files.
     names: class names, one on each line; None for the tree's ids or numbers.
+    map: the nodes of the network's tree that are the classes, one on each line;
+      None for all.
     resize: "letterbox" or "stretch". None is what the program of 2018 does:
       "letterbox", and "stretch" for YOLOv1. In the paper's time it was
       "stretch" for all.
@@ -79,32 +98,40 @@ def from_darknet(
     DarknetFileError: for files that cannot be used or do not fit each other.
   """
   network = read_cfg(cfg)
+  try:
+    head = head_of(network)
+  except ValueError as error:
+    raise DarknetFileError(f"{cfg}: {error}") from None
   if network.shape[2] != 3:
-    raise darknet_files.DarknetFileError(
+    raise DarknetFileError(
       f"{cfg}: has {network.shape[2]} channels; expected 3, of RGB pictures"
     )
-  variables, header, _ = read_weights(weights, network, partial=False)
-  model = Model(network, variables, (), resize or "letterbox", header.seen)
-  try:
-    head = model.head
-  except ValueError as error:
-    raise darknet_files.DarknetFileError(f"{cfg}: {error}") from None
+  ids = [f"class {n}" for n in range(head.num_classes)]
+  if isinstance(head, Region) and head.tree:
+    ids = list(head.tree.ids)
+  nodes = None
+  if map is not None:
+    if not (isinstance(head, Region) and head.tree):
+      raise DarknetFileError(f"{map}: is for a tree, and {cfg} has none")
+    nodes = darknet_files.read_map(map, num_nodes=len(ids))
+    ids = [ids[node] for node in nodes]
+  class_names = tuple(ids)
   if names is not None:
     class_names = darknet_files.read_names(names)
-    if len(class_names) != head.num_classes:
-      raise darknet_files.DarknetFileError(
-        f"{names}: has {len(class_names)} names; expected {head.num_classes}, "
-        f"the classes of {cfg}"
+    if len(class_names) != len(ids):
+      raise DarknetFileError(
+        f"{names}: has {len(class_names)} names; expected {len(ids)}, the "
+        f"classes of {map or cfg}"
       )
-  elif isinstance(head, Region) and head.tree:
-    class_names = head.tree.ids
-  else:
-    class_names = tuple(f"class {n}" for n in range(head.num_classes))
-  if resize is None and isinstance(head, Detection):
-    model = model._replace(resize="stretch")
-  return model._replace(
-    class_names=class_names,
+  variables, header, _ = read_weights(weights, network, partial=False)
+  return Model(
+    network=network,
     variables=change_deviation(variables, deviation, gpu_deviation),
+    class_names=class_names,
+    nodes=nodes,
+    resize=resize or ("letterbox" if isinstance(head, Region) else "stretch"),
+    class_agnostic=False,
+    seen=header.seen,
   )
 
 
@@ -125,21 +152,20 @@ def from_run(workdir: str | Path, *, which: str) -> Model:
   state = checkpoint.read(workdir, which)
   task, names = config["task"], tuple(config["data"]["class_names"])
   variables = state["average"] or state["variables"]
-  epsilon = task["norm_epsilon"]
+  layers = yolov2.table(
+    num_classes=len(names), **{key: task[key] for key in yolov2.TABLE_OPTIONS}
+  )
+  size = config["evaluation"]["image_size"]
   return Model(
-    Network(
-      yolov2.table(
-        num_classes=len(names),
-        **{key: task[key] for key in yolov2.TABLE_OPTIONS},
-      ),
-      (config["evaluation"]["image_size"],) * 2 + (3,),
+    network=Network(layers, (size, size, 3)),
+    variables=change_deviation(
+      variables, epsilon_deviation(task["norm_epsilon"]), gpu_deviation
     ),
-    change_deviation(
-      variables, lambda variance: (variance + epsilon) ** 0.5, gpu_deviation
-    ),
-    names,
-    config["data"]["resize"],
-    int(state["step"]) * config["run"]["batch_size"],
+    class_names=names,
+    nodes=None,
+    resize=config["data"]["resize"],
+    class_agnostic=task["class_agnostic_nms"],
+    seen=int(state["step"]) * config["run"]["batch_size"],
   )
 
 
@@ -161,51 +187,63 @@ def write(model: Model, stem: str | Path) -> None:
   )
 
 
-def take(fresh: Variables, found: Variables) -> tuple[Variables, list[str]]:
-  """Fresh variables with the layers of `found` that fit, and a report.
+def take(
+  layers: Sequence[Layer],
+  fresh: Variables,
+  found_layers: Sequence[Layer],
+  found: Variables,
+) -> tuple[Variables, list[str]]:
+  """Fresh variables with what `found` has of the same layers, and a report.
 
-  A layer fits if all its arrays have the same names and shapes; it is taken
-  whole or not at all.
+  Layers are taken up to the first row that is another there, for what comes
+  after it sees other numbers. If that row is the Region, the layer before it
+  stays fresh too: its numbers are of other priors or classes.
 
   Args:
-    fresh: of the network to be trained.
-    found: of another network, see `read_start`.
+    layers, fresh: of the network to be trained.
+    found_layers, found: of another, from `read_start`.
 
   Returns:
-    The variables, and a sentence for each layer: taken, not taken and why, or
-    not used.
+    The variables, and a sentence for each layer: taken, or why not.
 
   Raises:
-    ValueError: if nothing fits.
+    ValueError: if nothing can be taken.
   """
+  cut, here, there = 0, None, None
+  for here, there in itertools.zip_longest(layers, found_layers):
+    if not _same(here, there, cut):
+      break
+    cut += 1
+  first = cut - 1 if isinstance(here, Region) else cut
   ours, theirs = _by_layer(fresh), _by_layer(found)
-  taken, report = [], []
-  for layer in sorted({*ours, *theirs}):
-    mine = {name: array.shape for name, array in ours.get(layer, {}).items()}
-    there = {name: array.shape for name, array in theirs.get(layer, {}).items()}
-    if mine == there:
-      taken.append(layer)
-      report.append(f"{layer}: taken")
-    elif not there:
-      report.append(f"{layer}: fresh, the start point has no such layer")
-    elif not mine:
-      report.append(f"{layer}: not used, the network has no such layer")
+  flat: dict[tuple[str, ...], Any] = dict(flatten_dict(fresh))
+  report = []
+  for index in range(len(layers)):
+    name = layer_name(index)
+    if name not in ours:
+      continue
+    if index >= first:
+      report.append(f"{name}: fresh, layer {cut} is {here} here, {there} there")
+    elif name not in theirs:
+      report.append(f"{name}: fresh, the start point ends before it")
     else:
-      differs = ", ".join(
-        f"{'/'.join(name)} {mine.get(name)} here, {there.get(name)} there"
-        for name in sorted({*mine, *there})
-        if mine.get(name) != there.get(name)
+      flat.update(
+        (path, np.asarray(array, flat[path].dtype))
+        for path, array in theirs[name].items()
       )
-      report.append(f"{layer}: fresh, it differs: {differs}")
-  if not taken:
+      report.append(f"{name}: taken")
+  if not any(line.endswith(": taken") for line in report):
     raise ValueError(
       "nothing of the start point fits the network:\n  " + "\n  ".join(report)
     )
-  flat: dict[tuple[str, ...], Any] = dict(flatten_dict(fresh))
-  for layer in taken:
-    for name, array in theirs[layer].items():
-      flat[name] = np.asarray(array, flat[name].dtype)
   return unflatten_dict(flat), report
+
+
+def _same(row: Layer | None, there: Layer | None, index: int) -> bool:
+  """Whether two rows at the same index compute the same."""
+  if isinstance(row, Route) and isinstance(there, Route):
+    return row.sources(index) == there.sources(index)
+  return row == there
 
 
 def _by_layer(variables: Variables) -> dict[str, dict[tuple[str, ...], Any]]:
@@ -217,31 +255,36 @@ def _by_layer(variables: Variables) -> dict[str, dict[tuple[str, ...], Any]]:
 
 
 def read_start(
-  path: str | Path, *, cfg: str | Path, network: Network
-) -> Variables:
-  """Variables to start a training from.
+  path: str | Path, cfg: str | Path, network: Network, *, epsilon: float
+) -> tuple[Sequence[Layer], Variables]:
+  """The layers and variables that a training starts from.
 
   Args:
     path: a run's folder, or a .weights file.
     cfg: that the weights belong to. "" if they are of the first layers of the
       network to be trained, such as darknet19_448.conv.23.
-    network: the network to be trained.
+    network: the network to be trained...
+    epsilon: ...and that of its batch norm. A run with another is converted.
 
   Raises:
-    FileNotFoundError, DarknetFileError: if it cannot be read.
+    ValueError: if it cannot be read; FileNotFoundError if there is none.
   """
   if Path(path).is_dir():
-    state = checkpoint.read(path, "latest")
-    return state["average"] or state["variables"]
-  if cfg:
-    return read_weights(path, read_cfg(cfg), partial=True)[0]
+    run = from_run(path, which="latest")
+    return run.network.layers, change_deviation(
+      run.variables, gpu_deviation, epsilon_deviation(epsilon)
+    )
+  if not Path(path).is_file():
+    raise FileNotFoundError(f"{path}: is no run's folder and no .weights file")
+  start = read_cfg(cfg) if cfg else network
   try:
-    return read_weights(path, network, partial=True)[0]
-  except darknet_files.DarknetFileError as error:
-    raise darknet_files.DarknetFileError(
-      f"{error}. If the weights are of another network than the one to be "
-      f"trained, give its .cfg as run.start_cfg"
-    ) from None
+    return start.layers, read_weights(path, start, partial=True)[0]
+  except DarknetFileError as error:
+    hint = (
+      ". If the weights are of another network than the one to be trained, "
+      "give its .cfg as run.start_cfg"
+    )
+    raise DarknetFileError(f"{error}{'' if cfg else hint}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -97,6 +97,11 @@ def check_config(config: Any) -> None:
       f"norm_axis is {config.task.norm_axis!r}; allowed are '' (each device "
       f"alone) and {parallel.AXIS!r} (across devices)"
     )
+  if run.start_from and not Path(run.start_from).exists():
+    raise ValueError(
+      f"run.start_from is {run.start_from!r}, which is not there; expected a "
+      f"run's folder or a .weights file"
+    )
   augment.check(augmentation(config))
   augment.check_resize(config.data.resize)
 
@@ -126,18 +131,19 @@ def start_point(config: Any, state: State, workdir: Path) -> State:
   Writes start.txt, which says of each layer whether it was taken and why not.
 
   Raises:
-    ValueError: if nothing of it fits, or it cannot be read.
+    ValueError: if it cannot be read, or nothing of it fits.
   """
   run, task = config.run, config.task
   layers = yolov2.table(
     num_classes=len(config.data.class_names),
     **{key: task[key] for key in yolov2.TABLE_OPTIONS},
   )
-  size = run.image_sizes[0]
-  found = model.read_start(
-    run.start_from, cfg=run.start_cfg, network=Network(layers, (size, size, 3))
+  network = Network(layers, (run.image_sizes[0],) * 2 + (3,))
+  start = model.read_start(
+    *(run.start_from, run.start_cfg, network), epsilon=task.norm_epsilon
   )
-  variables, report = model.take(jax.device_get(state.variables), found)
+  fresh = jax.device_get(state.variables)
+  variables, report = model.take(layers, fresh, *start)
   write_whole(workdir / "start.txt", "\n".join([run.start_from, *report, ""]))
   count = sum(line.endswith(": taken") for line in report)
   logger.info(

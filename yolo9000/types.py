@@ -55,7 +55,10 @@ class Batch(NamedTuple):
 
 
 class Detections(NamedTuple):
-  """The K best detections, in the order of nms.py; batch axes may lead."""
+  """The K best detections, in the order of nms.py; batch axes may lead.
+
+  A `detector.Detector` gives boxes in pixels of the picture.
+  """
 
   boxes: Float[Any, "*B K 4"]  # xyxy in [0, 1] of the network's input
   scores: Float[Any, "*B K"]  # objectness x class probability

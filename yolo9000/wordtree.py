@@ -94,7 +94,7 @@ class WordTree:
     return groups
 
   @cached_property
-  def _jumps(self) -> list[Int[np.ndarray, " C"]]:
+  def jumps(self) -> list[Int[np.ndarray, " C"]]:
     """Each node's ancestor 1, 2, 4, .. levels above; C beyond the top."""
     top = len(self.parents)
     jump = np.array([p if p >= 0 else top for p in (*self.parents, -1)])
@@ -134,7 +134,7 @@ def path_log_probability(
   In round k each node adds the sum of the 2^k nodes above those it has.
   """
   total = conditional
-  for jump in tree._jumps:
+  for jump in tree.jumps:
     padded = jnp.concatenate([total, jnp.zeros_like(total[..., :1])], axis=-1)
     total = total + padded[..., jump]
   return total

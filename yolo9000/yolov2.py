@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import average_precision, darknet, losses, nms, wordtree
-from yolo9000.layers import Layer, Region, check_priors
+from yolo9000.layers import STRIDE, Layer, Region, check_priors
 from yolo9000.types import Batch, Detections, Float, Task, UInt8
 from yolo9000.wordtree import WordTree
 
@@ -22,9 +22,8 @@ CLASS_ERRORS = {
   "softmax": losses.softmax_error,
   "logistic": losses.logistic_error,
 }
-TABLE_OPTIONS = (
-  *("priors", "class_error", "passthrough", "program_reorg", "width"),
-)
+# What `table` needs of a config's task.
+TABLE_OPTIONS = "priors class_error passthrough program_reorg width".split()
 PROBABILITIES: dict[str, Callable[[Array], Array]] = {
   "softmax": jax.nn.softmax,
   "logistic": jax.nn.sigmoid,
@@ -33,10 +32,10 @@ PROBABILITIES: dict[str, Callable[[Array], Array]] = {
 
 def check_image_size(size: int) -> None:
   """Raises ValueError unless size is a positive multiple of the stride, 32."""
-  if size <= 0 or size % darknet.STRIDE:
+  if size <= 0 or size % STRIDE:
     raise ValueError(
-      f"image size {size} must be a positive multiple of {darknet.STRIDE}, "
-      f"such as {max(1, round(size / darknet.STRIDE)) * darknet.STRIDE}"
+      f"image size {size} must be a positive multiple of {STRIDE}, "
+      f"such as {max(1, round(size / STRIDE)) * STRIDE}"
     )
 
 
@@ -235,35 +234,45 @@ def detect_nodes(
   priors: Float[Array, "A 2"],
   tree: WordTree,
   tree_threshold: float,
+  walk_by: str,
   max_candidates: int,
   **suppression: Any,
 ) -> Detections:
-  """Detections of one picture whose classes are a tree, by the program's rule.
+  """Detections of one picture whose classes are a tree.
 
-  A box has one label, the node that `wordtree.walk` reaches with tree_threshold
-  and the paths' probabilities, and its score is the objectness alone.
+  A box has one label, the node that `wordtree.walk` reaches, and its score is
+  the objectness alone.
 
   Args:
     raw: no activation applied.
     priors: width and height in cells.
     tree: its C nodes are the classes.
     tree_threshold: .5 in the program.
+    walk_by: "paths", the probabilities of paths, as in the program, or
+      "conditional" ones, as in the paper.
     max_candidates: boxes of the highest objectness; classes of others are not
       looked at.
     **suppression: iou_threshold, score_threshold, max_detections of
       `nms.labelled`; nodes suppress only themselves.
 
-  Source: get_region_detections, do_nms_sort of the original program. Differs:
-  the paper walks by conditional probabilities.
+  Raises:
+    ValueError: for another walk_by.
+
+  Source: get_region_detections, do_nms_sort of the original program.
   """
+  if walk_by not in ("paths", "conditional"):
+    raise ValueError(
+      f"walk_by is {walk_by!r}; allowed are 'paths' and 'conditional'"
+    )
   boxes = losses.decode(raw, priors).reshape(-1, 4)
   numbers = raw.reshape(-1, raw.shape[-1])
   scores, best = jax.lax.top_k(
     jax.nn.sigmoid(numbers[:, 4]), min(max_candidates, len(numbers))
   )
-  conditional = wordtree.log_softmax(tree, numbers[best, 5:])
-  paths = jnp.exp(wordtree.path_log_probability(tree, conditional))
-  labels = wordtree.walk(tree, paths, threshold=tree_threshold)
+  logs = wordtree.log_softmax(tree, numbers[best, 5:])
+  if walk_by == "paths":
+    logs = wordtree.path_log_probability(tree, logs)
+  labels = wordtree.walk(tree, jnp.exp(logs), threshold=tree_threshold)
   return nms.labelled(boxes[best], scores, labels, **suppression)
 
 

@@ -1,0 +1,157 @@
+"""Trees by hand; the real one of 9,418 nodes is in test_forward.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolo9000 import darknet, nms, wordtree, yolov1, yolov2
+from yolo9000.layers import Detection, Softmax
+from yolo9000.wordtree import TreeError, WordTree
+
+#  animal          plant
+#  dog      cat    rose
+#  terrier
+TREE = WordTree(
+  ("animal", "plant", "dog", "cat", "rose", "terrier"), (-1, -1, 0, 0, 1, 2)
+)
+# Odds of 3 to 1 in each group of two; groups of one are certain.
+LOGITS = jnp.log(jnp.array([3.0, 1.0, 9.0, 3.0, 5.0, 7.0]))
+CONDITIONAL = [0.75, 0.25, 0.75, 0.25, 1.0, 1.0]
+PATHS = [0.75, 0.25, 0.5625, 0.1875, 0.25, 0.5625]
+
+
+def test_siblings_share_a_softmax():
+  found = jnp.exp(wordtree.log_softmax(TREE, LOGITS))
+  np.testing.assert_allclose(found, CONDITIONAL, rtol=1e-6)
+  batch = jnp.stack([LOGITS, LOGITS + 100])[None]  # any leading shape; safe
+  found = jnp.exp(wordtree.log_softmax(TREE, batch))
+  np.testing.assert_allclose(
+    found, np.broadcast_to(CONDITIONAL, (1, 2, 6)), rtol=1e-4
+  )
+
+
+def test_a_path_multiplies_its_conditional_probabilities():
+  logs = jnp.log(jnp.array(CONDITIONAL))
+  found = jnp.exp(wordtree.path_log_probability(TREE, logs))
+  np.testing.assert_allclose(found, PATHS, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("threshold", "conditional", "paths"),
+  [
+    (0.0, "terrier", "terrier"),
+    # .75 * .5625 = .42 and then * .5625 = .24: paths count twice.
+    (0.3, "terrier", "dog"),
+    (0.5, "terrier", "animal"),
+    (0.6, "animal", "animal"),
+    (0.9, "animal", "animal"),  # the best at the top at least
+  ],
+)
+def test_walk_by_hand(threshold, conditional, paths):
+  for given, name in ((CONDITIONAL, conditional), (PATHS, paths)):
+    node = wordtree.walk(TREE, jnp.array(given), threshold=threshold)
+    assert TREE.ids[int(node)] == name
+
+
+def test_the_first_of_equals_is_walked_to():
+  equal = jnp.array([0.5, 0.5, 0.5, 0.5, 1.0, 1.0])
+  assert wordtree.walk(TREE, equal, threshold=0.2) == 5  # dog, not cat
+
+
+def test_node_probabilities_are_those_of_the_nodes():
+  found = yolov2.node_probabilities(LOGITS[None], tree=TREE, nodes=(5, 1, 5))
+  np.testing.assert_allclose(found[0], [0.5625, 0.25, 0.5625], rtol=1e-5)
+
+
+def test_detect_nodes_by_hand():
+  """One cell, one prior: half the picture, objectness 1/2, a terrier."""
+  raw = jnp.concatenate([jnp.array([0.0, 0, 0, 0, 0]), LOGITS])[
+    None, None, None
+  ]
+  options = dict(
+    priors=jnp.array([[0.5, 0.5]]),
+    tree=TREE,
+    max_candidates=9,
+    iou_threshold=0.5,
+    score_threshold=0.4,
+    max_detections=9,
+  )
+  for walk_by, node in (("paths", 2), ("conditional", 5)):
+    found = yolov2.detect_nodes(
+      raw, tree_threshold=0.3, walk_by=walk_by, **options
+    )
+    np.testing.assert_allclose(found.boxes, [[0.25, 0.25, 0.75, 0.75]])
+    assert found.labels.tolist() == [node] and found.scores.tolist() == [0.5]
+  with pytest.raises(ValueError, match="allowed are 'paths' and 'conditional'"):
+    yolov2.detect_nodes(raw, tree_threshold=0.3, walk_by="best", **options)
+
+
+def test_softmax_layer_by_hand():
+  logits = jnp.log(jnp.array([[3.0, 1.0, 1.0, 4.0]]))
+  plain = darknet.softmax(Softmax(), logits)
+  np.testing.assert_allclose(plain[0], np.array([3, 1, 1, 4]) / 9, rtol=1e-6)
+  groups = darknet.softmax(Softmax(groups=2), logits)
+  np.testing.assert_allclose(groups[0], [0.75, 0.25, 0.2, 0.8], rtol=1e-6)
+  warm = darknet.softmax(Softmax(temperature=2.0), logits)
+  roots = np.sqrt([3, 1, 1, 4])
+  np.testing.assert_allclose(warm[0], roots / roots.sum(), rtol=1e-6)
+  tree = darknet.softmax(Softmax(tree=TREE), LOGITS[None])
+  np.testing.assert_allclose(tree[0], CONDITIONAL, rtol=1e-6)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("square_root", [False, True])
+def test_yolov1_by_hand(exclusive, square_root):
+  """Two by two cells, two classes, one box in the cell at the lower left."""
+  how = Detection(2, 2, 1, square_root=square_root, exclusive=exclusive)
+  classes = np.zeros((4, 2))
+  classes[2] = [1.0, 0.0]
+  confidences = np.array([0, 0, 0.5, 0])
+  numbers = np.zeros((4, 4))
+  numbers[2] = [0.5, 0.5, 0.25, 0.5]
+  parts = [classes.ravel(), confidences, numbers.ravel()]
+  output = jnp.asarray(np.concatenate(parts), jnp.float32)
+  found = yolov1.detect(
+    output,
+    how=how,
+    iou_threshold=0.5,
+    score_threshold=0.3,
+    max_candidates=8,
+    max_detections=1,
+  )
+  width, height = (0.0625, 0.25) if square_root else (0.25, 0.5)
+  expected = [0.25 - width / 2, 0.75 - height / 2]
+  expected += [0.25 + width / 2, 0.75 + height / 2]
+  np.testing.assert_allclose(found.boxes[0], expected, atol=1e-6)
+  assert found.labels[0] == 0
+  probability = np.e / (np.e + 1) if exclusive else 1.0
+  np.testing.assert_allclose(found.scores[0], 0.5 * probability, rtol=1e-5)
+
+
+def test_labelled_boxes_suppress_their_own_class_alone():
+  boxes = jnp.array([[0.0, 0, 1, 1], [0.0, 0, 1, 1], [0.0, 0, 1, 0.9]])
+  found = nms.labelled(
+    boxes,
+    jnp.array([0.9, 0.8, 0.7]),
+    jnp.array([1, 2, 1]),
+    iou_threshold=0.5,
+    score_threshold=0.1,
+    max_detections=3,
+  )
+  assert found.labels[found.mask].tolist() == [1, 2]
+
+
+def test_gradients_are_finite_for_large_logits():
+  def loss(logits):
+    logs = wordtree.log_softmax(TREE, logits)
+    return wordtree.path_log_probability(TREE, logs)[5]
+
+  gradient = jax.grad(loss)(jnp.array([1e4, -1e4, 0.0, 1e4, -1e4, 3.0]))
+  np.testing.assert_allclose(gradient, [0, 0, 1, -1, 0, 0], atol=1e-6)
+
+
+def test_a_tree_needs_an_order():
+  with pytest.raises(TreeError, match="siblings without a gap") as error:
+    WordTree(("a", "b", "c", "d"), (-1, 0, -1, 0))
+  assert error.value.node == 2

@@ -1,0 +1,114 @@
+"""Pictures, videos and cameras that are looked at, without annotations."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from yolo9000.data.records import DataError, decode_picture
+from yolo9000.types import UInt8
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")
+
+
+class Item(NamedTuple):
+  """A picture or a frame that is to be looked at."""
+
+  source: str  # file or camera
+  name: str  # of what is written about it, unique to the source
+  number: int  # among all pictures and frames
+  frame: int | None  # number in its video
+  rate: float  # frames per second of its video
+  load: Callable[[], UInt8[np.ndarray, "H W 3"]]
+
+
+def find_files(inputs: Sequence[str]) -> list[Path]:
+  """Pictures and videos: files, those in folders, and those of a pattern.
+
+  Raises:
+    DataError: for an input that gives none.
+  """
+  found: list[Path] = []
+  for given in inputs:
+    path = Path(given)
+    expected = f"files such as {PICTURES[0]} or {VIDEOS[0]}"
+    if path.is_file():
+      files = [path]
+    elif path.is_dir():
+      files = _known(sorted(path.iterdir()))
+    else:
+      files = _known(map(Path, sorted(glob.glob(given, recursive=True))))
+      expected = f"a file, a folder or a pattern of {expected}"
+    if not files:
+      raise DataError(
+        f"{given}: no picture or video there; expected {expected}"
+      )
+    found += files
+  return list(dict.fromkeys(found))
+
+
+def _known(paths: Iterable[Path]) -> list[Path]:
+  kinds = (*PICTURES, *VIDEOS)
+  return [p for p in paths if p.suffix.lower() in kinds and p.is_file()]
+
+
+def is_video(path: Path) -> bool:
+  """Whether a file's name says that it is a video."""
+  return path.suffix.lower() in VIDEOS
+
+
+def all_items(paths: Sequence[Path], camera: int | None) -> Iterator[Item]:
+  """The pictures, and the frames of the videos, of these files and a camera."""
+  used: set[str] = set()
+  numbers = count()
+  for path in paths:
+    name, again = path.stem, 1
+    while name in used:
+      again += 1
+      name = f"{path.stem}_{again}"
+    used.add(name)
+    if is_video(path):
+      yield from _frames(str(path), name, numbers)
+    else:
+      load = partial(decode_picture, str(path))
+      yield Item(str(path), name, next(numbers), None, 0.0, load)
+  if camera is not None:
+    yield from _frames(camera, f"camera {camera}", numbers)
+
+
+def _frames(
+  source: str | int, name: str, numbers: Iterator[int]
+) -> Iterator[Item]:
+  """The frames of a video file or, for a number, of a camera.
+
+  If there is none, an item that says so when it is loaded.
+  """
+  video = cv2.VideoCapture(source)
+  rate, frame = video.get(cv2.CAP_PROP_FPS) or 25.0, 0
+  label = name if isinstance(source, int) else source
+  try:
+    while video.isOpened():
+      good, image = video.read()
+      if not good:
+        break
+      rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+      yield Item(
+        label, name, next(numbers), frame, rate, lambda image=rgb: image
+      )
+      frame += 1
+  finally:
+    video.release()
+  if not frame:
+
+    def fail() -> Any:
+      raise DataError(f"{label}: no frame that OpenCV can read")
+
+    yield Item(label, name, next(numbers), 0, rate, fail)
