@@ -17,8 +17,8 @@ matrix products on CPU (commit df70242) they were 29.6, 63.9, 59.2, 68.3.
 
 Most objects here are one to four cells large, so where in its cell an object
 lies decides its AP, and the passthrough's finer grid is worth 36 points instead
-of the paper's one. Multi-scale training does not pay at the size of training in
-19,200 pictures: at 128, 192 and 256 pixels its weights give 39.0, 61.0 and 70.5,
+of the paper's one. In 19,200 pictures multi-scale training pays at the largest
+size alone: at 128, 192 and 256 pixels its weights give 39.0, 61.0 and 70.5,
 those of the row before it 40.5, 63.0 and 68.3.
 
 Arguments, as in --config=experiments/ablation.py:quick
