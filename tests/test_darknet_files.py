@@ -373,19 +373,27 @@ def mutated(rng, data):
   return bytes(data)
 
 
-def test_mutated_and_random_files_give_a_message_or_a_result(tmp_path):
-  """Each reader, 300 files: never another exception, nor memory without end."""
+@pytest.fixture
+def traced_memory():
+  """Bytes that were in use at most, by a function; tracing ends in any case."""
   tracemalloc.start()
+  yield lambda: tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+
+
+def test_mutated_and_random_files_give_a_message_or_a_result(
+  tmp_path, traced_memory
+):
+  """Each reader, 300 files: never another exception, nor memory without end."""
   rng = random.Random(0)
   network = expected()
   count = 3 * 9 * 4 + 4 * 4 + 14 + 14 * 4
   weights = np.arange(count, dtype="<f4").tobytes()
   header = b"\0\0\0\0\2\0\0\0\0\0\0\0" + bytes(8)
-  noise = (
-    np.random.default_rng(0).integers(0, 256, (40, 30, 3)).astype(np.uint8)
-  )
-  jpeg, png = (
-    cv2.imencode(kind, noise)[1].tobytes() for kind in (".jpg", ".png")
+  noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3))
+  jpeg, bmp = (
+    cv2.imencode(kind, noise.astype(np.uint8))[1].tobytes()
+    for kind in (".jpg", ".bmp")
   )
   more = "[net]\nwidth=8\nheight=8\nchannels=3\n[local]\nfilters=2\nsize=3\n"
   more += "pad=1\n[route]\nlayers=-1,0\n[connected]\noutput=6\n[softmax]\n"
@@ -417,8 +425,7 @@ def test_mutated_and_random_files_give_a_message_or_a_result(tmp_path):
         assert str(error).startswith(str(path))
         outcomes.add("refused")
     assert outcomes == {"read", "refused"}, name
-  assert tracemalloc.get_traced_memory()[1] < 50e6
-  tracemalloc.stop()
+  assert traced_memory() < 50e6
 
 
 def test_a_text_file_is_no_picture(tmp_path):
