@@ -393,6 +393,25 @@ def test_batches_folding_and_sizes_change_nothing_but_rounding(
   assert agnostic.scores.tolist() != folded.scores.tolist()
 
 
+def test_classes_that_do_not_exclude_each_other(
+  goldens, golden_network, shared
+):
+  """softmax=0: a box may have several classes, each by its own logistic."""
+  cfg, weights = golden_network(goldens("fwd_yolov2voc_a"))
+  cfg.write_text(cfg.read_text().replace("softmax=1", "softmax=0"))
+  trained = model.from_darknet(
+    *(cfg, weights), names=None, map=None, resize=None, deviation=gpu_deviation
+  )
+  assert not trained.head.exclusive
+  image = decode_picture(str(shared / "darknet" / "dog.jpg"))
+  found = Detector(trained, score_threshold=0.3)(image)
+  # A softmax's scores of one box sum to its objectness, at most 1.
+  sums = [
+    found.scores[(found.boxes == one).all(axis=1)].sum() for one in found.boxes
+  ]
+  assert max(sums) > 1.5
+
+
 def test_yolov1_takes_its_own_size_alone(goldens, golden_network):
   trained = model.from_darknet(
     *golden_network(goldens("fwd_yolov1")),
