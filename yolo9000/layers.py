@@ -270,17 +270,7 @@ def _output_shape(
     case AveragePool():
       return shape[2:]
     case Region():
-      wanted = len(row.priors) * (5 + row.num_classes)
-      if shape[2] != wanted:
-        raise ValueError(
-          f"needs {len(row.priors)} * (5 + {row.num_classes}) = {wanted} "
-          f"channels, gets {shape[2]}"
-        )
-      check_priors(row.priors, shape[:2])
-      if row.tree and len(row.tree.ids) != row.num_classes:
-        raise ValueError(
-          f"has {row.num_classes} classes, its tree {len(row.tree.ids)} nodes"
-        )
+      _check_region(row, shape)
   return shape
 
 
@@ -295,6 +285,20 @@ def _route_shape(row: Route, index: int, before: list[Shape]) -> Shape:
   if any(one[:-1] != picked[0][:-1] for one in picked):
     raise ValueError(f"its inputs differ in height or width: {picked}")
   return (*picked[0][:-1], sum(one[-1] for one in picked))
+
+
+def _check_region(row: Region, shape: Shape) -> None:
+  wanted = len(row.priors) * (5 + row.num_classes)
+  if shape[2] != wanted:
+    raise ValueError(
+      f"needs {len(row.priors)} * (5 + {row.num_classes}) = {wanted} "
+      f"channels, gets {shape[2]}"
+    )
+  check_priors(row.priors, shape[:2])
+  if row.tree and len(row.tree.ids) != row.num_classes:
+    raise ValueError(
+      f"has {row.num_classes} classes, its tree {len(row.tree.ids)} nodes"
+    )
 
 
 def _check_softmax(row: Softmax, shape: Shape) -> None:
