@@ -40,10 +40,6 @@ class Checkpoints:
     """The latest state, with the structure and sharding of `like`."""
     return _restore(self._latest, like)
 
-  def restore_best(self, like: Any) -> Any:
-    """The best state, with the structure and sharding of `like`."""
-    return _restore(self._best, like)
-
   def wait(self) -> None:
     """Returns when everything is on disk; raises what went wrong."""
     self._latest.wait_until_finished()
