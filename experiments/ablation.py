@@ -52,11 +52,11 @@ def miniature() -> ConfigDict:
   """Drawn pictures, an eighth of the width, 192 pixels for the paper's 416."""
   config = ConfigDict()
   config.name = "ablation"
+  source = dict(format="shapes", root="", class_names=(), map=(), outside=False)
   config.data = dict(
-    format="shapes",
-    root="",
-    train_split="train",
-    test_split="test",
+    root="",  # the roots of the data sets begin here
+    train=dict(main=dict(source, split="train", weight=1.0)),
+    test=dict(source, split="test"),
     class_names=shapes.CLASS_NAMES,
     max_objects=30,
     train_on_difficult=False,
@@ -68,7 +68,9 @@ def miniature() -> ConfigDict:
     flip=True,
     min_side=0.005,
     resize="stretch",
+    broken_share=0.0,  # of pictures that cannot be read; 0: they are errors
     num_threads=2,
+    num_processes=0,
   )
   config.task = dict(
     model="yolov2",
@@ -101,6 +103,7 @@ def miniature() -> ConfigDict:
     score_threshold=0.005,
     max_candidates=300,
     max_detections=100,
+    metric="VOC07 AP",
   )
   config.optimizer = dict(
     name="adamw",
@@ -145,7 +148,8 @@ def miniature() -> ConfigDict:
 def quick(config: ConfigDict) -> None:
   """The same rows, a minute in all; the numbers mean nothing."""
   config.name = "ablation_quick"
-  config.data.update(train_split="train[:64]", test_split="test[:32]")
+  config.data.train.main.split = "train[:64]"
+  config.data.test.split = "test[:32]"
   config.task.width = 0.0625
   config.run.update(total_steps=20, image_sizes=(64,), resize_every=2)
   config.evaluation.image_size = 64
@@ -166,11 +170,11 @@ def full_scale(config: ConfigDict) -> None:
   """
   config.name = "ablation_voc"
   pictures, epochs, batch = 16551, 160, 64
+  split = "VOC2007/trainval+VOC2012/trainval"
+  config.data.train.main.update(format="voc", split=split)
+  config.data.test.update(format="voc", split="VOC2007/test")
   config.data.update(
-    format="voc",
     root="VOCdevkit",
-    train_split="VOC2007/trainval+VOC2012/trainval",
-    test_split="VOC2007/test",
     class_names=voc.CLASS_NAMES,
     jitter=0.2,
     hue=0.1,

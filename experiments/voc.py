@@ -20,11 +20,11 @@ def get_config() -> ConfigDict:
   """The complete config."""
   config = ConfigDict()
   config.name = "voc"
+  source = dict(format="voc", root="", class_names=(), map=(), outside=False)
   config.data = dict(
-    format="voc",
-    root="../shared/data/voc_bccd",
-    train_split="trainval",
-    test_split="test",
+    root="../shared/data/voc_bccd",  # the roots of the data sets begin here
+    train=dict(main=dict(source, split="trainval", weight=1.0)),
+    test=dict(source, split="test"),
     class_names=("RBC", "WBC", "Platelets"),
     max_objects=30,
     train_on_difficult=False,
@@ -36,7 +36,9 @@ def get_config() -> ConfigDict:
     flip=True,
     min_side=0.005,
     resize="stretch",
+    broken_share=0.0,  # of pictures that cannot be read; 0: they are errors
     num_threads=2,
+    num_processes=0,
   )
   config.task = dict(
     model="yolov2",
@@ -65,6 +67,7 @@ def get_config() -> ConfigDict:
     score_threshold=0.005,
     max_candidates=300,
     max_detections=100,
+    metric="VOC07 AP",
   )
   config.optimizer = dict(
     name="adamw",

@@ -21,8 +21,8 @@ def tiny_config(**changes):
   changes = {name.replace("__", "."): value for name, value in changes.items()}
   settings = {
     "rows": (),
-    "data.train_split": "tiny",
-    "data.test_split": "tiny",
+    "data.train.main.split": "tiny",
+    "data.test.split": "tiny",
     "data.geometry": "crop",
     "data.num_threads": 2,
     "task.width": 1 / 16,

@@ -8,7 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from yolo9000.data import pipeline, shapes, voc
+from yolo9000.data import shapes, sources, voc
+from yolo9000.data.reading import Flaws, Source
 from yolo9000.data.records import DataError, Record, read_picture
 
 CLASSES = ("cat", "dog")
@@ -43,7 +44,8 @@ def root(tmp_path):
 
 
 def read(root, split="train"):
-  return voc.read(str(root), split, CLASSES)
+  source = Source("voc", str(root), split, CLASSES)
+  return voc.read(source, Flaws(strict=True))
 
 
 def test_voc_folder(root):
@@ -71,13 +73,16 @@ def test_real_voc_folder(shared):
   if not path.is_dir():
     pytest.skip(f"{path} is not here")
   names = ("RBC", "WBC", "Platelets")
-  splits = [voc.read(str(path), split, names) for split in ("trainval", "test")]
+  splits = [
+    voc.read(Source("voc", str(path), split, names), Flaws(strict=True))
+    for split in ("trainval", "test")
+  ]
   assert [len(s.records) for s in splits] == [292, 72]
   flaws = [flaw for s in splits for flaw in s.flaws]
   assert sum(len(r.labels) for s in splits for r in s.records) == 4888 - 2
-  assert len(flaws) == 2 and all("has no area; left out" in f for f in flaws)
+  assert len(flaws) == 2 and all(f.kind == "no area" for f in flaws)
   for name in ("BloodImage_00338.xml", "BloodImage_00343.xml"):
-    assert any(name in flaw for flaw in flaws)
+    assert any(name in flaw.path for flaw in flaws)
 
 
 @pytest.mark.parametrize(
@@ -88,25 +93,31 @@ def test_real_voc_folder(shared):
       lambda r: (r / "ImageSets/Main/train.txt").unlink(),
       "no such split; found",
     ),
-    (lambda r: (r / "JPEGImages/two.jpg").unlink(), "two.jpg: listed in"),
-    (lambda r: (r / "Annotations/two.xml").unlink(), "two.xml: cannot be read"),
+    (
+      lambda r: (r / "JPEGImages/two.jpg").unlink(),
+      "train.txt:2: two.jpg is listed, but JPEGImages",
+    ),
+    (
+      lambda r: (r / "Annotations/two.xml").unlink(),
+      "train.txt:2: two.xml is listed, but Annotations",
+    ),
     (
       lambda r: (r / "Annotations/two.xml").write_text("<annotation><size>"),
-      r"two.xml: not valid XML: .*line 1",
+      r"two.xml:1: not valid XML: .*line 1",
     ),
     (
       lambda r: (r / "Annotations/two.xml").write_text(
         '<!DOCTYPE a [<!ENTITY e "x">]><annotation>&e;</annotation>'
       ),
-      "two.xml: not valid XML: .*Entit",
+      "two.xml:1: not valid XML .*: it declares entities",
     ),
     (
       lambda r: (r / "Annotations/two.xml").write_text("<annotation/>"),
-      "two.xml: size/width is None; expected a number",
+      r"two.xml:1: size/width and size/height are \[nan, nan\]; expected",
     ),
     (
       lambda r: (r / "Annotations/two.xml").write_text(annotation([], width=0)),
-      "two.xml: size is 0x20",
+      r"two.xml:1: size/width and size/height are \[0.0, 20.0\]",
     ),
   ],
   ids=["root", "split", "picture", "xml", "parse", "entity", "size", "zero"],
@@ -139,7 +150,7 @@ def test_bad_objects_are_errors(root, row, message):
   (root / "Annotations/one.xml").write_text(annotation([row]))
   with pytest.raises(DataError, match=message) as error:
     read(root)
-  assert "one.xml: object 1" in str(error.value)
+  assert "one.xml:1: object 1" in str(error.value)
 
 
 def test_a_box_without_area_is_left_out_and_one_that_sticks_out_is_cut(root):
@@ -148,8 +159,9 @@ def test_a_box_without_area_is_left_out_and_one_that_sticks_out_is_cut(root):
   data = read(root)
   np.testing.assert_array_equal(data.records[0].boxes_px, [[29, 9, 40, 20]])
   assert len(data.flaws) == 2
-  assert "one.xml: object 1" in data.flaws[0] and "no area" in data.flaws[0]
-  assert "one.xml: object 2" in data.flaws[1] and "sticks out" in data.flaws[1]
+  first, second = map(str, data.flaws)
+  assert "one.xml:1: object 1" in first and "no area" in first
+  assert "one.xml:1: object 2" in second and "sticks out" in second
 
 
 def record(path, width=40, height=20):
@@ -178,7 +190,7 @@ def test_a_truncated_jpeg_is_an_error(tmp_path):
   cv2.imwrite(str(path), noise.astype(np.uint8))
   read_picture(record(path))
   path.write_bytes(path.read_bytes()[:-100])
-  with pytest.raises(DataError, match="a.jpg: the JPEG ends before its end"):
+  with pytest.raises(DataError, match="a.jpg: the picture ends before its end"):
     read_picture(record(path))
 
 
@@ -197,9 +209,9 @@ def test_other_bad_pictures_are_errors(tmp_path):
 
 
 def test_shapes_is_a_function_of_split_and_number():
-  train = shapes.read("", "train[:20]", shapes.CLASS_NAMES)
-  again = shapes.read("", "train[:5]", shapes.CLASS_NAMES)
-  test = shapes.read("", "test[:5]", shapes.CLASS_NAMES)
+  train = shapes.read(Source("shapes", "", "train[:20]"), Flaws(strict=True))
+  again = shapes.read(Source("shapes", "", "train[:5]"), Flaws(strict=True))
+  test = shapes.read(Source("shapes", "", "test[:5]"), Flaws(strict=True))
   for a, b, other in zip(
     train.records, again.records, test.records, strict=False
   ):
@@ -213,18 +225,21 @@ def test_shapes_boxes_fit_what_is_drawn():
 
   Half transparent edges may spill over by a pixel.
   """
-  data = shapes.read("", "test[:40]", shapes.CLASS_NAMES)
+  data = shapes.read(Source("shapes", "", "test[:40]"), Flaws(strict=True))
   for full in data.records:
-    one = full._replace(boxes_px=full.boxes_px[:1], labels=full.labels[:1])
-    none = full._replace(boxes_px=full.boxes_px[:0], labels=full.labels[:0])
-    drawn = data.read_image(one).astype(int) - data.read_image(none)
+    scene = ("test", int(full.path.split("/")[-1]))
+    one = shapes.draw_scene(*scene, full.boxes_px[:1], full.labels[:1])
+    none = shapes.draw_scene(*scene, full.boxes_px[:0], full.labels[:0])
+    drawn = one.astype(int) - none
     rows, cols = np.nonzero(np.abs(drawn).max(-1) > 8)
     tight = [cols.min(), rows.min(), cols.max() + 1, rows.max() + 1]
-    np.testing.assert_allclose(tight, one.boxes_px[0], atol=2)
+    np.testing.assert_allclose(tight, full.boxes_px[0], atol=2)
 
 
 def test_shapes_has_what_each_idea_of_the_paper_needs():
-  records = shapes.read("", "train[:500]", shapes.CLASS_NAMES).records
+  records = shapes.read(
+    Source("shapes", "", "train[:500]"), Flaws(strict=True)
+  ).records
   boxes = np.concatenate([r.boxes_px for r in records])
   width, height = (boxes[:, 2:] - boxes[:, :2]).T
   side = np.sqrt(width * height) / shapes.SIDE
@@ -245,15 +260,13 @@ def test_shapes_has_what_each_idea_of_the_paper_needs():
 @pytest.mark.parametrize("split", ["validation", "train[:9999]", "test[:x]"])
 def test_shapes_splits(split):
   with pytest.raises(DataError, match="has no split"):
-    shapes.read("", split, shapes.CLASS_NAMES)
+    shapes.read(Source("shapes", "", split), Flaws(strict=True))
 
 
 def test_other_bad_requests():
   with pytest.raises(DataError, match="is empty"):
-    shapes.read("", "train[:0]", shapes.CLASS_NAMES)
+    shapes.read(Source("shapes", "", "train[:0]"), Flaws(strict=True))
   with pytest.raises(DataError, match="the classes of shapes are"):
-    shapes.read("", "train", ("cat",))
-  with pytest.raises(
-    DataError, match="'coco' is unknown; there are shapes, voc"
-  ):
-    pipeline.read("coco", "", "train", CLASSES)
+    shapes.read(Source("shapes", "", "train", ("cat",)), Flaws(strict=True))
+  with pytest.raises(DataError, match="'coca' is unknown; there are coco, csv"):
+    sources.read(Source("coca", "", "train"), Flaws(strict=True))

@@ -432,7 +432,7 @@ def test_a_runs_detector_predicts_what_the_run_evaluated(tmp_path):
   )
   sweep.run_row(config, tmp_path, {})
   rows = json.loads((tmp_path / "detections.json").read_text())
-  data = train.read_data(config, "tiny")
+  data = train.read_data(config, "test", config.data.test)
   detector = Detector(
     model.from_run(tmp_path, which="latest"),
     score_threshold=0.01,

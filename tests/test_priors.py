@@ -3,6 +3,7 @@ import pytest
 
 from yolo9000 import priors
 from yolo9000.data import shapes
+from yolo9000.data.reading import Flaws, Source
 
 
 def test_average_iou_by_hand():
@@ -28,7 +29,9 @@ def test_one_prior_is_the_mean_shape():
 
 
 def test_the_curve_rises_and_the_same_seed_gives_the_same():
-  records = shapes.read("", "train[:100]", shapes.CLASS_NAMES).records
+  records = shapes.read(
+    Source("shapes", "", "train[:100]"), Flaws(strict=True)
+  ).records
   boxes = priors.shapes_in_cells(records, image_size=416, resize="stretch")
   curve = priors.curve(boxes)
   values = [p.average_iou for p in curve]
@@ -44,7 +47,9 @@ def test_too_many_priors_is_an_error():
 
 
 def test_letterboxed_shapes_keep_their_aspect():
-  records = shapes.read("", "tiny", shapes.CLASS_NAMES).records
+  records = shapes.read(
+    Source("shapes", "", "tiny"), Flaws(strict=True)
+  ).records
   wide = [r._replace(width=2 * r.width) for r in records]
   stretched = priors.shapes_in_cells(wide, image_size=416, resize="stretch")
   kept = priors.shapes_in_cells(wide, image_size=416, resize="letterbox")
@@ -61,7 +66,7 @@ def test_command_prints_the_curve_and_a_line_for_the_config(monkeypatch):
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   config = module.get_config()
-  config.data.train_split = "train[:50]"
+  config.data.train.main.split = "train[:50]"
   text = priors.report(config, 5)
   assert "k = 15: average IoU" in text
   line = text.splitlines()[-1]

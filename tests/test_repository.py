@@ -14,6 +14,7 @@ from support import ROOT, load_experiment
 
 from yolo9000 import sweep, train
 from yolo9000.data import pipeline, shapes
+from yolo9000.data.reading import Flaws, Source
 
 PACKAGE = ROOT / "yolo9000"
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
@@ -34,11 +35,19 @@ FLOORS = {
   "parallel": 2,
   "log": 2,
   "data.records": 2,
+  "data.reading": 3,
   "darknet": 3,
   "darknet_files": 3,
   "yolov1": 3,
-  "data.voc": 3,
-  "data.shapes": 3,
+  "data.coco": 4,
+  "data.folders": 4,
+  "data.jsonl": 4,
+  "data.shapes": 4,
+  "data.tables": 4,
+  "data.tfds": 4,
+  "data.voc": 4,
+  "data.yolo": 4,
+  "data.sources": 5,
   "data.augment": 3,
   "data.pictures": 3,
   "plots": 3,
@@ -46,7 +55,7 @@ FLOORS = {
   "yolov2": 4,
   "data.pipeline": 4,
   "darknet_weights": 5,
-  "priors": 5,
+  "priors": 6,
   "evaluate": 5,
   "model": 6,
   "detector": 7,
@@ -222,7 +231,7 @@ def test_the_priors_command(tmp_path):
   done = run_module(
     "yolo9000.priors",
     f"--config={ROOT}/experiments/ablation.py",
-    "--config.data.train_split=train[:50]",
+    "--config.data.train.main.split=train[:50]",
     cwd=tmp_path,
   )
   assert done.returncode == 0, done.stderr
@@ -257,7 +266,7 @@ def test_the_quick_ablation_makes_its_table(tmp_path):
   assert {"table.md", "table.csv", "table.png"} < names
 
   # What it trained detects and is exported, as the README says.
-  image = shapes.read("", "test[:1]", shapes.CLASS_NAMES)
+  image = shapes.read(Source("shapes", "", "test[:1]"), Flaws(strict=True))
   cv2.imwrite(str(tmp_path / "a.png"), image.read_image(image.records[0]))
   words = ["--run=w/multi-scale", "--threshold=.001", "a.png"]
   done = run_module("yolo9000.detect", *words, cwd=tmp_path)
@@ -289,7 +298,7 @@ def test_the_peers_benchmark_command(tmp_path):
     (["--config.task.width=wide"], "width"),
     (["--config.rows=()", "--config.task.dtype=int8"], "allowed are float32"),
     (
-      ["--config.rows=()", "--config.data.format=voc"],
+      ["--config.rows=()", "--config.data.test.format=voc"],
       "not a PASCAL VOC folder",
     ),
     (["config.run.seed=1"], "not a flag: config.run.seed=1; begin it with --"),

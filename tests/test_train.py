@@ -147,7 +147,7 @@ def states_after(config, steps, devices):
   local_step = partial(train.train_step, task=task, tx=tx, average=0.9)
   step, place = parallel.make_step(local_step, spmd=config.run.spmd, mesh=mesh)
   state = parallel.replicate(train.init_state(config, task, tx), mesh)
-  data = train.read_data(config, config.data.train_split)
+  data = [train.read_data(config, "main", config.data.train.main)]
   batches, _ = train.training_batches(config, data, 0)
   losses = []
   for _ in range(steps):
@@ -355,7 +355,7 @@ def test_the_best_state_is_kept(tmp_path):
     ({"run.resize_every": 0}, "must be at least 1"),
     ({"task.norm_axis": "devices"}, "'devices'; allowed are '' .* and 'data'"),
     ({"evaluation.batch_size": 3}, "3 must be a multiple of the 2 devices"),
-    ({"data.format": "coco"}, "'coco' is unknown; there are shapes, voc"),
+    ({"data.test.format": "coca"}, "'coca' is unknown; there are coco, csv"),
   ],
 )
 def test_values_that_cannot_be_say_what_can(tmp_path, changes, message):

@@ -23,6 +23,7 @@ import optax
 
 from yolo9000 import parallel, priors, train, yolov2
 from yolo9000.data import augment, pipeline, shapes
+from yolo9000.data.reading import Flaws, Source
 from yolo9000.data.records import Dataset, Record, read_picture
 
 
@@ -68,6 +69,7 @@ def network_jobs(
     score_threshold=0.005,
     max_candidates=300,
     max_detections=100,
+    metric="VOC07 AP",
   )
   tx = optax.sgd(1e-4, momentum=0.9)
   mesh = parallel.make_mesh()
@@ -105,7 +107,7 @@ def pipeline_job(
 ) -> Callable[[], Any]:
   """Batches from 500x375 JPEG files, augmented as for VOC."""
   records = []
-  drawn = shapes.read("", "train[:64]", shapes.CLASS_NAMES)
+  drawn = shapes.read(Source("shapes", "", "train[:64]"), Flaws(strict=True))
   for number, record in enumerate(drawn.records):
     image = cv2.resize(drawn.read_image(record), (500, 375))
     noise = np.random.default_rng(number).normal(0, 3.5, image.shape)
@@ -121,7 +123,8 @@ def pipeline_job(
   bytes_each = np.mean([Path(r.path).stat().st_size for r in records])
   print(f"500x375 JPEGs of {bytes_each / 1000:.0f} kB in the mean")
   batches = pipeline.train_batches(
-    Dataset(records, shapes.CLASS_NAMES, read_picture, []),
+    [Dataset(records, shapes.CLASS_NAMES, read_picture, [])],
+    weights=[1.0],
     augmentation=augment.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005),
     train_on_difficult=False,
     batch_size=batch_size,
@@ -129,7 +132,9 @@ def pipeline_job(
     max_objects=30,
     seed=0,
     start_step=0,
+    broken_share=0.0,
     num_threads=threads,
+    num_processes=0,
   )
   return lambda: [next(batches) for _ in range(images // batch_size)]
 

@@ -62,11 +62,16 @@ def predict_all(
 
 
 def coco_rows(
-  boxes_px: Any, labels: Any, scores: Any, *, image_id: int, file_name: str
+  boxes_px: Any,
+  labels: Any,
+  scores: Any,
+  *,
+  image_id: int | str,
+  file_name: str,
 ) -> list[dict[str, Any]]:
   """A picture's detections as entries of COCO's result list.
 
-  category_id is the label, bbox is x, y, w, h in pixels; file_name is added for
+  labels are category ids, bbox is x, y, w, h in pixels; file_name is added for
   people.
   """
   return [
@@ -74,7 +79,7 @@ def coco_rows(
       "image_id": image_id,
       "category_id": int(label),
       "bbox": [round(v, 2) for v in (x, y, right - x, bottom - y)],
-      "score": round(float(score), 5),
+      "score": float(f"{score:.7g}"),
       "file_name": file_name,
     }
     for (x, y, right, bottom), label, score in zip(
@@ -86,16 +91,21 @@ def coco_rows(
 def write_coco_json(
   path: Path, detections: list[Detections], dataset: Dataset
 ) -> None:
-  """Detections as COCO's result list; image_id is the record's number."""
+  """Detections as COCO's result list.
+
+  image_id and category_id are those of the data set's own files, so that its
+  own tools read the list; the record's number and the label where it has none.
+  """
+  ids = np.array(dataset.category_ids or range(len(dataset.class_names)))
   rows = []
   for number, (found, record) in enumerate(
     zip(detections, dataset.records, strict=True)
   ):
     rows += coco_rows(
       np.clip(found.boxes, 0, 1) * record.edges_px,
-      found.labels,
+      ids[found.labels],
       found.scores,
-      image_id=number,
+      image_id=number if record.image_id == -1 else record.image_id,
       file_name=record.path,
     )
   path.write_text(json.dumps(rows))

@@ -46,8 +46,8 @@ def main(argv: list[str]) -> None:
     if config.rows:
       sys.exit(1 if sweep.run_rows(config, workdir) else 0)
     results = sweep.run_row(config, workdir, {})
-    shown = ("VOC07 AP", "VOC10 AP", "training_minutes")
-    print({name: results[name] for name in shown})
+    figures = (float, int, type(None))
+    print({k: v for k, v in results.items() if isinstance(v, figures)})
   except train.Preempted as stopped:
     logger.warning("%s", stopped)
     sys.exit(TRY_AGAIN)

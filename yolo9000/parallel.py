@@ -6,7 +6,9 @@ over the named axis AXIS. The state is replicated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -86,3 +88,18 @@ def make_step(
     step = jax.jit(mapped, donate_argnums=0)
     return step, lambda batch: shard(batch, mesh)
   raise ValueError(f"spmd is {spmd!r}; allowed are {', '.join(SPMD)}")
+
+
+@contextlib.contextmanager
+def sigterm_flag() -> Iterator[list[bool]]:
+  """A list that holds True once SIGTERM has come; the handler is put back."""
+  flag = [False]
+
+  def handler(*_):
+    flag[0] = True
+
+  before = signal.signal(signal.SIGTERM, handler)
+  try:
+    yield flag
+  finally:
+    signal.signal(signal.SIGTERM, before)

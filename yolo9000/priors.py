@@ -6,6 +6,7 @@ number of priors as a line for the config.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000 import boxes as box
+from yolo9000.data.reading import Source
 from yolo9000.data.records import DataError, Record
 from yolo9000.types import Float
 
@@ -128,12 +130,16 @@ def curve(
 
 def report(config: Any, count: int) -> str:
   """What the command prints for a config's training split."""
-  from yolo9000.data import pipeline
+  from yolo9000.data import sources
 
   data, image_size = config.data, config.run.image_sizes[0]
-  records = pipeline.read(
-    data.format, data.root, data.train_split, data.class_names
-  ).records
+  records: list[Record] = []
+  for name, description in data.train.items():
+    source = Source(**description)
+    source = source._replace(root=os.path.join(data.root, source.root))
+    records += sources.read_for(
+      name, source, class_names=data.class_names
+    ).records
   shapes = shapes_in_cells(records, image_size=image_size, resize=data.resize)
   found = curve(shapes)
   if not 0 < count <= len(found):

@@ -221,8 +221,8 @@ def write_table(
     for cells in (COLUMNS, ["---"] * len(COLUMNS), *rows)
   ]
   notes = [
-    f"Each row adds to the one above it. Data: {config.data.format} "
-    f"{config.data.test_split}; paper: Table 2, VOC 2007 test. AP in percent, "
+    f"Each row adds to the one above it. Data: {config.data.test.format} "
+    f"{config.data.test.split}; paper: Table 2, VOC 2007 test. AP in percent, "
     f"mean over classes at IoU .5; scores above {config.task.score_threshold}, "
     f"at most {config.task.max_detections} detections per picture.",
     *(f"{name} failed: {error}" for name, error in errors.items()),

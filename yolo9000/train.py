@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,8 @@ from yolo9000 import (
 )
 from yolo9000.checkpoint import Checkpoints
 from yolo9000.darknet_cfg import Network
-from yolo9000.data import augment, pipeline
+from yolo9000.data import augment, pipeline, sources
+from yolo9000.data.reading import Source
 from yolo9000.data.records import Dataset
 from yolo9000.log import Log, write_whole
 from yolo9000.types import Batch, Detections, Task
@@ -193,23 +194,12 @@ def due(done: int, every: int, total: int) -> bool:
   return done == total or (every > 0 and done % every == 0)
 
 
-@contextlib.contextmanager
-def sigterm_flag() -> Iterator[list[bool]]:
-  """A list that holds True once SIGTERM has come; the handler is put back."""
-  flag = [False]
-
-  def handler(*_):
-    flag[0] = True
-
-  before = signal.signal(signal.SIGTERM, handler)
-  try:
-    yield flag
-  finally:
-    signal.signal(signal.SIGTERM, before)
-
-
 def check_finite(
-  step: int, parts: dict[str, float], batch: Batch, data: Dataset, workdir: Path
+  step: int,
+  parts: dict[str, float],
+  batch: Batch,
+  data: list[Dataset],
+  workdir: Path,
 ) -> None:
   """Stops the run at a loss that is not finite, and keeps the batch.
 
@@ -220,7 +210,8 @@ def check_finite(
     return
   path = workdir / f"nonfinite_step_{step}.npz"
   np.savez(path, **batch._asdict())
-  pictures = "\n  ".join(data.records[n].path for n in batch.index)
+  records = [record for dataset in data for record in dataset.records]
+  pictures = "\n  ".join(records[n].path for n in batch.index)
   raise NonFiniteLoss(
     f"step {step}: the loss is not finite: {parts}\n"
     f"The batch is in {path}; its pictures are\n  {pictures}\n"
@@ -229,14 +220,17 @@ def check_finite(
   )
 
 
-def read_data(config: Any, split: str) -> Dataset:
-  """One split of a config's data set."""
-  data = config.data
-  return pipeline.read(data.format, data.root, split, data.class_names)
+def read_data(config: Any, name: str, description: Any) -> Dataset:
+  """A data set of the config, with the network's classes."""
+  source = Source(**description)
+  root = os.path.join(config.data.root, source.root)
+  return sources.read_for(
+    name, source._replace(root=root), class_names=config.data.class_names
+  )
 
 
 def training_batches(
-  config: Any, data: Dataset, start_step: int
+  config: Any, data: list[Dataset], start_step: int
 ) -> tuple[Iterator[Batch], dict[int, Batch]]:
   """The batches from start_step on, and an empty one of each size to come."""
   options, run = config.data, config.run
@@ -248,6 +242,7 @@ def training_batches(
   )
   batches = pipeline.train_batches(
     data,
+    weights=[description.weight for _, description in options.train.items()],
     augmentation=augmentation(config),
     train_on_difficult=options.train_on_difficult,
     batch_size=run.batch_size,
@@ -255,7 +250,9 @@ def training_batches(
     max_objects=options.max_objects,
     seed=run.seed,
     start_step=start_step,
+    broken_share=options.broken_share,
     num_threads=options.num_threads,
+    num_processes=options.num_processes,
   )
   empty = {}
   for size in map(size_of_step, range(start_step, run.total_steps)):
@@ -291,7 +288,7 @@ def evaluate_run(config: Any, source: Path, workdir: Path) -> dict[str, Any]:
   Writes what `evaluate.write_report` writes to workdir; trains nothing.
   """
   check_config(config)
-  data = read_data(config, config.data.test_split)
+  data = read_data(config, "test", config.data.test)
   task, tx = build_task(config), build_optimizer(config)
   like = jax.eval_shape(partial(init_state, config, task, tx))
   with contextlib.closing(Checkpoints(source)) as checkpoints:
@@ -322,8 +319,10 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
   check_config(config)
 
   # Data, model, optimizer.
-  train_data = read_data(config, config.data.train_split)
-  test_data = read_data(config, config.data.test_split)
+  train_data = [
+    read_data(config, *described) for described in config.data.train.items()
+  ]
+  test_data = read_data(config, "test", config.data.test)
   task, tx = build_task(config), build_optimizer(config)
   mesh = parallel.make_mesh()
   local_step = partial(
@@ -350,7 +349,7 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
     compiled = stack.enter_context(
       compilation.ahead(step_fn, like, place, empty)
     )
-    stop = stack.enter_context(sigterm_flag())
+    stop = stack.enter_context(parallel.sigterm_flag())
 
     # The loop.
     unchecked: list[tuple[int, Batch, Any]] = []

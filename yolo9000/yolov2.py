@@ -22,6 +22,10 @@ CLASS_ERRORS = {
   "softmax": losses.softmax_error,
   "logistic": losses.logistic_error,
 }
+METRICS = {
+  "VOC07 AP": average_precision.evaluate,
+  "COCO AP": average_precision.evaluate_both,
+}
 # What `table` needs of a config's task.
 TABLE_OPTIONS = "priors class_error passthrough program_reorg width".split()
 PROBABILITIES: dict[str, Callable[[Array], Array]] = {
@@ -64,6 +68,7 @@ def make_task(
   score_threshold: float,
   max_candidates: int,
   max_detections: int,
+  metric: str,
 ) -> Task:
   """YOLOv2 for these classes.
 
@@ -81,18 +86,20 @@ def make_task(
     prior_pull_images: ...while fewer images than this have been seen.
     class_agnostic_nms: suppress by objectness instead of class by class.
     iou_threshold, score_threshold, max_candidates, max_detections: see nms.py.
+    metric: "VOC07 AP", or "COCO AP" for COCO's figures as well.
 
   Raises:
     ValueError: for a value that is not allowed, saying what is.
   """
   check_priors(priors)
   prior_array = jnp.asarray(priors, jnp.float32)
-  if class_error not in CLASS_ERRORS:
-    raise ValueError(
-      f"class_error is {class_error!r}; allowed are {', '.join(CLASS_ERRORS)}"
-    )
-  if dtype not in ("float32", "bfloat16"):
-    raise ValueError(f"dtype is {dtype!r}; allowed are float32, bfloat16")
+  for name, value, allowed in (
+    ("class_error", class_error, CLASS_ERRORS),
+    ("dtype", dtype, ("float32", "bfloat16")),
+    ("metric", metric, METRICS),
+  ):
+    if value not in allowed:
+      raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
   if width <= 0:
     raise ValueError(f"width is {width}; it must be above 0 (1 is the paper's)")
   layers = table(
@@ -157,7 +164,7 @@ def make_task(
     output: Any = network.apply(variables, normalise(images), train=False)
     return jax.vmap(picture_detections)(slots(output, len(prior_array)))
 
-  evaluate = partial(average_precision.evaluate, class_names=class_names)
+  evaluate = partial(METRICS[metric], class_names=class_names)
   return Task(init, loss, predict, evaluate)
 
 

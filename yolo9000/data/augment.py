@@ -55,6 +55,42 @@ class Augmentation(NamedTuple):
   min_side: float
 
 
+class Classification(NamedTuple):
+  """What happens to a training picture of a classifier.
+
+  The picture is scaled until its shorter side has a length drawn from
+  short_side (as parts of the input's side), its width changed by a factor of
+  up to aspect or its inverse, turned by up to angle degrees, and a square of
+  the input's size cut out at a random place within it. Colours and flip are as
+  for `Augmentation`.
+
+  outside "edge": as in January 2017; what lies outside repeats the picture's
+    edge, and a picture smaller than the input stays in the middle.
+  outside "black": as later; zeros, and a smaller picture moves as well.
+
+  Source: the paper's section 3, "Training for classification"; random crops,
+  rotations, and hue, saturation and exposure shifts. Short sides: 1 to 2 where
+  a .cfg says nothing, .5 to 1.75 in darknet19.cfg, 1 to 8/7 in its 448 form.
+  """
+
+  short_side: tuple[float, float]
+  angle: float
+  aspect: float
+  outside: str
+  hue: float
+  saturation: float
+  exposure: float
+  flip: bool
+
+  @property
+  def min_side(self) -> float:
+    """As for `Augmentation`; there are no boxes."""
+    return 1.0
+
+
+BORDERS = {"edge": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
+
+
 def crop_and_stretch(
   image: UInt8[np.ndarray, "H W 3"],
   edges: tuple[int, int, int, int],
@@ -122,7 +158,82 @@ def stretch(
   return out, Placement(0.0, 0.0, 1.0, 1.0)
 
 
-RESIZES = {"stretch": stretch, "letterbox": letterbox}
+def centre_crop(
+  image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
+) -> tuple[UInt8[np.ndarray, "Y X 3"], Placement]:
+  """The largest centred part of size's aspect, resized to size (w, h).
+
+  For classifiers; boxes outside that part cannot be found. Differs: in 2017 the
+  program resized first and cut then, the same to a pixel's rounding.
+  """
+  height, width = image.shape[:2]
+  across = min(width, max(1, height * size[0] // size[1]))
+  down = min(height, max(1, width * size[1] // size[0]))
+  x, y = (width - across) // 2, (height - down) // 2
+  inside = image[y : y + down, x : x + across]
+  out = cv2.resize(inside, size, interpolation=cv2.INTER_LINEAR)
+  return out, Placement(
+    *(-x / across, -y / down, (width - x) / across, (height - y) / down)
+  )
+
+
+RESIZES = {
+  "stretch": stretch,
+  "letterbox": letterbox,
+  "centre_crop": centre_crop,
+}
+
+
+class Turn(NamedTuple):
+  """How `rotate_and_crop` lays the input's square on a picture."""
+
+  angle: float  # radians
+  scale: float  # of the picture's height
+  aspect: float  # the width is scaled by scale / aspect
+  dx: float  # of the square's centre from the picture's, in scaled pixels
+  dy: float
+
+
+def rotate_and_crop(
+  image: UInt8[np.ndarray, "H W 3"], size: int, turn: Turn, *, outside: str
+) -> UInt8[np.ndarray, "S S 3"]:
+  """A turned, scaled square out of a picture; outside is a key of BORDERS.
+
+  Source: rotate_crop_image of the original program. Differs: OpenCV rounds
+  places to 1/32 of a pixel.
+  """
+  height, width = image.shape[:2]
+  cos, sin = np.cos(turn.angle), np.sin(turn.angle)
+  across, down = turn.aspect / turn.scale, 1 / turn.scale
+  matrix = np.array([[cos * across, -sin * down], [sin * across, cos * down]])
+  start = np.array([turn.dx - size / 2, turn.dy - size / 2])
+  shift = matrix @ start + np.array([width / 2, height / 2])
+  return cv2.warpAffine(
+    image,
+    np.concatenate([matrix, shift[:, None]], axis=1),
+    (size, size),
+    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    borderMode=BORDERS[outside],
+  )
+
+
+def random_turn(
+  rng: np.random.Generator,
+  shape: tuple[int, int],
+  size: int,
+  how: Classification,
+) -> Turn:
+  """Draws a Turn for a picture of shape (h, w), as random_augment_args does."""
+  height, width = shape
+  aspect = _random_scale(rng, how.aspect)
+  low, high = (round(side * size) for side in how.short_side)
+  side = int(rng.integers(low, high, endpoint=True))
+  scale = side / min(height, int(width * aspect))
+  angle = np.radians(rng.uniform(-how.angle, how.angle))
+  room = np.array([width * scale / aspect, height * scale]) / 2 - size / 2
+  room = np.maximum(room, 0) if how.outside == "edge" else np.abs(room)
+  dx, dy = rng.uniform(-room, room).tolist()
+  return Turn(float(angle), scale, aspect, dx, dy)
 
 
 def _jittered_crop(rng, image, size, jitter):
@@ -180,8 +291,24 @@ def distort(
   return cv2.convertScaleAbs(rgb, alpha=exposure)
 
 
-def check(how: Augmentation) -> None:
+def check(how: Augmentation | Classification) -> None:
   """Raises ValueError for a setting that cannot be, saying what can."""
+  if how.saturation <= 0 or how.exposure <= 0:
+    raise ValueError(
+      f"saturation {how.saturation} and exposure {how.exposure} are factors "
+      f"and must be above 0; 1 changes nothing"
+    )
+  if isinstance(how, Classification):
+    if how.outside not in BORDERS:
+      raise ValueError(
+        f"outside is {how.outside!r}; allowed are {', '.join(BORDERS)}"
+      )
+    if how.aspect <= 0 or not 0 < how.short_side[0] <= how.short_side[1]:
+      raise ValueError(
+        f"aspect {how.aspect} must be above 0, and short_side "
+        f"{how.short_side} two parts of the input's side, the smaller first"
+      )
+    return
   if how.geometry not in GEOMETRIES:
     raise ValueError(
       f"geometry is {how.geometry!r}; allowed are {', '.join(GEOMETRIES)}"
@@ -194,11 +321,6 @@ def check(how: Augmentation) -> None:
   if not 0 < how.min_side < 1:
     raise ValueError(
       f"min_side is {how.min_side}; it must be between 0 and 1, such as .001"
-    )
-  if how.saturation <= 0 or how.exposure <= 0:
-    raise ValueError(
-      f"saturation {how.saturation} and exposure {how.exposure} are factors "
-      f"and must be above 0; 1 changes nothing"
     )
 
 
@@ -247,10 +369,18 @@ def augment(
   rng: np.random.Generator,
   image: UInt8[np.ndarray, "H W 3"],
   size: int,
-  how: Augmentation,
+  how: Augmentation | Classification,
 ) -> tuple[UInt8[np.ndarray, "S S 3"], Placement, bool]:
-  """One training picture at the network's size, where it lies, if flipped."""
-  out, placement = GEOMETRIES[how.geometry](rng, image, size, how.jitter)
+  """One training picture at the network's size, where it lies, if flipped.
+
+  A classifier's turned picture lies nowhere in particular; it has no boxes.
+  """
+  if isinstance(how, Classification):
+    turn = random_turn(rng, image.shape[:2], size, how)
+    out = rotate_and_crop(image, size, turn, outside=how.outside)
+    placement = Placement(0.0, 0.0, 1.0, 1.0)
+  else:
+    out, placement = GEOMETRIES[how.geometry](rng, image, size, how.jitter)
   flip = bool(how.flip and rng.random() < 0.5)
   if flip:
     out = cv2.flip(out, 1)

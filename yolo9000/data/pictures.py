@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from yolo9000.data.records import DataError, decode_picture
+from yolo9000.data.records import PICTURES, DataError, decode_picture
 from yolo9000.types import UInt8
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")
 
 

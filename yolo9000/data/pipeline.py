@@ -1,53 +1,34 @@
-"""From a Dataset to Batches, by grain, in threads.
+"""From Datasets to Batches, by grain, in threads or worker processes.
 
 Which record comes at which place, and how it is augmented, is a function of
-(seed, place) alone. So a run can start at any step, with any number of threads,
-and sees the same batches.
+(seed, place) alone. So a run can start at any step, with any number of threads
+or processes, and sees the same batches.
+
+Prefetch to the device needs no code here: a jitted step returns at once, and
+the loop hands over the next batch while the device still computes.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from yolo9000.data import augment as aug
-from yolo9000.data import shapes, voc
-from yolo9000.data.records import DataError, Dataset, Record
+from yolo9000.data.records import DataError, Dataset, Record, shown
 from yolo9000.types import Batch
 
 logger = logging.getLogger("yolo9000")
 
-READERS = {"shapes": shapes.read, "voc": voc.read}
+MOST_TRIES = 100  # to find a picture in place of a broken one
 
 
-def read(
-  name: str, root: str, split: str, class_names: Sequence[str]
-) -> Dataset:
-  """Reads a data set by the name of its format and reports its flaws.
-
-  Raises:
-    DataError: for an unknown format, or by the reader.
-  """
-  if name not in READERS:
-    raise DataError(
-      f"data format {name!r} is unknown; there are {', '.join(READERS)}"
-    )
-  dataset = READERS[name](root, split, class_names)
-  for flaw in dataset.flaws[:20]:
-    logger.warning("%s", flaw)
-  objects = sum(len(record.labels) for record in dataset.records)
-  logger.info(
-    "%s %s: %d pictures, %d objects, %d flaws in the annotations",
-    *(name, split, len(dataset.records), objects, len(dataset.flaws)),
-  )
-  return dataset
-
-
-def check_objects(dataset: Dataset, max_objects: int) -> int:
+def check_objects(records: Sequence[Record], max_objects: int) -> int:
   """Counts, and says, the objects that do not fit into max_objects."""
-  surplus = [len(record.labels) - max_objects for record in dataset.records]
+  surplus = [len(record.labels) - max_objects for record in records]
   lost = sum(count for count in surplus if count > 0)
   if lost:
     logger.warning(
@@ -71,31 +52,6 @@ def image_size(
   return sizes[int(rng.integers(len(sizes)))]
 
 
-def _row(
-  image: np.ndarray,
-  record: Record,
-  boxes: np.ndarray,
-  kept: np.ndarray,
-  max_objects: int,
-  index: int,
-) -> Batch:
-  """One picture of a Batch: the kept truths, padded, in the order of `kept`."""
-  kept = kept[:max_objects]
-  padded_boxes = np.zeros((max_objects, 4), np.float32)
-  padded_boxes[: len(kept)] = boxes[kept]
-  labels = np.zeros(max_objects, np.int32)
-  labels[: len(kept)] = record.labels[kept]
-  return Batch(
-    image=image,
-    boxes=padded_boxes,
-    labels=labels,
-    mask=np.arange(max_objects) < len(kept),
-    image_label=np.int32(record.image_label),
-    valid=np.bool_(True),
-    index=np.int32(index),
-  )
-
-
 def empty_batch(batch_size: int, *, size: int, max_objects: int) -> Batch:
   """A batch of nothing, of the shapes that `train_batches` gives."""
   return Batch(
@@ -109,73 +65,263 @@ def empty_batch(batch_size: int, *, size: int, max_objects: int) -> Batch:
   )
 
 
-def _stack(rows: Sequence[Batch]) -> Batch:
-  return Batch(*(np.stack(column) for column in zip(*rows, strict=True)))
+class _TrainBatches(NamedTuple):
+  """The batch of a step; can be sent to a worker process."""
+
+  datasets: Sequence[Dataset]
+  order: Any  # grain's: place -> index among all records
+  augmentation: aug.Augmentation | aug.Classification
+  train_on_difficult: bool
+  batch_size: int
+  size_of_step: Callable[[int], int]
+  max_objects: int
+  seed: int
+  replace: bool  # broken pictures by others
+
+  def __call__(self, step: int) -> Batch:
+    batch = empty_batch(
+      self.batch_size,
+      size=self.size_of_step(step),
+      max_objects=self.max_objects,
+    )
+    for row in range(self.batch_size):
+      self._fill(batch, row, step * self.batch_size + row)
+    return batch
+
+  def _fill(self, batch: Batch, row: int, place: int) -> None:
+    index = int(self.order[place])
+    dataset, first = _find(self.datasets, index)
+    image = self._read(dataset, index - first)
+    tries = 0
+    while image is None:
+      tries += 1
+      if tries > MOST_TRIES:
+        raise DataError(f"{tries} pictures drawn one by one cannot be read")
+      draw = np.random.default_rng((self.seed, place, tries))
+      index = first + int(draw.integers(len(dataset.records)))
+      image = self._read(dataset, index - first)
+    record = dataset.records[index - first]
+    rng = np.random.default_rng((self.seed, place))
+    out, placement, flip = aug.augment(
+      rng, image, batch.image.shape[1], self.augmentation
+    )
+    boxes, big = aug.place_boxes(
+      record.boxes,
+      placement,
+      flip=flip,
+      min_side=self.augmentation.min_side,
+    )
+    wanted = big if self.train_on_difficult else big & ~record.difficult
+    kept = rng.permutation(np.flatnonzero(wanted))[: self.max_objects]
+    batch.image[row] = out
+    batch.boxes[row, : len(kept)] = boxes[kept]
+    batch.labels[row, : len(kept)] = record.labels[kept]
+    batch.mask[row, : len(kept)] = True
+    batch.image_label[row] = record.image_label
+    batch.index[row] = index
+
+  def _read(self, dataset: Dataset, index: int) -> np.ndarray | None:
+    try:
+      return dataset.read_image(dataset.records[index])
+    except DataError:
+      if not self.replace:
+        raise
+      return None
+
+
+def _find(datasets: Sequence[Dataset], index: int) -> tuple[Dataset, int]:
+  """The data set of an index that counts through all, and its first index."""
+  first = 0
+  for dataset in datasets:
+    if index < first + len(dataset.records):
+      return dataset, first
+    first += len(dataset.records)
+  raise IndexError(index)
+
+
+def _order(counts: Sequence[int], weights: Sequence[float], seed: int) -> Any:
+  """Place -> index, endless: each set in a new order at each of its passes."""
+  import grain
+
+  first = np.cumsum([0, *counts]).tolist()
+  orders = [
+    grain.MapDataset.range(start, end).seed(seed).shuffle().repeat()
+    for start, end in zip(first, first[1:], strict=False)
+  ]
+  if len(orders) == 1:
+    return orders[0]
+  return grain.MapDataset.mix(orders, weights)
 
 
 def train_batches(
-  dataset: Dataset,
+  datasets: Sequence[Dataset],
   *,
-  augmentation: aug.Augmentation,
+  weights: Sequence[float],
+  augmentation: aug.Augmentation | aug.Classification,
   train_on_difficult: bool,
   batch_size: int,
   size_of_step: Callable[[int], int],
   max_objects: int,
   seed: int,
   start_step: int,
+  broken_share: float,
   num_threads: int,
+  num_processes: int,
 ) -> Iterator[Batch]:
   """Endless training batches from start_step on, each pass in a new order.
 
   The truths of a picture come in random order, so that of two in one slot each
   gets its turn. Differs: the original program draws pictures with replacement;
-  here every picture is seen once per pass.
+  here every picture of a set is seen once per pass through it.
 
   Args:
-    dataset: the pictures.
-    augmentation: what happens to each.
-    train_on_difficult: whether objects that VOC marks difficult are truths.
-      Differs: the paper does not say; the program's converter leaves them out.
+    datasets: the pictures; `Batch.index` counts through all of them.
+    weights: of each data set: its share of the pictures, as in 4 to 1.
+    augmentation: what happens to each picture.
+    train_on_difficult: whether objects that VOC marks difficult, and crowds of
+      COCO, are truths. Differs: the paper does not say; the program's converter
+      leaves VOC's out.
     batch_size: pictures per batch.
     size_of_step: side of the network's input at a step.
     max_objects: truths per picture; see `check_objects`.
     seed, start_step: order and randomness follow from these two.
-    num_threads: that read and augment.
+    broken_share: 0: a picture that cannot be read is an error. Above: it is
+      replaced by one of the same data set, drawn by (seed, place), and logged;
+      more than this share of all pictures is an error.
+    num_threads: that read and augment, if there are no processes.
+    num_processes: worker processes; 0 for none, which is faster on few cores.
+      At most two batches for each thread or process are ready at any time.
 
   Raises:
-    ValueError: for a batch larger than the data set.
+    ValueError: for a batch larger than the data sets, weights that do not fit
+      them, or a data set with boxes and augmentation for a classifier.
+    DataError: from the iterator, for broken pictures.
   """
   import grain
 
-  if not 0 < batch_size <= len(dataset.records):
+  records = [record for dataset in datasets for record in dataset.records]
+  if not 0 < batch_size <= len(records):
     raise ValueError(
       f"batch_size {batch_size} must be from 1 to the number of training "
-      f"pictures, {len(dataset.records)}"
+      f"pictures, {len(records)}"
     )
-  check_objects(dataset, max_objects)
-
-  def make(place: int, index: int) -> Batch:
-    rng = np.random.default_rng((seed, place))
-    record = dataset.records[index]
-    size = size_of_step(place // batch_size)
-    image, placement, flip = aug.augment(
-      rng, dataset.read_image(record), size, augmentation
+  if len(weights) != len(datasets) or not all(w > 0 for w in weights):
+    raise ValueError(
+      f"weights {tuple(weights)} must be {len(datasets)} numbers above 0"
     )
-    boxes, big = aug.place_boxes(
-      record.boxes, placement, flip=flip, min_side=augmentation.min_side
-    )
-    wanted = big if train_on_difficult else big & ~record.difficult
-    kept = rng.permutation(np.flatnonzero(wanted))
-    return _row(image, record, boxes, kept, max_objects, index)
-
-  order = grain.MapDataset.range(len(dataset.records)).seed(seed).shuffle()
-  stream = order.repeat().map_with_index(make)[start_step * batch_size :]
-  threads = grain.ReadOptions(
-    num_threads=num_threads, prefetch_buffer_size=4 * batch_size
+  if isinstance(augmentation, aug.Classification):
+    check_image_labels(records)
+  check_objects(records, max_objects)
+  make = _TrainBatches(
+    datasets=datasets,
+    order=_order([len(d.records) for d in datasets], weights, seed),
+    augmentation=augmentation,
+    train_on_difficult=train_on_difficult,
+    batch_size=batch_size,
+    size_of_step=size_of_step,
+    max_objects=max_objects,
+    seed=seed,
+    replace=broken_share > 0,
   )
+  steps = grain.MapDataset.range(start_step, sys.maxsize)
+  batches = _in_parallel(steps.map(make), num_threads, num_processes)
+  if not broken_share:
+    return batches
+  return _watched(batches, make, start_step, broken_share * len(records))
+
+
+def check_image_labels(records: Sequence[Record]) -> None:
+  """Raises ValueError unless each picture has a label and no box."""
+  for record in records:
+    if record.image_label < 0 or len(record.labels):
+      raise ValueError(
+        f"{shown(record.path)} has {len(record.labels)} boxes and image label "
+        f"{record.image_label}; classifiers need pictures with a label alone"
+      )
+
+
+def _in_parallel(batches: Any, threads: int, processes: int) -> Iterator[Any]:
+  """A MapDataset's elements in order, made ahead of time."""
+  import grain
+
+  workers = max(1, threads) if not processes else 1
+  reading = grain.ReadOptions(
+    num_threads=workers, prefetch_buffer_size=workers + 1
+  )
+  stream = batches.to_iter_dataset(reading)
+  if not processes:
+    return iter(stream)
+  from absl import flags
+
+  if not flags.FLAGS.is_parsed():  # grain asks them; not every program has any
+    flags.FLAGS.mark_as_parsed()
   return iter(
-    stream.to_iter_dataset(threads).batch(batch_size, batch_fn=_stack)
+    stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))
   )
+
+
+def _watched(
+  batches: Iterator[Batch], make: _TrainBatches, step: int, most: float
+) -> Iterator[Batch]:
+  """Says which pictures were replaced, and stops after too many.
+
+  It compares what a batch has with what it should have, and so needs nothing
+  from the threads or processes that made it.
+  """
+  broken: dict[int, int] = {}
+  for batch in batches:
+    for row, index in enumerate(batch.index.tolist()):
+      wanted = int(make.order[step * make.batch_size + row])
+      if index == wanted:
+        continue
+      dataset, first = _find(make.datasets, wanted)
+      reason = _reason(dataset, dataset.records[wanted - first])
+      broken[wanted] = broken.get(wanted, 0) + 1
+      logger.warning(
+        "step %d: %s; replaced by %s (%d replaced so far, of %d pictures)",
+        *(step, reason, shown(dataset.records[index - first].path)),
+        *(sum(broken.values()), len(broken)),
+      )
+      if len(broken) > most:
+        raise DataError(
+          f"{len(broken)} pictures cannot be read, and data.broken_share "
+          f"allows {int(most)}; the last: {reason}"
+        )
+    yield batch
+    step += 1
+
+
+def _reason(dataset: Dataset, record: Record) -> str:
+  """Why a picture could not be read."""
+  try:
+    dataset.read_image(record)
+  except DataError as error:
+    return str(error)
+  return f"{shown(record.path)}: could not be read before, but now"
+
+
+class _EvalBatches(NamedTuple):
+  """The batch of a number and its placements; see `eval_batches`."""
+
+  dataset: Dataset
+  resize: str
+  size: int
+  batch_size: int
+
+  def __call__(self, number: int) -> tuple[Batch, list[aug.Placement]]:
+    batch = empty_batch(self.batch_size, size=self.size, max_objects=1)
+    start = number * self.batch_size
+    records = self.dataset.records[start : start + self.batch_size]
+    places = []
+    for row, record in enumerate(records):
+      picture = self.dataset.read_image(record)
+      image, place = aug.RESIZES[self.resize](picture, (self.size, self.size))
+      batch.image[row] = image
+      batch.index[row] = start + row
+      batch.image_label[row] = record.image_label
+      places.append(place)
+    batch.valid[len(records) :] = False
+    return batch, places
 
 
 def eval_batches(
@@ -186,35 +332,18 @@ def eval_batches(
   batch_size: int,
   num_threads: int,
 ) -> Iterator[tuple[Batch, list[aug.Placement]]]:
-  """Every picture once, in order; the last batch is padded by its last picture.
+  """Every picture once, in order; the last batch is padded with black ones.
 
   Yields batches without truths, and each picture's Placement on the input.
 
   Raises:
     ValueError: for an unknown resize.
+    DataError: from the iterator, for a picture that cannot be read: leaving it
+      out would change the score.
   """
   aug.check_resize(resize)
   import grain
 
-  none = np.zeros(0, int)
-
-  def make(index: int) -> tuple[Batch, aug.Placement]:
-    record = dataset.records[index]
-    picture = dataset.read_image(record)
-    image, placement = aug.RESIZES[resize](picture, (size, size))
-    return _row(image, record, record.boxes, none, 1, index), placement
-
-  def join(rows) -> tuple[Batch, list[aug.Placement]]:
-    count = len(rows)
-    rows = [*rows, *[rows[-1]] * (batch_size - count)]
-    batch = _stack([row for row, _ in rows])
-    valid = np.arange(batch_size) < count
-    return batch._replace(valid=valid), [where for _, where in rows[:count]]
-
-  threads = grain.ReadOptions(
-    num_threads=num_threads, prefetch_buffer_size=4 * batch_size
-  )
-  pictures = grain.MapDataset.range(len(dataset.records)).map(make)
-  return iter(
-    pictures.to_iter_dataset(threads).batch(batch_size, batch_fn=join)
-  )
+  make = _EvalBatches(dataset, resize, size, batch_size)
+  count = -(-len(dataset.records) // batch_size)
+  return _in_parallel(grain.MapDataset.range(count).map(make), num_threads, 0)

@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import PIL.Image
+from etils import epath
 
 from yolo9000.types import Bool, Float, Int, UInt8
 
 # One picture per thread is faster than one picture over all threads.
 cv2.setNumThreads(0)
 
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# More than any camera takes; a few bytes of PNG can claim to be gigapixels.
+MAX_PIXELS = 100_000_000
+ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+
 
 class DataError(ValueError):
   """Input that cannot be used: names the file and what was expected."""
 
 
+class Flaw(NamedTuple):
+  """One thing that is wrong with a data set."""
+
+  kind: str  # a key of `reading.KINDS`
+  path: str
+  line: int  # from 1; 0: not of one line
+  message: str
+
+  def __str__(self) -> str:
+    """The file, the line and the message, as compilers write them."""
+    line = f":{self.line}" if self.line else ""
+    return f"{shown(self.path)}{line}: {self.message}"
+
+
 class Record(NamedTuple):
-  """One picture and what is known about it."""
+  """One picture and what is known about it.
+
+  Boxes are on the stored pixels; EXIF's orientation is not applied, unless the
+  size says that it was when the boxes were drawn.
+  """
 
   path: str  # of the file; names the picture in messages
-  width: int
+  width: int  # 0, as is the height: not known, for a picture without boxes
   height: int
   boxes_px: Float[np.ndarray, "M 4"]  # xyxy, continuous edges in pixels
   labels: Int[np.ndarray, " M"]  # contiguous, from 0
-  difficult: Bool[np.ndarray, " M"]  # not counted by the evaluation
+  difficult: Bool[
+    np.ndarray, " M"
+  ]  # VOC's difficult, COCO's crowd: not counted
   image_label: int = -1  # class of a picture without boxes; -1: none
+  areas_px: Float[np.ndarray, " M"] | None = None  # of masks; None: of boxes
+  image_id: int | str = -1  # its name in the data set's own files
 
   @property
   def edges_px(self) -> Float[np.ndarray, " 4"]:
@@ -38,54 +69,143 @@ class Record(NamedTuple):
   @property
   def boxes(self) -> Float[np.ndarray, "M 4"]:
     """xyxy in [0, 1]."""
+    if not len(self.boxes_px):
+      return self.boxes_px
     return (self.boxes_px / self.edges_px).astype(np.float32)
 
 
 class Dataset(NamedTuple):
   """Records of one split, their classes, and how to see a picture.
 
-  `flaws` are annotations that the reader mended or left out, one sentence each
-  with the file's name.
+  `flaws` are annotations that the reader mended or left out. `notes` counts
+  what is no flaw but good to know, such as objects marked truncated.
+  `category_ids` are the classes' numbers in the data set's own files, if any.
   """
 
   records: list[Record]
   class_names: tuple[str, ...]
   read_image: Callable[[Record], UInt8[np.ndarray, "H W 3"]]
-  flaws: list[str]
+  flaws: list[Flaw]
+  notes: Mapping[str, int] = {}
+  category_ids: tuple[int, ...] = ()
+
+
+def shown(name: str) -> str:
+  r"""A file's name for people: bytes that are not UTF-8 as \xff."""
+  return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def open_path(name: str) -> Any:
+  """A local Path, or for gs:// and the like what etils makes of it."""
+  return epath.Path(name) if "://" in name else Path(name)
+
+
+def read_bytes(name: str) -> bytes:
+  """Everything in a file, local or remote.
+
+  Raises:
+    DataError: if it cannot be read.
+  """
+  try:
+    return open_path(name).read_bytes()
+  except OSError as error:
+    reason = error.strerror or error
+    raise DataError(f"{shown(name)}: cannot be read: {reason}") from None
 
 
 def _is_cut_off(data: bytes) -> bool:
-  """Whether a JPEG lacks its end marker.
+  """Whether a JPEG or PNG lacks its end marker.
 
   OpenCV fills the lost part with grey and says nothing. The marker cannot occur
-  inside the last scan; before it, it may belong to a thumbnail.
+  inside a JPEG's last scan; before it, it may belong to a thumbnail.
   """
+  if data.startswith(b"\x89PNG"):
+    return data.find(b"IEND", len(data) - 1024) < 0
   if not data.startswith(b"\xff\xd8") or data.endswith(b"\xff\xd9"):
     return False
   return data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0
 
 
-def decode_picture(path: str) -> UInt8[np.ndarray, "H W 3"]:
-  """A picture file as RGB; grey and CMYK pictures too.
+class Header(NamedTuple):
+  """What a picture's first bytes say."""
+
+  width: int  # of the stored pixels
+  height: int
+  orientation: int  # EXIF's, 1 to 8; 1: as stored
+
+
+def read_header(file: Any, name: str) -> Header:
+  """Size and orientation of a picture, without decoding it.
 
   Raises:
-    DataError: if the file is missing, truncated or no picture.
+    DataError: if it is no picture or claims more than MAX_PIXELS.
   """
   try:
-    data = Path(path).read_bytes()
+    with PIL.Image.open(file) as image:
+      width, height = image.size
+      orientation = 1
+      if "exif" in image.info:
+        orientation = image.getexif().get(0x0112, 1)
+  except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+    width = height = MAX_PIXELS
+  except Exception:  # PIL's readers raise whatever their format suggests
+    raise DataError(f"{shown(name)}: not a picture that can be read") from None
+  if width * height > MAX_PIXELS:
+    raise DataError(
+      f"{shown(name)}: the picture claims more than {MAX_PIXELS:,} pixels"
+    )
+  return Header(width, height, orientation)
+
+
+def picture_size(name: str) -> tuple[int, int]:
+  """Width and height of a file's stored pixels.
+
+  Raises:
+    DataError: if the file is missing, or as `read_header`.
+  """
+  try:
+    with open_path(name).open("rb") as file:
+      return read_header(file, name)[:2]
   except OSError as error:
-    raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    reason = error.strerror or error
+    raise DataError(f"{shown(name)}: cannot be read: {reason}") from None
+
+
+def decode(
+  data: bytes, name: str, *, oriented: bool
+) -> UInt8[np.ndarray, "H W 3"]:
+  """The bytes of a picture file as RGB; grey and CMYK pictures too.
+
+  Args:
+    data: the file's content.
+    name: of the file, for messages.
+    oriented: whether to turn it as its EXIF orientation says.
+
+  Raises:
+    DataError: if it is truncated, larger than MAX_PIXELS or no picture.
+  """
+  read_header(io.BytesIO(data), name)
   if _is_cut_off(data):
-    raise DataError(f"{path}: the JPEG ends before its end marker")
-  image = None
-  if data:
-    try:
-      image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # such as more pixels than OpenCV allows
-      pass
+    raise DataError(f"{shown(name)}: the picture ends before its end marker")
+  flags = cv2.IMREAD_COLOR_RGB
+  if not oriented:
+    flags |= cv2.IMREAD_IGNORE_ORIENTATION
+  try:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  except cv2.error:
+    image = None
   if image is None:
-    raise DataError(f"{path}: not a picture that OpenCV can decode")
-  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    raise DataError(f"{shown(name)}: not a picture that OpenCV can decode")
+  return image
+
+
+def decode_picture(path: str) -> UInt8[np.ndarray, "H W 3"]:
+  """A picture file as people see it, turned as its EXIF orientation says.
+
+  Raises:
+    DataError: if the file is missing, or as `decode`.
+  """
+  return decode(read_bytes(path), path, oriented=True)
 
 
 def read_picture(record: Record) -> UInt8[np.ndarray, "H W 3"]:
@@ -94,11 +214,22 @@ def read_picture(record: Record) -> UInt8[np.ndarray, "H W 3"]:
   Raises:
     DataError: as `decode_picture`, or if its size is not the record's.
   """
-  image = decode_picture(record.path)
-  height, width = image.shape[:2]
-  if (width, height) != (record.width, record.height):
+  return check_size(record, read_bytes(record.path))
+
+
+def check_size(record: Record, data: bytes) -> UInt8[np.ndarray, "H W 3"]:
+  """The picture in these bytes, which must have the record's size.
+
+  Raises:
+    DataError: as `decode`, or for another size.
+  """
+  image = decode(data, record.path, oriented=False)
+  size, found = (record.width, record.height), image.shape[1::-1]
+  if found != size and found[::-1] == size:
+    image = decode(data, record.path, oriented=True)
+  if image.shape[1::-1] != size and size != (0, 0):
     raise DataError(
-      f"{record.path}: the picture is {width}x{height}, but its annotation "
-      f"says {record.width}x{record.height}"
+      f"{shown(record.path)}: the picture is {found[0]}x{found[1]}, but its "
+      f"annotation says {record.width}x{record.height}"
     )
   return image

@@ -12,14 +12,15 @@ A scene is a function of its split and number alone.
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+import functools
 
 import cv2
 import numpy as np
 
 from yolo9000 import boxes as box
+from yolo9000.data.reading import Flaws, Source
 from yolo9000.data.records import DataError, Dataset, Record
-from yolo9000.types import UInt8
+from yolo9000.types import Float, Int, UInt8
 
 SIDE = 256  # pixels
 SPLITS = {"train": 4000, "test": 400, "tiny": 8}  # pictures
@@ -44,6 +45,7 @@ HUES = {"red": 0, "yellow": 60, "green": 120, "blue": 240}  # degrees
 CLASS_NAMES = tuple(f"{hue} {name}" for name in OUTLINES for hue in HUES)
 
 
+@functools.cache
 def _scene(split: str, number: int) -> tuple[np.ndarray, np.ndarray]:
   """Boxes (M, 4) in pixels and labels (M,) of a scene, in drawing order."""
   rng = np.random.default_rng((list(SPLITS).index(split), number))
@@ -103,9 +105,19 @@ def _background(rng: np.random.Generator) -> np.ndarray:
 def draw(record: Record) -> UInt8[np.ndarray, "H W 3"]:
   """The picture of a record that `read` returned."""
   _, split, number = record.path.split("/")
-  rng = np.random.default_rng((list(SPLITS).index(split), int(number), 1))
+  return draw_scene(split, int(number), *_scene(split, int(number)))
+
+
+def draw_scene(
+  split: str,
+  number: int,
+  boxes_px: Float[np.ndarray, "M 4"],
+  labels: Int[np.ndarray, " M"],
+) -> UInt8[np.ndarray, "H W 3"]:
+  """These objects on a scene's background."""
+  rng = np.random.default_rng((list(SPLITS).index(split), number, 1))
   image = _background(rng)
-  for edges, label in zip(record.boxes_px, record.labels, strict=True):
+  for edges, label in zip(boxes_px, labels, strict=True):
     hue, name = CLASS_NAMES[label].split()
     size = edges[2:] - edges[:2]
     line = max(2, int(size.min() / 6)) if name == "ring" else 1
@@ -122,18 +134,19 @@ def draw(record: Record) -> UInt8[np.ndarray, "H W 3"]:
   return image
 
 
-def read(root: str, split: str, class_names: Sequence[str]) -> Dataset:
-  """The drawn data set; same arguments as any reader.
+def read(source: Source, flaws: Flaws) -> Dataset:
+  """The drawn data set.
 
   Args:
-    root: unused, there are no files.
-    split: "train", "test" or "tiny", or its first pictures as in "train[:100]".
-    class_names: must be the twenty `CLASS_NAMES`.
+    source: root is unused, there are no files; split is "train", "test" or
+      "tiny", or its first pictures as in "train[:100]"; class_names, if any,
+      must be the twenty `CLASS_NAMES`.
+    flaws: there are none.
 
   Raises:
     DataError: for another split or other classes.
   """
-  del root
+  split = source.split
   name, _, count = split.partition("[:")
   count = count.removesuffix("]") or str(SPLITS.get(name))
   if name not in SPLITS or not count.isdigit() or int(count) > SPLITS[name]:
@@ -144,7 +157,7 @@ def read(root: str, split: str, class_names: Sequence[str]) -> Dataset:
     )
   if int(count) == 0:
     raise DataError(f"shapes split {split!r} is empty")
-  if tuple(class_names) != CLASS_NAMES:
+  if source.class_names not in ((), CLASS_NAMES):
     raise DataError(f"the classes of shapes are {', '.join(CLASS_NAMES)}")
   records = []
   for number in range(int(count)):
@@ -159,4 +172,4 @@ def read(root: str, split: str, class_names: Sequence[str]) -> Dataset:
         difficult=np.zeros(len(labels), bool),
       )
     )
-  return Dataset(records, CLASS_NAMES, draw, [])
+  return Dataset(records, CLASS_NAMES, draw, flaws.found)

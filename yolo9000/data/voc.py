@@ -2,54 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from collections import Counter
+from typing import Any
 
-import defusedxml.ElementTree
-import numpy as np
-from defusedxml.common import DefusedXmlException
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
-from yolo9000.data.records import DataError, Dataset, Record, read_picture
+from yolo9000.data.reading import (
+  Classes,
+  Flaws,
+  Listing,
+  Source,
+  Truths,
+  number,
+  read_lines,
+)
+from yolo9000.data.records import (
+  PICTURES,
+  DataError,
+  Dataset,
+  Record,
+  open_path,
+  read_bytes,
+  read_picture,
+)
 
 # In the order of the original program's voc.names.
 CLASS_NAMES = tuple(
   "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog "
   "horse motorbike person pottedplant sheep sofa train tvmonitor".split()
 )
+SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read(root: str, split: str, class_names: Sequence[str]) -> Dataset:
+def read(source: Source, flaws: Flaws) -> Dataset:
   """Reads one or more splits of VOC folders.
 
-  Args:
-    root: a folder such as VOCdevkit/VOC2007.
-    split: a list of ImageSets/Main, such as "trainval"; or several, each with
-      its folder below root, as in "VOC2007/trainval+VOC2012/trainval".
-    class_names: the classes; an object of another class is an error.
+  Boxes are continuous edges (xmin - 1, ymin - 1, xmax, ymax), as VOC counts
+  pixels from 1 and includes the last. A box whose opposite sides are written as
+  one number is taken for a slip, not for a pixel's width, and left out.
 
-  Returns:
-    A Dataset. Boxes are continuous edges (xmin - 1, ymin - 1, xmax, ymax), as
-    VOC counts pixels from 1 and includes the last. A box whose opposite sides
-    are written as one number is taken for a slip, not for a pixel's width, and
-    left out; a box that sticks out is cut at the edge. Both are in `flaws`.
+  Args:
+    source: root is a folder such as VOCdevkit/VOC2007; split is a list of
+      ImageSets/Main, such as "trainval"; or several, each with its folder below
+      root, as in "VOC2007/trainval+VOC2012/trainval".
+    flaws: where they go.
 
   Raises:
-    DataError: for a missing folder, list, annotation or picture, an empty
-      split, XML that does not parse, an unknown class or a box that is no box;
-      names the file.
+    DataError: for a missing folder or list, an empty split, and flaws if they
+      are strict.
   """
   records: list[Record] = []
-  flaws: list[str] = []
-  for part in split.split("+"):
+  classes = Classes(source.class_names)
+  notes: Counter[str] = Counter()
+  there = Listing()
+  for part in source.split.split("+"):
     below, _, name = part.rpartition("/")
-    folder = Path(root, below)
-    for image_id in _image_ids(folder, name):
-      records.append(_read_record(folder, image_id, class_names, flaws))
-  return Dataset(records, tuple(class_names), read_picture, flaws)
+    folder = open_path(source.root) / below
+    for image_id in _image_ids(folder, name, flaws, there):
+      record = _read_record(folder, image_id, classes, flaws, notes)
+      if record is not None:
+        records.append(record)
+  return Dataset(records, classes.names, read_picture, flaws.found, notes)
 
 
-def _image_ids(root: Path, split: str) -> list[str]:
+def splits(root: str) -> list[str]:
+  """The lists of ImageSets/Main; without train and val if trainval is there."""
+  lists = open_path(root) / "ImageSets" / "Main"
+  found = sorted(p.stem for p in lists.glob("*.txt") if "_" not in p.stem)
+  if "trainval" in found:
+    found = [name for name in found if name not in ("train", "val")]
+  return found
+
+
+def files(root: str) -> tuple[list[Any], list[Any]]:
+  """Every picture and every annotation of a folder, listed or not."""
+  folders = [open_path(root) / name for name in ("JPEGImages", "Annotations")]
+  pictures, annotations = (
+    sorted(folder.iterdir()) if folder.is_dir() else [] for folder in folders
+  )
+  return (
+    [p for p in pictures if p.suffix.lower() in PICTURES],
+    [p for p in annotations if p.suffix == ".xml"],
+  )
+
+
+def _image_ids(root, split: str, flaws: Flaws, there: Listing) -> list[str]:
   lists = root / "ImageSets" / "Main"
   if not lists.is_dir():
     raise DataError(
@@ -59,90 +96,81 @@ def _image_ids(root: Path, split: str) -> list[str]:
   if not path.is_file():
     found = ", ".join(sorted(p.stem for p in lists.glob("*.txt"))) or "none"
     raise DataError(f"{path}: no such split; found here: {found}")
-  ids = [
-    line.split()[0] for line in path.read_text().splitlines() if line.strip()
-  ]
-  if not ids:
+  lines = read_lines(path, flaws)
+  if not lines:
     raise DataError(f"{path}: the split is empty")
-  return ids
+  ids: dict[str, None] = {}
+  for line, text in lines:
+    name = text.split()[0]
+    if "/" in name or "\\" in name:
+      message = f"{name!r} is no name of a picture in JPEGImages"
+      flaws.error("forbidden path", path, line, message)
+    elif name in ids:
+      message = f"{name} is listed already; left out"
+      flaws.mended("listed twice", path, line, message)
+    elif not there.has(root / "JPEGImages" / f"{name}.jpg"):
+      message = f"{name}.jpg is listed, but JPEGImages does not have it"
+      flaws.error("missing picture", path, line, message)
+    elif not there.has(root / "Annotations" / f"{name}.xml"):
+      message = f"{name}.xml is listed, but Annotations does not have it"
+      flaws.error("missing annotation", path, line, message)
+    else:
+      ids[name] = None
+  return list(ids)
 
 
-def _read_record(
-  root: Path, image_id: str, class_names: Sequence[str], flaws: list[str]
-) -> Record:
+def _read_record(root, image_id: str, classes, flaws, notes) -> Record | None:
   path = root / "Annotations" / f"{image_id}.xml"
-  picture = root / "JPEGImages" / f"{image_id}.jpg"
-  if not picture.is_file():
-    raise DataError(
-      f"{picture}: listed in ImageSets, but there is no such file"
-    )
-  try:
-    tree = defusedxml.ElementTree.parse(path).getroot()
-  except OSError as error:
-    raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-  except (ParseError, DefusedXmlException, UnicodeDecodeError) as error:
-    raise DataError(f"{path}: not valid XML: {error}") from None
-  assert tree is not None  # a parsed file has a root
-  width = _number(tree, "size/width", path)
-  height = _number(tree, "size/height", path)
-  if width < 1 or height < 1:
-    raise DataError(f"{path}: size is {width:g}x{height:g}; expected pixels")
-  boxes, labels, difficult = [], [], []
-  for n, node in enumerate(tree.findall("object"), 1):
-    where = f"{path}: object {n}"
-    name = (node.findtext("name") or "").strip()
-    if name not in class_names:
-      raise DataError(
-        f"{where}: unknown class {name!r}; known are {', '.join(class_names)}"
-      )
-    box = _read_box(node, where, width, height, flaws)
-    if box is not None:
-      boxes.append(box)
-      labels.append(list(class_names).index(name))
-      difficult.append((node.findtext("difficult") or "0").strip() == "1")
-  return Record(
-    path=str(picture),
-    width=int(width),
-    height=int(height),
-    boxes_px=np.array(boxes, np.float32).reshape(-1, 4),
-    labels=np.array(labels, np.int32),
-    difficult=np.array(difficult, bool),
-  )
-
-
-def _read_box(
-  node: Element, where: str, width: float, height: float, flaws: list[str]
-) -> list[float] | None:
-  xmin, ymin, xmax, ymax = (
-    _number(node, f"bndbox/{side}", where)
-    for side in ("xmin", "ymin", "xmax", "ymax")
-  )
-  written = f"box ({xmin:g}, {ymin:g}, {xmax:g}, {ymax:g})"
-  if xmax < xmin or ymax < ymin:
-    raise DataError(f"{where}: {written} has its maximum before its minimum")
-  if xmax == xmin or ymax == ymin:
-    flaws.append(f"{where}: {written} has no area; left out")
+  tree = _parse(path, flaws)
+  if tree is None:
     return None
-  edges = [xmin - 1, ymin - 1, xmax, ymax]
-  limits = [width, height, width, height]
-  cut = [min(max(e, 0.0), m) for e, m in zip(edges, limits, strict=True)]
-  if cut[0] >= cut[2] or cut[1] >= cut[3]:
-    raise DataError(
-      f"{where}: {written} lies outside the {width:g}x{height:g} picture"
-    )
-  if cut != edges:
-    flaws.append(
-      f"{where}: {written} sticks out of the {width:g}x{height:g} picture; cut"
-    )
-  return cut
+  size = [number(tree.findtext(f"size/{side}")) for side in ("width", "height")]
+  if not all(side >= 1 for side in size):
+    message = f"size/width and size/height are {size}; expected pixels"
+    return flaws.error("bad number", path, tree.sourceline, message)
+  truths = Truths(int(size[0]), int(size[1]), flaws)
+  for n, node in enumerate(tree.findall("object"), 1):
+    line, what = node.sourceline, f"object {n}: "
+    name = (node.findtext("name") or "").strip()
+    label = classes.label(name, flaws, path, line, what)
+    sides = _read_sides(node, path, flaws, what)
+    if label is None or sides is None:
+      continue
+    difficult = (node.findtext("difficult") or "0").strip() == "1"
+    notes["objects marked difficult"] += difficult
+    truncated = (node.findtext("truncated") or "0").strip() == "1"
+    notes["objects marked truncated"] += truncated
+    left, top, right, bottom = sides
+    edges = (left - (left != right), top - (top != bottom), right, bottom)
+    what += f"box ({left:g}, {top:g}, {right:g}, {bottom:g})"
+    truths.add(edges, label, path, line, what, difficult=difficult)
+  return truths.record(
+    root / "JPEGImages" / f"{image_id}.jpg", image_id=image_id
+  )
 
 
-def _number(node: Element, name: str, where: object) -> float:
-  text = node.findtext(name)
+def _parse(path, flaws: Flaws):
+  # Entities are how a small file claims gigabytes; annotations need none.
+  parser = etree.XMLParser(resolve_entities=False, no_network=True)
   try:
-    value = float(text) if text is not None else float("nan")
-  except ValueError:
-    value = float("nan")
-  if not np.isfinite(value):
-    raise DataError(f"{where}: {name} is {text!r}; expected a number")
-  return value
+    tree = etree.fromstring(read_bytes(str(path)), parser)
+  except etree.XMLSyntaxError as error:
+    line = error.lineno or 0
+    message = f"not valid XML: {error.msg}"
+    return flaws.error("bad annotation", path, line, message)
+  dtd = tree.getroottree().docinfo.internalDTD
+  if dtd is not None and any(True for _ in dtd.iterentities()):
+    message = "not valid XML for an annotation: it declares entities"
+    return flaws.error("bad annotation", path, 1, message)
+  return tree
+
+
+def _read_sides(node, path, flaws: Flaws, what: str) -> list[float] | None:
+  sides = []
+  for side in SIDES:
+    text = node.findtext(f"bndbox/{side}")
+    sides.append(number(text))
+    if sides[-1] != sides[-1]:
+      message = f"{what}bndbox/{side} is {text!r}; expected a number"
+      return flaws.error("bad number", path, node.sourceline, message)
+  return sides

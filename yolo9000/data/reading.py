@@ -1,0 +1,313 @@
+"""What every reader needs: its Source, where flaws go, checked boxes and paths.
+
+A reader is a function of a Source and of Flaws that returns a Dataset. It hands
+every flaw to Flaws, which raises in training and collects for the doctor.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from yolo9000.data.records import (
+  PICTURES,
+  DataError,
+  Flaw,
+  Record,
+  open_path,
+  picture_size,
+  read_bytes,
+  shown,
+)
+
+# Every kind of flaw, and what it means.
+KINDS = {
+  "missing picture": "an annotation's picture is not there",
+  "missing annotation": "a picture that the split lists has no annotation",
+  "orphan annotation": "an annotation whose picture the data set does not have",
+  "orphan picture": "a picture that no split lists",
+  "listed twice": "a picture that one split lists again",
+  "bad annotation": "an annotation that does not parse",
+  "bad number": "a coordinate or size that is missing, or no finite number",
+  "bad text": "a text file that is not UTF-8",
+  "unknown class": "an object of a class that is not among the known ones",
+  "no area": "a box of no width or no height",
+  "reversed box": "a box whose maximum comes before its minimum",
+  "outside": "a box that does not touch its picture",
+  "out of range": "a box that sticks out of its picture",
+  "duplicate box": "a box that the picture has already, with the same class",
+  "many boxes": "more boxes on one picture than any known data set has",
+  "forbidden path": "an absolute path, or one with .., in an annotation",
+  "folder loop": "a folder that contains itself through a link",
+  "unreadable picture": "a file that is no picture, or larger than allowed",
+  "truncated picture": "a picture file that ends too early",
+  "wrong size": "a picture of another size than its annotation says",
+  "turned picture": "EXIF turns it, and the boxes may be turned or not",
+  "duplicate picture": "two pictures of one split with the same bytes",
+  "leak": "a picture of one split that another one has too",
+}
+# More than in COCO (93), Open Images (742) and SKU-110K (718).
+MOST_BOXES = 1000
+
+
+class Source(NamedTuple):
+  """One description of a data set, as it stands in a config."""
+
+  format: str  # a key of `sources.READERS`
+  root: str  # its folder or file
+  split: str  # what each format calls so, see its reader
+  class_names: tuple[str, ...] = ()  # as it has them; (): those that it tells
+  map: str | tuple[tuple[str, str], ...] = ()  # see `sources.read_map`
+  weight: float = 1.0  # its share of the training pictures
+  outside: bool = False  # whether its paths may leave root
+
+  def __str__(self) -> str:
+    """For messages."""
+    return " ".join(filter(None, [self.format, shown(self.root), self.split]))
+
+
+class Flaws:
+  """Where readers report what is wrong.
+
+  Strict: a flaw that loses data raises at once, one that the reader mended is
+  collected in `found`. Not strict: all are collected.
+  """
+
+  def __init__(self, *, strict: bool):
+    self.found: list[Flaw] = []
+    self._strict = strict
+
+  def mended(self, kind: str, path: Any, line: int, message: str) -> None:
+    """Reports a flaw that the reader could mend."""
+    assert kind in KINDS, kind
+    self.found.append(Flaw(kind, str(path), line, message))
+
+  def error(self, kind: str, path: Any, line: int, message: str) -> None:
+    """Reports a flaw because of which something is left out.
+
+    Raises:
+      DataError: if strict.
+    """
+    if self._strict:
+      raise DataError(str(Flaw(kind, str(path), line, message)))
+    self.mended(kind, path, line, f"{message}; left out")
+
+
+class Classes:
+  """The labels of class names: given ones, or those that come up."""
+
+  def __init__(self, names: Sequence[str]):
+    self._numbers = {name: number for number, name in enumerate(names)}
+    self._fixed = bool(names)
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """In the order of the labels."""
+    return tuple(self._numbers)
+
+  def label(
+    self, name: str, flaws: Flaws, path: Any, line: int, what: str = ""
+  ) -> int | None:
+    """The number of a class; an unknown one is an error, and None."""
+    if name not in self._numbers:
+      if self._fixed or not name:
+        known = (
+          ", ".join(self._numbers)
+          if len(self._numbers) < 100
+          else (f"{len(self._numbers)} others")
+        )
+        flaws.error(
+          *("unknown class", path, line),
+          f"{what}unknown class {name!r}; known are {known}",
+        )
+        return None
+      self._numbers[name] = len(self._numbers)
+    return self._numbers[name]
+
+
+class Truths:
+  """The objects of one picture, each checked as it is added."""
+
+  def __init__(self, width: int, height: int, flaws: Flaws):
+    self.size, self._flaws = (width, height), flaws
+    self._objects: dict[tuple, tuple[bool, float]] = {}
+
+  def add(
+    self,
+    edges_px: Sequence[float],
+    label: int,
+    path: Any,
+    line: int,
+    what: str,
+    *,
+    difficult: bool = False,
+    area_px: float = math.nan,
+  ) -> None:
+    """Adds a box with continuous edges (left, top, right, bottom).
+
+    One that sticks out is cut; one that is no box, and a second one of the same
+    class at the same place, is left out. All this is reported.
+
+    Args:
+      edges_px: in pixels.
+      label: contiguous.
+      path, line: where it stands.
+      what: the box as it is written there, for messages.
+      difficult: whether it counts in no evaluation.
+      area_px: of its mask, if known.
+    """
+    left, top, right, bottom = edges = tuple(map(float, edges_px))
+    width, height = self.size
+    if not all(map(math.isfinite, edges)):
+      message = f"{what} has an edge that is no finite number"
+      return self._flaws.error("bad number", path, line, message)
+    if right < left or bottom < top:
+      message = f"{what} has its maximum before its minimum"
+      return self._flaws.error("reversed box", path, line, message)
+    if right == left or bottom == top:
+      message = f"{what} has no area; left out"
+      return self._flaws.mended("no area", path, line, message)
+    cut = (
+      max(left, 0.0),
+      max(top, 0.0),
+      min(right, width),
+      min(bottom, height),
+    )
+    if cut[0] >= cut[2] or cut[1] >= cut[3]:
+      message = f"{what} lies outside the {width}x{height} picture"
+      return self._flaws.error("outside", path, line, message)
+    # Rounding of a written number is no flaw: a hundredth of a pixel.
+    if max(cut[0] - left, cut[1] - top, right - cut[2], bottom - cut[3]) > 0.01:
+      message = f"{what} sticks out of the {width}x{height} picture; cut"
+      self._flaws.mended("out of range", path, line, message)
+    if (label, *cut) in self._objects:
+      message = f"{what} is there already; left out"
+      return self._flaws.mended("duplicate box", path, line, message)
+    self._objects[label, *cut] = (difficult, area_px)
+    return None
+
+  def record(
+    self, path: Any, *, image_label: int = -1, image_id: int | str = -1
+  ) -> Record:
+    """The picture with its objects."""
+    count = len(self._objects)
+    if count > MOST_BOXES:
+      message = f"{count} boxes on one picture"
+      self._flaws.mended("many boxes", path, 0, message)
+    rows = np.array(list(self._objects), np.float64).reshape(-1, 5)
+    rest = np.array(list(self._objects.values()), np.float64).reshape(-1, 2)
+    return Record(
+      path=str(path),
+      width=self.size[0],
+      height=self.size[1],
+      boxes_px=rows[:, 1:].astype(np.float32),
+      labels=rows[:, 0].astype(np.int32),
+      difficult=rest[:, 0] > 0,
+      image_label=image_label,
+      areas_px=None if np.isnan(rest[:, 1]).any() else rest[:, 1],
+      image_id=image_id,
+    )
+
+
+def number(text: str | None) -> float:
+  """The number that a text is; nan for anything else, inf included."""
+  try:
+    value = float(text or "nan")
+  except ValueError:
+    return math.nan
+  return value if math.isfinite(value) else math.nan
+
+
+def read_lines(path: Any, flaws: Flaws) -> list[tuple[int, str]]:
+  """The lines of a text file that are not blank, with their numbers from 1.
+
+  A line that is not UTF-8 is an error and left out.
+
+  Raises:
+    DataError: if the file cannot be read.
+  """
+  lines = []
+  for line, content in enumerate(read_bytes(str(path)).splitlines(), 1):
+    try:
+      text = content.decode("utf-8-sig" if line == 1 else "utf-8").strip()
+    except UnicodeDecodeError:
+      flaws.error("bad text", path, line, f"{content!r} is not UTF-8")
+      continue
+    if text:
+      lines.append((line, text))
+  return lines
+
+
+def inside(
+  source: Source, name: str, flaws: Flaws, path: Any, line: int
+) -> Any | None:
+  """Root / name, a path that an annotation gives.
+
+  One that is absolute or has .. is an error, and None, unless the source
+  allows it.
+  """
+  parts = name.replace("\\", "/").split("/")
+  leaves = name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]
+  if (leaves and not source.outside) or "\0" in name:
+    flaws.error(
+      *("forbidden path", path, line),
+      f"path {name!r} leads out of the root; outside=True would allow it",
+    )
+    return None
+  return open_path(source.root) / name
+
+
+def measured(path: Any, flaws: Flaws) -> Truths | None:
+  """Truths for a picture whose annotation does not tell its size.
+
+  A picture that cannot be read is an error, and None.
+  """
+  try:
+    return Truths(*picture_size(str(path)), flaws)
+  except DataError as error:
+    message = str(error).removeprefix(f"{shown(str(path))}: ")
+    return flaws.error("unreadable picture", path, 0, f"{message}")
+
+
+class Listing:
+  """Which files there are; asks for a folder once, not for each file."""
+
+  def __init__(self):
+    self._names: dict[Any, frozenset[str]] = {}
+
+  def has(self, path: Any) -> bool:
+    """Whether a file of this name is in its folder."""
+    folder = path.parent
+    if folder not in self._names:
+      try:
+        names = frozenset(p.name for p in folder.iterdir())
+      except OSError:
+        names = frozenset()
+      self._names[folder] = names
+    return path.name in self._names[folder]
+
+
+def walk(folder: Any, flaws: Flaws) -> Iterator[Any]:
+  """Every file below a folder, sorted, links followed.
+
+  A folder that contains itself through a link is an error, and not entered.
+  """
+  yield from _walk(folder, flaws, ())
+
+
+def _walk(folder: Any, flaws: Flaws, above: tuple[str, ...]) -> Iterator[Any]:
+  real = os.path.realpath(folder)
+  if real in above:
+    message = f"leads back to {shown(real)}; not entered"
+    flaws.error("folder loop", folder, 0, message)
+    return
+  for path in sorted(folder.iterdir(), key=lambda p: os.fsencode(p.name)):
+    # Asking of each of a million pictures whether it is a folder takes minutes.
+    if path.suffix.lower() not in PICTURES and path.is_dir():
+      yield from _walk(path, flaws, (*above, real))
+    else:
+      yield path

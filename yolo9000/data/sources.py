@@ -1,0 +1,216 @@
+"""The formats by name, and data sets brought to the network's classes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from yolo9000.data import coco, folders, jsonl, shapes, tables, tfds, voc, yolo
+from yolo9000.data.reading import Flaws, Source
+from yolo9000.data.records import (
+  DataError,
+  Dataset,
+  read_bytes,
+  shown,
+)
+
+logger = logging.getLogger("yolo9000")
+
+READERS = {
+  "coco": coco.read,
+  "csv": tables.read,
+  "folders": folders.read,
+  "jsonl": jsonl.read,
+  "open_images": tables.read_open_images,
+  "shapes": shapes.read,
+  "tfds": tfds.read,
+  "voc": voc.read,
+  "yolo": yolo.read,
+}
+SPLITS = {
+  "coco": coco.splits,
+  "csv": tables.splits,
+  "folders": folders.splits,
+  "jsonl": jsonl.splits,
+  "open_images": tables.open_images_splits,
+  "shapes": lambda root: list(shapes.SPLITS),
+  "tfds": tfds.splits,
+  "voc": voc.splits,
+  "yolo": yolo.splits,
+}
+
+
+def check_format(format: str) -> None:
+  """Raises DataError for an unknown format, naming the known."""
+  if format not in READERS:
+    raise DataError(
+      f"data format {format!r} is unknown; there are {', '.join(READERS)}"
+    )
+
+
+def splits(format: str, root: str) -> list[str]:
+  """The splits that a data set has, as its format names them."""
+  check_format(format)
+  return SPLITS[format](root)
+
+
+def read(source: Source, flaws: Flaws) -> Dataset:
+  """Reads a data set by the name of its format.
+
+  Raises:
+    DataError: for an unknown format, or by the reader.
+  """
+  check_format(source.format)
+  return READERS[source.format](source, flaws)
+
+
+def read_for(
+  name: str, source: Source, *, class_names: Sequence[str]
+) -> Dataset:
+  """Reads a data set for training or evaluation and reports its flaws.
+
+  Args:
+    name: what the config calls it.
+    source: its description.
+    class_names: the network's, to which it is brought by `to_classes`.
+
+  Raises:
+    DataError: by the reader, or by `to_classes`.
+  """
+  dataset = read(source, Flaws(strict=True))
+  for flaw in dataset.flaws[:20]:
+    logger.warning("%s", flaw)
+  dataset = to_classes(
+    dataset, class_names, map=read_map(source.map), name=f"{name} ({source})"
+  )
+  records = dataset.records
+  logger.info(
+    "%s (%s): %d pictures, %d objects, %d image labels, %d flaws in the "
+    "annotations%s",
+    *(name, source, len(records), sum(len(r.labels) for r in records)),
+    *(sum(r.image_label >= 0 for r in records), len(dataset.flaws)),
+    "".join(f", {count} {note}" for note, count in dataset.notes.items()),
+  )
+  return dataset
+
+
+def read_map(map: str | Sequence[tuple[str, str]]) -> dict[str, str]:
+  """A map of class names: pairs as they are, or those of a CSV file.
+
+  Raises:
+    DataError: for a file that is missing or has another form, and for a name
+      that is mapped twice.
+  """
+  pairs, where = map, "map"
+  if isinstance(map, str):
+    if not map:
+      return {}
+    where = map
+    text = read_bytes(map).decode("utf-8-sig", "replace")
+    pairs = [tuple(row) for row in csv.reader(io.StringIO(text)) if row]
+  result: dict[str, str] = {}
+  for n, pair in enumerate(pairs, 1):
+    if len(pair) != 2 or pair[0] in result:
+      raise DataError(
+        f"{where}:{n}: {','.join(pair)!r}; expected a class of the data set, "
+        f"each once, a comma and a class of the network"
+      )
+    result[pair[0]] = pair[1]
+  return result
+
+
+def to_classes(
+  dataset: Dataset,
+  class_names: Sequence[str],
+  *,
+  map: Mapping[str, str],
+  name: str,
+) -> Dataset:
+  """The data set with the labels of other class names, such as a tree's nodes.
+
+  Args:
+    dataset: with its own class names.
+    class_names: the network's.
+    map: from names of the first to names of the second; without it they must
+      be the same. A class mapped to "" is left out and counted in `notes`.
+    name: for messages.
+
+  Raises:
+    DataError: if the data set has a class that the network, or the map, has
+      not; it lists both sides.
+  """
+  numbers = {wanted: n for n, wanted in enumerate(class_names)}
+  map = map or {c: c for c in dataset.class_names}
+  wrong = [c for c in dataset.class_names if c not in map]
+  wrong += [c for c, wanted in map.items() if wanted and wanted not in numbers]
+  if wrong:
+    taken = set(map.values()) | set(dataset.class_names)
+    rest = [c for c in class_names if c not in taken]
+    raise DataError(
+      f"{name}: the classes do not match.\n"
+      f"  only in the data set or its map: {_some(wrong)}\n"
+      f"  only in the network: {_some(rest)}\n"
+      f"A map of pairs (class of the data set, class of the network) joins "
+      f'them; "" leaves a class out.' + _first_use(dataset, wrong)
+    )
+  if tuple(class_names) == dataset.class_names and all(
+    c == wanted for c, wanted in map.items()
+  ):
+    return dataset
+  # The last entry serves the label -1.
+  table = np.array(
+    [numbers.get(map[c], -1) for c in dataset.class_names] + [-1], np.int32
+  )
+  records, lost = [], 0
+  for record in dataset.records:
+    labels = table[record.labels]
+    kept = labels >= 0
+    lost += int(np.sum(~kept)) + (
+      record.image_label >= 0 and int(table[record.image_label] < 0)
+    )
+    if record.image_label >= 0 and table[record.image_label] < 0:
+      continue
+    records.append(
+      record._replace(
+        labels=labels[kept],
+        boxes_px=record.boxes_px[kept],
+        difficult=record.difficult[kept],
+        areas_px=None if record.areas_px is None else record.areas_px[kept],
+        image_label=int(table[record.image_label]),
+      )
+    )
+  ids = [-1] * len(class_names)
+  for own, category in zip(
+    dataset.class_names, dataset.category_ids, strict=bool(dataset.category_ids)
+  ):
+    if map[own]:
+      ids[numbers[map[own]]] = category
+  notes = dict(dataset.notes)
+  if lost:
+    notes["labels left out by the map"] = lost
+  return dataset._replace(
+    records=records,
+    class_names=tuple(class_names),
+    notes=notes,
+    category_ids=tuple(ids) if dataset.category_ids else (),
+  )
+
+
+def _some(names: Sequence[str]) -> str:
+  """The names, at most fifty of them."""
+  more = f" and {len(names) - 50} more" if len(names) > 50 else ""
+  return (", ".join(names[:50]) or "none") + more
+
+
+def _first_use(dataset: Dataset, wrong: Sequence[str]) -> str:
+  """Where the first of these classes stands, if anywhere."""
+  labels = {n for n, c in enumerate(dataset.class_names) if c in wrong}
+  for record in dataset.records:
+    for label in (*record.labels.tolist(), record.image_label):
+      if label in labels:
+        return f" {dataset.class_names[label]!r} is on {shown(record.path)}."
+  return ""

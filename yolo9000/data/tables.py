@@ -1,0 +1,252 @@
+"""CSV: a table of one's own with a line per box, and Open Images' files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from yolo9000.data.reading import (
+  Classes,
+  Flaws,
+  Listing,
+  Source,
+  Truths,
+  inside,
+  measured,
+  number,
+)
+from yolo9000.data.records import (
+  DataError,
+  Dataset,
+  open_path,
+  read_bytes,
+  read_picture,
+)
+
+# Our name of a column, and others that are understood.
+COLUMNS = {
+  "image": ("image", "filename", "file_name", "path", "image_path"),
+  "label": ("label", "class", "class_name", "name"),
+  "xmin": ("xmin", "x1", "x_min", "left"),
+  "ymin": ("ymin", "y1", "y_min", "top"),
+  "xmax": ("xmax", "x2", "x_max", "right"),
+  "ymax": ("ymax", "y2", "y_max", "bottom"),
+}
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+OPEN_IMAGES = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
+
+
+def read(source: Source, flaws: Flaws) -> Dataset:
+  """Reads a CSV file with a line per box, and a first line of `COLUMNS`.
+
+  Boxes are continuous edges in pixels from 0. A line with a label but without a
+  box gives the picture's image label; one without either, a picture without
+  objects. Sizes come from the pictures.
+
+  Args:
+    source: split is the file below root, such as "train.csv"; pictures' paths
+      start at root.
+    flaws: where they go.
+
+  Raises:
+    DataError: for a missing file or column, no line, and flaws if they are
+      strict.
+  """
+  path = open_path(source.root) / source.split
+  header, rows = _read_table(path, flaws)
+  column = {}
+  for ours, others in COLUMNS.items():
+    found = [name for name in header if name.strip().lower() in others]
+    if len(found) > 1 or (not found and ours in ("image", "label")):
+      raise DataError(
+        f"{path}:1: expected one column {ours} (or {', '.join(others[1:])}); "
+        f"the columns are {', '.join(header)}"
+      )
+    column[ours] = found[0] if found else None
+  missing = [side for side in SIDES if column[side] is None]
+  if 0 < len(missing) < 4:
+    raise DataError(f"{path}:1: a box needs {', '.join(missing)} too")
+  classes = Classes(source.class_names)
+  pictures = _Pictures(flaws)
+  image_labels: dict[Any, int] = {}
+  for line, row in rows:
+    picture = inside(source, row[column["image"]], flaws, path, line)
+    truths = picture and pictures.get(picture, path, line)
+    if not truths:
+      continue
+    texts = [row[column[side]] if column[side] else "" for side in SIDES]
+    name = row[column["label"]].strip()
+    if not name and not any(texts):
+      continue
+    label = classes.label(name, flaws, path, line)
+    if label is None:
+      continue
+    if any(texts):
+      _add(truths, texts, label, flaws, path, line)
+    elif image_labels.setdefault(picture, label) != label:
+      message = f"a second image label, {name!r}"
+      flaws.error("bad annotation", path, line, message)
+  records = [
+    truths.record(picture, image_label=image_labels.get(picture, -1))
+    for picture, truths in pictures.found.items()
+  ]
+  if not records:
+    raise DataError(f"{path}: no picture in it")
+  return Dataset(records, classes.names, read_picture, flaws.found)
+
+
+def splits(root: str) -> list[str]:
+  """The .csv files of root."""
+  return sorted(p.name for p in open_path(root).glob("*.csv"))
+
+
+def read_open_images(source: Source, flaws: Flaws) -> Dataset:
+  """Reads a split of Open Images.
+
+  A box that stands for a group is marked difficult: neither a hit nor a miss.
+  Only pictures with a box are read; labels of whole pictures are not.
+
+  Args:
+    source: split is "train", "validation" or "test": the boxes are in the file
+      of root that begins with the split and ends in "annotations-bbox.csv", the
+      pictures in the split's folder. Classes are the display names of
+      class-descriptions-boxable.csv where that is there, and otherwise the
+      codes such as /m/01g317.
+    flaws: where they go.
+
+  Raises:
+    DataError: for a missing file or column, and flaws if they are strict.
+  """
+  root = open_path(source.root)
+  found = sorted(root.glob(f"{source.split}*annotations-bbox.csv"))
+  if len(found) != 1:
+    raise DataError(
+      f"{root}: expected one file {source.split}*annotations-bbox.csv, there "
+      f"are {len(found)}"
+    )
+  path = found[0]
+  header, rows = _read_table(path, flaws)
+  if missing := [name for name in OPEN_IMAGES if name not in header]:
+    raise DataError(f"{path}:1: the column {missing[0]} is missing")
+  names = _display_names(root)
+  classes = Classes(source.class_names or tuple(names.values()))
+  pictures = _Pictures(flaws)
+  notes: Counter[str] = Counter()
+  for line, row in rows:
+    picture = inside(source, f"{row['ImageID']}.jpg", flaws, path, line)
+    picture = picture and root / source.split / f"{row['ImageID']}.jpg"
+    truths = picture and pictures.get(picture, path, line)
+    if not truths:
+      continue
+    code = row["LabelName"]
+    label = classes.label(names.get(code, code), flaws, path, line)
+    group = (row.get("IsGroupOf") or "").strip() == "1"
+    notes["objects marked group"] += group
+    if label is not None:
+      texts = [row[side] for side in OPEN_IMAGES[2:]]
+      _add(truths, texts, label, flaws, path, line, truths.size * 2, group)
+  records = [
+    truths.record(picture, image_id=picture.stem)
+    for picture, truths in pictures.found.items()
+  ]
+  if not records:
+    raise DataError(f"{path}: no picture in it")
+  return Dataset(records, classes.names, read_picture, flaws.found, notes)
+
+
+def open_images_splits(root: str) -> list[str]:
+  """The splits whose boxes are in root."""
+  found = open_path(root).glob("*annotations-bbox.csv")
+  return sorted(
+    p.name.removesuffix("annotations-bbox.csv").rstrip("-") for p in found
+  )
+
+
+class _Pictures:
+  """The pictures of a table, in the order in which they come up."""
+
+  def __init__(self, flaws: Flaws):
+    self._flaws, self._there = flaws, Listing()
+    self._all: dict[Any, Truths | None] = {}
+
+  @property
+  def found(self) -> dict[Any, Truths]:
+    return {path: t for path, t in self._all.items() if t is not None}
+
+  def get(self, picture: Any, path: Any, line: int) -> Truths | None:
+    """Its truths; None, once reported, for one that is not there or broken."""
+    if picture not in self._all:
+      self._all[picture] = None
+      if self._there.has(picture):
+        self._all[picture] = measured(picture, self._flaws)
+      else:
+        message = f"{picture.name} is not in {picture.parent}"
+        self._flaws.error("missing picture", path, line, message)
+    return self._all[picture]
+
+
+def _add(
+  truths: Truths,
+  texts: list[str],
+  label: int,
+  flaws: Flaws,
+  path: Any,
+  line: int,
+  scale: tuple[int, ...] = (1, 1, 1, 1),
+  difficult: bool = False,
+) -> None:
+  """Adds the box that four cells of a line give."""
+  edges = [number(text) * s for text, s in zip(texts, scale, strict=True)]
+  what = f"box ({', '.join(texts)})"
+  if any(edge != edge for edge in edges):
+    message = f"{what} is not four numbers"
+    flaws.error("bad number", path, line, message)
+  else:
+    truths.add(edges, label, path, line, what, difficult=difficult)
+
+
+def _display_names(root: Any) -> dict[str, str]:
+  path = root / "class-descriptions-boxable.csv"
+  if not path.is_file():
+    return {}
+  rows = csv.reader(io.StringIO(read_bytes(str(path)).decode()))
+  return {row[0]: row[1] for row in rows if len(row) >= 2}
+
+
+def _read_table(
+  path: Any, flaws: Flaws
+) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+  """The columns, and the lines as dicts with their numbers."""
+  if not path.is_file():
+    raise DataError(f"{path}: no such file")
+  content = read_bytes(str(path))
+  try:
+    text = content.decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    line = content[: error.start].count(b"\n") + 1
+    flaws.mended("bad text", path, line, "not UTF-8; letters are replaced")
+    text = content.decode("utf-8-sig", "backslashreplace")
+  reader = csv.DictReader(io.StringIO(text, newline=""))
+  header = list(reader.fieldnames or ())
+
+  def rows():
+    while True:
+      try:
+        row = next(reader)
+      except StopIteration:
+        return
+      except csv.Error as error:
+        flaws.error("bad annotation", path, reader.line_num, f"{error}")
+        continue
+      if None in row or None in row.values():
+        count = sum(v is not None for k, v in row.items() if k is not None)
+        count += len(row.get(None) or ())
+        message = f"{count} cells, but {len(header)} columns"
+        flaws.error("bad annotation", path, reader.line_num, message)
+        continue
+      yield reader.line_num, row
+
+  return header, rows()
