@@ -204,3 +204,129 @@ def test_strengths_are_drawn_as_the_program_draws_them():
     drawn = np.array([aug._random_scale(rng, most) for _ in range(4000)])
     assert low <= drawn.min() and drawn.max() <= high
     assert abs(np.mean(drawn > 1) - 0.5) < 0.03
+
+
+# Classifiers
+
+
+def classification(**changes):
+  settings = dict(
+    short_side=(0.5, 1.75),
+    angle=7.0,
+    aspect=0.75,
+    outside="black",
+    hue=0.1,
+    saturation=0.75,
+    exposure=0.75,
+    flip=True,
+  )
+  return aug.Classification(**{**settings, **changes})
+
+
+def test_turned_crops_are_the_programs(goldens):
+  """Within OpenCV's rounding of places to 1/32 of a pixel and of levels."""
+  golden = goldens("image_ops")
+  image = np.round(golden["im"].transpose(1, 2, 0) * 255).astype(np.uint8)
+  rows = golden["rotate_crop_args_rad_scale_w_h_dx_dy_aspect"]
+  steepest = np.abs(np.diff(image.astype(int), axis=1)).max()
+  for k, (radians, scale, width, height, dx, dy, aspect) in enumerate(rows):
+    assert width == height
+    turn = aug.Turn(radians, scale, aspect, dx, dy)
+    ours = aug.rotate_and_crop(image, int(width), turn, outside="black")
+    theirs = 255 * golden[f"rotate_crop_{k}"].transpose(1, 2, 0)
+    # Beyond the last pixel's centre the program mixes with black, as here.
+    gap = np.abs(ours - theirs)
+    assert gap.mean() < 1.5, k
+    assert gap.max() < 2 + steepest * 2 / 32 * max(1, 1 / scale), k
+
+
+def test_turns_are_drawn_as_the_program_draws_them(goldens):
+  """Its twelve draws lie within our bounds, and ours fill these."""
+  golden = goldens("image_ops")
+  name = (
+    "augment_args_seed0to11_im500x375_angle7_aspect.75_low128_high448_out256"
+  )
+  theirs = golden[name]
+  rng = np.random.default_rng(0)
+  drawn = np.array(
+    [
+      aug.random_turn(rng, (375, 500), 256, classification())
+      for _ in range(4000)
+    ]
+  )
+  assert list(golden["augment_args_cols"]) == list(
+    ("rad", "scale", "dx", "dy", "aspect")
+  )
+  ours = drawn[:, [0, 1, 3, 4, 2]]
+  assert (theirs.min(0) >= ours.min(0) - 1e-2).all()
+  assert (theirs.max(0) <= ours.max(0) + 1e-2).all()
+  angle, scale, aspect, dx, dy = drawn.T
+  assert abs(np.degrees(angle)).max() == pytest.approx(7, abs=0.1)
+  assert aspect.min() > 0.75 - 1e-9 and aspect.max() < 1 / 0.75 + 1e-9
+  side = scale * np.minimum(375, np.trunc(500 * aspect))
+  assert side.min() == pytest.approx(128) and side.max() == pytest.approx(448)
+  for shift, length in ((dx, 500 * scale / aspect), (dy, 375 * scale)):
+    assert (abs(shift) <= abs(length - 256) / 2 + 1e-9).all()
+
+
+def test_in_2017_a_small_picture_stayed_in_the_middle():
+  rng = np.random.default_rng(0)
+  how = classification(short_side=(0.5, 0.5), outside="edge", aspect=1.0)
+  for _ in range(20):
+    turn = aug.random_turn(rng, (100, 100), 64, how)
+    assert turn.dx == turn.dy == 0 and turn.scale == pytest.approx(0.32)
+
+
+def test_an_unturned_crop_of_the_pictures_size_is_the_picture():
+  image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+  turn = aug.Turn(0.0, 1.0, 1.0, 0.0, 0.0)
+  for outside in aug.BORDERS:
+    out = aug.rotate_and_crop(image, 32, turn, outside=outside)
+    np.testing.assert_array_equal(out, image)
+
+
+def test_classifiers_augment_by_the_seed():
+  image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+  one, other, again = (
+    aug.augment(np.random.default_rng(s), image, 48, classification())[0]
+    for s in (0, 1, 0)
+  )
+  assert one.shape == (48, 48, 3)
+  np.testing.assert_array_equal(one, again)
+  assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"outside": "grey"}, "outside is 'grey'; allowed are edge, black"),
+    ({"aspect": 0.0}, "aspect 0.0 must be above 0"),
+    ({"short_side": (2.0, 1.0)}, "the smaller first"),
+    ({"saturation": 0.0}, "saturation 0.0 and exposure .* must be above 0"),
+  ],
+)
+def test_impossible_settings_of_classifiers(changes, message):
+  with pytest.raises(ValueError, match=message):
+    aug.check(classification(**changes))
+  aug.check(classification())
+
+
+def test_centre_crop_is_the_programs(goldens):
+  golden = goldens("image_ops")
+  image = np.round(golden["im"].transpose(1, 2, 0) * 255).astype(np.uint8)
+  side = min(image.shape[:2])
+  ours, place = aug.centre_crop(image, (side, side))
+  theirs = golden["center_crop_24x24"].transpose(1, 2, 0) * 255
+  small = cv2.resize(ours, (24, 24), interpolation=cv2.INTER_LINEAR)
+  assert np.abs(small - theirs).mean() < 4  # 23 to 24 pixels, two resizers
+  # A box of the whole picture sticks out to the left and right.
+  assert (
+    place.left < 0 and place.right > 1 and (place.top, place.bottom) == (0, 1)
+  )
+  wide, place = aug.centre_crop(image, (64, 32))
+  assert wide.shape == (32, 64, 3)
+  whole = np.array([[0.25, 0.25, 0.75, 0.75]], np.float32)
+  back = aug.unplace_boxes(
+    aug.place_boxes(whole, place, flip=False, min_side=0.001)[0], place
+  )
+  np.testing.assert_allclose(back, whole, atol=1e-6)

@@ -497,7 +497,12 @@ def test_names_can_be_read_on_any_background(shade):
   boxes = np.array([[20.0, 60, 120, 160], [150, 2, 299, 199]])
   labels, scores = np.array([0, 15]), np.array([0.9, 0.5])
   names = [f"Ω {n}" for n in range(16)]
-  drawn = plots.draw(image, boxes, labels, scores, names)
+  drawn = plots.draw(
+    image,
+    boxes,
+    labels,
+    [f"{names[n]} {s:.2f}" for n, s in zip(labels, scores, strict=True)],
+  )
   assert (image == shade).all()  # a copy
   grey = drawn @ np.array([0.299, 0.587, 0.114])
   for left, top, _, _ in boxes.astype(int).tolist():
@@ -510,5 +515,5 @@ def test_names_can_be_read_on_any_background(shade):
 def test_boxes_without_area_or_beyond_the_picture_are_drawn():
   image = np.zeros((40, 40, 3), np.uint8)
   boxes = np.array([[5.0, 5, 5, 5], [-9, -9, 99, 99], [39, 39, 40, 40]])
-  plots.draw(image, boxes, np.arange(3), np.ones(3), ["a", "b", "c"])
-  plots.draw(image, np.zeros((0, 4)), np.zeros(0, int), np.zeros(0), [])
+  plots.draw(image, boxes, np.arange(3), ["a", "b", "c"])
+  plots.draw(image, np.zeros((0, 4)), np.zeros(0, int), [])

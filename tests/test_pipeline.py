@@ -1,13 +1,14 @@
 import itertools
 import logging
 
+import cv2
 import numpy as np
 import pytest
 
 from yolo9000.data import augment as aug
 from yolo9000.data import pipeline, shapes
 from yolo9000.data.reading import Flaws, Source
-from yolo9000.data.records import DataError, read_picture
+from yolo9000.data.records import DataError, Dataset, Record, read_picture
 
 AUGMENTATION = aug.Augmentation("crop", 0.2, 0.02, 1.5, 1.5, True, 0.005)
 
@@ -17,7 +18,13 @@ def data():
   return shapes.read(Source("shapes", "", "train[:30]"), Flaws(strict=True))
 
 
+def size_of_step(step):
+  """Goes to worker processes, which a lambda cannot."""
+  return 64 if step % 2 else 96
+
+
 def batches(data, count, **changes):
+  datasets = data if isinstance(data, list) else [data]
   options = dict(
     augmentation=AUGMENTATION,
     train_on_difficult=False,
@@ -31,7 +38,7 @@ def batches(data, count, **changes):
     num_processes=0,
     weights=[1.0],
   )
-  stream = pipeline.train_batches([data], **{**options, **changes})
+  stream = pipeline.train_batches(datasets, **{**options, **changes})
   return list(itertools.islice(stream, count))
 
 
@@ -164,3 +171,179 @@ def test_a_broken_picture_stops_training_and_is_named(data, tmp_path):
   )
   with pytest.raises(DataError, match="broken.jpg: not a picture"):
     batches(broken, 1)
+
+
+# Several data sets
+
+
+def labelled(count):
+  """Pictures with a label alone; `read_image` gives the label as grey."""
+  records = [
+    Record(
+      *(f"label/{n}", 0, 0, np.zeros((0, 4), np.float32)),
+      *(np.zeros(0, np.int32), np.zeros(0, bool), n),
+    )
+    for n in range(count)
+  ]
+  return Dataset(records, tuple(map(str, range(count))), grey, [])
+
+
+def grey(record):
+  return np.full((40, 60, 3), record.image_label, np.uint8)
+
+
+def test_data_sets_are_mixed_by_weight(data):
+  other = labelled(50)
+  stream = batches([data, other], 50, weights=[4.0, 1.0])  # 200 pictures
+  index = np.concatenate([b.index for b in stream])
+  ours = index[index < 30]
+  assert len(ours) == 160
+  for one in ours[:150].reshape(5, 30):  # each pass sees each picture once
+    assert sorted(one) == list(range(30))
+  for batch in stream:
+    label = np.where(batch.index < 30, -1, batch.index - 30)
+    np.testing.assert_array_equal(batch.image_label, label)
+    np.testing.assert_array_equal(batch.mask.any(1), batch.index < 30)
+
+
+def test_weights_must_fit(data):
+  for weights in ([1.0], [1.0, 0.0], [1.0, -1.0]):
+    with pytest.raises(ValueError, match="weights .* must be 2 numbers above"):
+      batches([data, labelled(5)], 1, weights=weights)
+
+
+# Threads, processes, resuming
+
+
+def test_order_is_the_same_with_any_number_of_workers(data):
+  """1, 2 and 4 threads or processes; and from the middle on."""
+  both = [data, labelled(40)]
+  options = dict(weights=[3.0, 1.0], size_of_step=size_of_step)
+  whole = batches(both, 12, num_threads=1, **options)
+  for workers in (2, 4):
+    assert_equal(whole, batches(both, 12, num_threads=workers, **options))
+  for workers in (1, 2, 4):
+    part = batches(both, 5, start_step=7, num_processes=workers, **options)
+    assert_equal(whole[7:], part)
+
+
+def test_an_error_in_a_worker_process_is_told(data, tmp_path):
+  lost = with_broken(data, tmp_path, {3})
+  with pytest.raises(Exception, match="broken.jpg: not a picture"):
+    batches(lost, 8, num_processes=2)
+
+
+# Broken pictures
+
+
+def with_broken(data, tmp_path, numbers):
+  """The data set with some pictures that cannot be read."""
+  path = tmp_path / "broken.jpg"
+  path.write_bytes(b"\xff\xd8\xff\xda nothing")
+  return data._replace(
+    records=[
+      r._replace(path=str(path)) if n in numbers else r
+      for n, r in enumerate(data.records)
+    ],
+    read_image=shape_or_file,
+  )
+
+
+def shape_or_file(record):
+  if record.path.startswith("shapes/"):
+    return shapes.draw(record)
+  return read_picture(record)
+
+
+def test_broken_pictures_are_replaced_counted_and_logged(
+  data, tmp_path, caplog
+):
+  lost = with_broken(data, tmp_path, {3, 17})
+  with caplog.at_level(logging.WARNING, "yolo9000"):
+    got = batches(lost, 30, broken_share=0.1)  # 4 passes
+  whole = batches(data, 30)
+  replaced = 0
+  for one, other in zip(got, whole, strict=True):
+    for row in range(4):
+      if other.index[row] in (3, 17):
+        assert one.index[row] not in (3, 17)
+        replaced += 1
+      else:
+        np.testing.assert_array_equal(one.image[row], other.image[row])
+  assert replaced == 8
+  lines = [r.getMessage() for r in caplog.records]
+  assert len(lines) == 8
+  assert "broken.jpg: not a picture that can be read; replaced by" in lines[0]
+  assert lines[-1].endswith("(8 replaced so far, of 2 pictures)")
+  # The replacement is a function of seed and place.
+  assert_equal(got, batches(lost, 30, broken_share=0.1, num_threads=1))
+  later = batches(lost, 3, broken_share=0.1, start_step=27, num_processes=2)
+  assert_equal(got[27:], later)
+
+
+def test_too_many_broken_pictures_are_an_error(data, tmp_path):
+  lost = with_broken(data, tmp_path, {3, 17, 20, 25})
+  with pytest.raises(
+    DataError, match="4 pictures cannot be read, .* allows 3; the last: .*bro"
+  ):
+    batches(lost, 30, broken_share=0.1)
+  every = with_broken(data, tmp_path, set(range(30)))
+  with pytest.raises(DataError, match="drawn one by one cannot be read"):
+    batches(every, 1, broken_share=1.0)
+
+
+def test_a_picture_that_changes_while_training(data, tmp_path):
+  path = tmp_path / "a.png"
+  cv2.imwrite(str(path), np.zeros((256, 256, 3), np.uint8))
+  changing = data._replace(
+    records=[r._replace(path=str(path)) for r in data.records],
+    read_image=read_picture,
+  )
+  options = dict(augmentation=AUGMENTATION, train_on_difficult=False)
+  stream = pipeline.train_batches(
+    [changing],
+    **options,
+    **dict(weights=[1.0], batch_size=4, size_of_step=size_of_step),
+    **dict(max_objects=5, seed=0, start_step=0, broken_share=0.0),
+    **dict(num_threads=1, num_processes=0),
+  )
+  next(stream)
+  cv2.imwrite(str(path), np.zeros((255, 256, 3), np.uint8))
+  with pytest.raises(
+    DataError, match="picture is 256x255, but its annotation says 256x256"
+  ):
+    for _ in range(5):
+      next(stream)
+
+
+def test_a_million_boxes_on_a_picture(data, caplog):
+  rng = np.random.default_rng(0)
+  low = rng.uniform(0, 200, (1_000_000, 2))
+  record = data.records[0]._replace(
+    boxes_px=np.concatenate([low, low + 20], 1).astype(np.float32),
+    labels=np.zeros(len(low), np.int32),
+    difficult=np.zeros(len(low), bool),
+  )
+  crowded = data._replace(records=[record])
+  with caplog.at_level(logging.WARNING, "yolo9000"):
+    (batch,) = batches(crowded, 1, batch_size=1, max_objects=30)
+  assert "999970 are left out" in caplog.text
+  assert batch.mask.sum() == 30
+
+
+# Classifiers
+
+CLASSIFICATION = aug.Classification(
+  *((1.0, 1.5), 7.0, 1.33, "edge", 0.1, 1.33, 1.33, True)
+)
+
+
+def test_classifiers_get_pictures_with_a_label():
+  (batch,) = batches(labelled(8), 1, augmentation=CLASSIFICATION)
+  assert batch.image.shape == (4, 64, 64, 3) and not batch.mask.any()
+  np.testing.assert_array_equal(batch.image_label, batch.index)
+
+
+def test_classifiers_take_no_boxes(data):
+  with pytest.raises(ValueError, match="shapes/train/0 has . boxes and image"):
+    batches(data, 1, augmentation=CLASSIFICATION)

@@ -146,7 +146,11 @@ class Output:
       path.parent.mkdir(parents=True, exist_ok=True)
       path.write_text("".join(f"{line}\n" for line in lines))
     if self._draw:
-      drawn = plots.draw(image, boxes_px, labels, scores, self._class_names)
+      texts = [
+        f"{self._class_names[label]} {score:.2f}"
+        for label, score in zip(labels, scores, strict=True)
+      ]
+      drawn = plots.draw(image, boxes_px, labels, texts)
       self._write(item, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
   def _write(self, item: Item, bgr: np.ndarray) -> None:

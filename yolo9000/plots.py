@@ -31,12 +31,11 @@ def draw(
   image: UInt8[np.ndarray, "H W 3"],
   boxes_px: np.ndarray,
   labels: np.ndarray,
-  scores: np.ndarray,
-  class_names: Sequence[str],
+  texts: Sequence[str],
 ) -> UInt8[np.ndarray, "H W 3"]:
-  """A copy with boxes, class names and scores drawn on it; best on top.
+  """A copy with boxes and a text at each drawn on it; the first on top.
 
-  Lines have a colour of their class and a dark edge, names stand on a field of
+  Lines have a colour of their class and a dark edge, texts stand on a field of
   that colour in black or white, so that both can be read on any picture.
   """
   picture = Image.fromarray(image)
@@ -47,10 +46,10 @@ def draw(
     (
       [round(edge) for edge in box_px],
       tuple(round(255 * part) for part in _colour(label)[:3]),
-      f"{class_names[label]} {score:.2f}",
+      text,
     )
-    for box_px, label, score in zip(
-      boxes_px.tolist(), labels.tolist(), scores.tolist(), strict=True
+    for box_px, label, text in zip(
+      boxes_px.tolist(), labels.tolist(), texts, strict=True
     )
   ][::-1]
   for edges, colour, _ in marks:

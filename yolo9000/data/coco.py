@@ -58,15 +58,15 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     name = category_names.get(category)
     if name is None:
       message = f"{what}there is no category {category!r}"
-      flaws.error("unknown class", path, 0, message)
+      truths[image].error("unknown class", path, 0, message)
       continue
-    label = classes.label(name, flaws, path, 0, what)
+    label = classes.label(name, truths[image], path, 0, what)
     edges = _edges(row.get("bbox"))
     if edges is None:
       message = (
         f"{what}bbox is {row.get('bbox')!r}; expected [x, y, width, height]"
       )
-      flaws.error("bad number", path, 0, message)
+      truths[image].error("bad number", path, 0, message)
       continue
     crowd = bool(row.get("iscrowd"))
     notes["objects marked crowd"] += crowd
@@ -198,6 +198,7 @@ def _images(
       flaws.error("missing picture", path, 0, message)
       continue
     paths[image] = folder / name
+    flaws.met.add(str(folder / name))
     truths[image] = Truths(width, height, flaws)
   return truths, paths
 

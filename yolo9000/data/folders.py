@@ -80,6 +80,7 @@ def _read_folders(path: Any, source: Source, flaws: Flaws) -> Dataset:
     if label is None:
       continue
     for file in walk(folder, flaws):
+      flaws.met.add(str(file))
       if file.suffix.lower() in PICTURES:
         records.append(labelled(file, label))
       else:
@@ -119,6 +120,7 @@ def _read_list(path: Any, source: Source, flaws: Flaws) -> Dataset:
         continue
     else:
       label = classes.label(class_name, flaws, path, line)
+    flaws.met.add(str(picture))
     if picture in records:
       message = f"{name.strip()} is listed already; left out"
       flaws.mended("listed twice", path, line, message)

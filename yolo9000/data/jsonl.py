@@ -105,7 +105,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       continue
     truths = Truths(size[0], size[1], flaws)
     for n, edges in enumerate(boxes.tolist()):
-      label = classes.label(labels[n], flaws, path, line)
+      label = classes.label(labels[n], truths, path, line)
       if label is not None:
         what = f"box {n + 1} {edges}"
         truths.add(

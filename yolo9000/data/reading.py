@@ -74,11 +74,14 @@ class Flaws:
   """Where readers report what is wrong.
 
   Strict: a flaw that loses data raises at once, one that the reader mended is
-  collected in `found`. Not strict: all are collected.
+  collected in `found`. Not strict: all are collected. `met` are the files that
+  the reader knows of, used or not; `incomplete` pictures that lack an object.
   """
 
   def __init__(self, *, strict: bool):
     self.found: list[Flaw] = []
+    self.met: set[str] = set()
+    self.incomplete: set[str] = set()
     self._strict = strict
 
   def mended(self, kind: str, path: Any, line: int, message: str) -> None:
@@ -110,9 +113,15 @@ class Classes:
     return tuple(self._numbers)
 
   def label(
-    self, name: str, flaws: Flaws, path: Any, line: int, what: str = ""
+    self, name: str, to: Any, path: Any, line: int, what: str = ""
   ) -> int | None:
-    """The number of a class; an unknown one is an error, and None."""
+    """The number of a class; an unknown one is an error, and None.
+
+    Args:
+      name: of the class.
+      to: Flaws or Truths, to which the error goes.
+      path, line, what: where the name stands and what has it.
+    """
     if name not in self._numbers:
       if self._fixed or not name:
         known = (
@@ -120,7 +129,7 @@ class Classes:
           if len(self._numbers) < 100
           else (f"{len(self._numbers)} others")
         )
-        flaws.error(
+        to.error(
           *("unknown class", path, line),
           f"{what}unknown class {name!r}; known are {known}",
         )
@@ -134,7 +143,13 @@ class Truths:
 
   def __init__(self, width: int, height: int, flaws: Flaws):
     self.size, self._flaws = (width, height), flaws
+    self._complete = True
     self._objects: dict[tuple, tuple[bool, float]] = {}
+
+  def error(self, kind: str, path: Any, line: int, message: str) -> None:
+    """Reports an object that is left out."""
+    self._complete = False
+    self._flaws.error(kind, path, line, message)
 
   def add(
     self,
@@ -164,10 +179,10 @@ class Truths:
     width, height = self.size
     if not all(map(math.isfinite, edges)):
       message = f"{what} has an edge that is no finite number"
-      return self._flaws.error("bad number", path, line, message)
+      return self.error("bad number", path, line, message)
     if right < left or bottom < top:
       message = f"{what} has its maximum before its minimum"
-      return self._flaws.error("reversed box", path, line, message)
+      return self.error("reversed box", path, line, message)
     if right == left or bottom == top:
       message = f"{what} has no area; left out"
       return self._flaws.mended("no area", path, line, message)
@@ -179,7 +194,7 @@ class Truths:
     )
     if cut[0] >= cut[2] or cut[1] >= cut[3]:
       message = f"{what} lies outside the {width}x{height} picture"
-      return self._flaws.error("outside", path, line, message)
+      return self.error("outside", path, line, message)
     # Rounding of a written number is no flaw: a hundredth of a pixel.
     if max(cut[0] - left, cut[1] - top, right - cut[2], bottom - cut[3]) > 0.01:
       message = f"{what} sticks out of the {width}x{height} picture; cut"
@@ -194,6 +209,9 @@ class Truths:
     self, path: Any, *, image_label: int = -1, image_id: int | str = -1
   ) -> Record:
     """The picture with its objects."""
+    self._flaws.met.add(str(path))
+    if not self._complete:
+      self._flaws.incomplete.add(str(path))
     count = len(self._objects)
     if count > MOST_BOXES:
       message = f"{count} boxes on one picture"

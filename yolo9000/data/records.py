@@ -25,7 +25,16 @@ ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 class DataError(ValueError):
-  """Input that cannot be used: names the file and what was expected."""
+  """Input that cannot be used: names the file and what was expected.
+
+  Args:
+    message: with the file's name.
+    kind: of flaw, a key of `reading.KINDS`, where it is a picture's.
+  """
+
+  def __init__(self, message: str, kind: str = "unreadable picture"):
+    super().__init__(message)
+    self.kind = kind
 
 
 class Flaw(NamedTuple):
@@ -109,8 +118,15 @@ def read_bytes(name: str) -> bytes:
   try:
     return open_path(name).read_bytes()
   except OSError as error:
-    reason = error.strerror or error
-    raise DataError(f"{shown(name)}: cannot be read: {reason}") from None
+    raise _cannot_be_read(name, error) from None
+
+
+def _cannot_be_read(name: str, error: OSError) -> DataError:
+  kind = "missing picture" if isinstance(error, FileNotFoundError) else ""
+  return DataError(
+    f"{shown(name)}: cannot be read: {error.strerror or error}",
+    kind or "unreadable picture",
+  )
 
 
 def _is_cut_off(data: bytes) -> bool:
@@ -167,8 +183,7 @@ def picture_size(name: str) -> tuple[int, int]:
     with open_path(name).open("rb") as file:
       return read_header(file, name)[:2]
   except OSError as error:
-    reason = error.strerror or error
-    raise DataError(f"{shown(name)}: cannot be read: {reason}") from None
+    raise _cannot_be_read(name, error) from None
 
 
 def decode(
@@ -186,7 +201,10 @@ def decode(
   """
   read_header(io.BytesIO(data), name)
   if _is_cut_off(data):
-    raise DataError(f"{shown(name)}: the picture ends before its end marker")
+    raise DataError(
+      f"{shown(name)}: the picture ends before its end marker",
+      "truncated picture",
+    )
   flags = cv2.IMREAD_COLOR_RGB
   if not oriented:
     flags |= cv2.IMREAD_IGNORE_ORIENTATION
@@ -230,6 +248,7 @@ def check_size(record: Record, data: bytes) -> UInt8[np.ndarray, "H W 3"]:
   if image.shape[1::-1] != size and size != (0, 0):
     raise DataError(
       f"{shown(record.path)}: the picture is {found[0]}x{found[1]}, but its "
-      f"annotation says {record.width}x{record.height}"
+      f"annotation says {record.width}x{record.height}",
+      "wrong size",
     )
   return image

@@ -98,14 +98,15 @@ def read_for(
   return dataset
 
 
-def read_map(map: str | Sequence[tuple[str, str]]) -> dict[str, str]:
+def read_map(map: str | Sequence[Sequence[str]]) -> dict[str, str]:
   """A map of class names: pairs as they are, or those of a CSV file.
 
   Raises:
     DataError: for a file that is missing or has another form, and for a name
       that is mapped twice.
   """
-  pairs, where = map, "map"
+  pairs: Sequence[Sequence[str]] = map
+  where = "map"
   if isinstance(map, str):
     if not map:
       return {}

@@ -81,14 +81,14 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     name = row[column["label"]].strip()
     if not name and not any(texts):
       continue
-    label = classes.label(name, flaws, path, line)
+    label = classes.label(name, truths, path, line)
     if label is None:
       continue
     if any(texts):
-      _add(truths, texts, label, flaws, path, line)
+      _add(truths, texts, label, path, line)
     elif image_labels.setdefault(picture, label) != label:
       message = f"a second image label, {name!r}"
-      flaws.error("bad annotation", path, line, message)
+      truths.error("bad annotation", path, line, message)
   records = [
     truths.record(picture, image_label=image_labels.get(picture, -1))
     for picture, truths in pictures.found.items()
@@ -142,12 +142,12 @@ def read_open_images(source: Source, flaws: Flaws) -> Dataset:
     if not truths:
       continue
     code = row["LabelName"]
-    label = classes.label(names.get(code, code), flaws, path, line)
+    label = classes.label(names.get(code, code), truths, path, line)
     group = (row.get("IsGroupOf") or "").strip() == "1"
     notes["objects marked group"] += group
     if label is not None:
       texts = [row[side] for side in OPEN_IMAGES[2:]]
-      _add(truths, texts, label, flaws, path, line, truths.size * 2, group)
+      _add(truths, texts, label, path, line, truths.size * 2, group)
   records = [
     truths.record(picture, image_id=picture.stem)
     for picture, truths in pictures.found.items()
@@ -180,6 +180,7 @@ class _Pictures:
     """Its truths; None, once reported, for one that is not there or broken."""
     if picture not in self._all:
       self._all[picture] = None
+      self._flaws.met.add(str(picture))
       if self._there.has(picture):
         self._all[picture] = measured(picture, self._flaws)
       else:
@@ -192,7 +193,6 @@ def _add(
   truths: Truths,
   texts: list[str],
   label: int,
-  flaws: Flaws,
   path: Any,
   line: int,
   scale: tuple[int, ...] = (1, 1, 1, 1),
@@ -203,7 +203,7 @@ def _add(
   what = f"box ({', '.join(texts)})"
   if any(edge != edge for edge in edges):
     message = f"{what} is not four numbers"
-    flaws.error("bad number", path, line, message)
+    truths.error("bad number", path, line, message)
   else:
     truths.add(edges, label, path, line, what, difficult=difficult)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -17,7 +16,6 @@ from yolo9000.data.reading import (
   read_lines,
 )
 from yolo9000.data.records import (
-  PICTURES,
   DataError,
   Dataset,
   Record,
@@ -74,18 +72,6 @@ def splits(root: str) -> list[str]:
   return found
 
 
-def files(root: str) -> tuple[list[Any], list[Any]]:
-  """Every picture and every annotation of a folder, listed or not."""
-  folders = [open_path(root) / name for name in ("JPEGImages", "Annotations")]
-  pictures, annotations = (
-    sorted(folder.iterdir()) if folder.is_dir() else [] for folder in folders
-  )
-  return (
-    [p for p in pictures if p.suffix.lower() in PICTURES],
-    [p for p in annotations if p.suffix == ".xml"],
-  )
-
-
 def _image_ids(root, split: str, flaws: Flaws, there: Listing) -> list[str]:
   lists = root / "ImageSets" / "Main"
   if not lists.is_dir():
@@ -105,7 +91,10 @@ def _image_ids(root, split: str, flaws: Flaws, there: Listing) -> list[str]:
     if "/" in name or "\\" in name:
       message = f"{name!r} is no name of a picture in JPEGImages"
       flaws.error("forbidden path", path, line, message)
-    elif name in ids:
+      continue
+    flaws.met.add(str(root / "JPEGImages" / f"{name}.jpg"))
+    flaws.met.add(str(root / "Annotations" / f"{name}.xml"))
+    if name in ids:
       message = f"{name} is listed already; left out"
       flaws.mended("listed twice", path, line, message)
     elif not there.has(root / "JPEGImages" / f"{name}.jpg"):
@@ -132,8 +121,8 @@ def _read_record(root, image_id: str, classes, flaws, notes) -> Record | None:
   for n, node in enumerate(tree.findall("object"), 1):
     line, what = node.sourceline, f"object {n}: "
     name = (node.findtext("name") or "").strip()
-    label = classes.label(name, flaws, path, line, what)
-    sides = _read_sides(node, path, flaws, what)
+    label = classes.label(name, truths, path, line, what)
+    sides = _read_sides(node, path, truths, what)
     if label is None or sides is None:
       continue
     difficult = (node.findtext("difficult") or "0").strip() == "1"
@@ -165,12 +154,12 @@ def _parse(path, flaws: Flaws):
   return tree
 
 
-def _read_sides(node, path, flaws: Flaws, what: str) -> list[float] | None:
+def _read_sides(node, path, truths: Truths, what: str) -> list[float] | None:
   sides = []
   for side in SIDES:
     text = node.findtext(f"bndbox/{side}")
     sides.append(number(text))
     if sides[-1] != sides[-1]:
       message = f"{what}bndbox/{side} is {text!r}; expected a number"
-      return flaws.error("bad number", path, node.sourceline, message)
+      return truths.error("bad number", path, node.sourceline, message)
   return sides

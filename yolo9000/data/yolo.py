@@ -58,6 +58,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   records = []
   for picture in _pictures(root, source, flaws, there):
     path = label_path(root, picture)
+    flaws.met.update((str(picture), str(path)))
     if not there.has(path):
       message = f"has no {path.name} in {shown(str(path.parent))}"
       flaws.error("missing annotation", picture, 0, message)
@@ -78,20 +79,6 @@ def splits(root: str) -> list[str]:
     found = sorted(p.name for p in (base / "images").iterdir() if p.is_dir())
     return lists or [f"images/{name}" for name in found] or ["images"]
   return [""]
-
-
-def files(root: str) -> tuple[list[Any], list[Any]]:
-  """Every picture and every file of labels below root."""
-  found = list(walk(open_path(root), Flaws(strict=False)))
-  pictures = [p for p in found if p.suffix.lower() in PICTURES]
-  folders = {label_path(open_path(root), p).parent for p in pictures}
-  own = {open_path(root) / name for name in splits(root)}
-  own.add(open_path(root) / "classes.txt")
-  return pictures, [
-    p
-    for p in found
-    if p.suffix == ".txt" and p.parent in folders and p not in own
-  ]
 
 
 def label_path(root: Any, picture: Any) -> Any:
@@ -161,12 +148,12 @@ def _read_labels(path: Any, truths, class_names, flaws: Flaws) -> int:
     values = [number(word) for word in text.split()]
     if len(values) != 5 or any(v != v for v in values):
       message = f"{text!r}; expected five numbers: class x y w h"
-      flaws.error("bad number", path, line, message)
+      truths.error("bad number", path, line, message)
       continue
     label, x, y, w, h = values
     if label != int(label) or not 0 <= label < len(class_names):
       message = f"class {label:g}; there are 0 to {len(class_names) - 1}"
-      flaws.error("unknown class", path, line, f"{message}")
+      truths.error("unknown class", path, line, f"{message}")
       continue
     if x == 0 and y == 0:
       image_labels.append(int(label))
@@ -177,6 +164,6 @@ def _read_labels(path: Any, truths, class_names, flaws: Flaws) -> int:
     truths.add(edges, int(label), path, line, f"box {text}")
   if len(set(image_labels)) > 1 or (image_labels and boxes):
     message = "an image label (x = y = 0) must be the only line"
-    flaws.error("bad annotation", path, 0, message)
+    truths.error("bad annotation", path, 0, message)
     return -1
   return image_labels[0] if image_labels else -1

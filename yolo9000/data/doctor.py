@@ -1,0 +1,342 @@
+"""What is in a data set, and what is wrong with it.
+
+Readers find the flaws of annotations; here every picture is opened, pictures
+are compared with each other, and files that nothing mentions are looked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from yolo9000 import priors
+from yolo9000.data import jsonl, sources
+from yolo9000.data.reading import Flaws, Source
+from yolo9000.data.records import (
+  PICTURES,
+  DataError,
+  Dataset,
+  Flaw,
+  Record,
+  open_path,
+  read_bytes,
+  read_header,
+  shown,
+)
+
+ANNOTATIONS = (".xml", ".txt")  # suffixes of those with a file per picture
+MOST_SHAPES = 20_000  # boxes that priors are fitted to; more change nothing
+
+
+class Findings(NamedTuple):
+  """Everything that `examine` learned."""
+
+  datasets: dict[str, Dataset]  # by split
+  flaws: list[Flaw]
+  clean: dict[str, list[Record]]  # by split, see `examine`
+  sizes: list[tuple[int, int]]  # of the pictures that could be read
+
+
+class Boxes(NamedTuple):
+  """Statistics of all boxes."""
+
+  quantiles: dict[str, list[float]]  # by name: least, 10, 50, 90 %, greatest
+  priors: priors.Priors  # fitted, in cells
+  published_iou: float  # average IoU of YOLOv2's own priors for VOC
+
+
+def examine(
+  format: str,
+  root: str,
+  splits: Sequence[str],
+  *,
+  class_names: Sequence[str],
+  outside: bool,
+  threads: int,
+) -> Findings:
+  """Reads all splits of a data set and opens every picture.
+
+  A record is clean if its picture can be read, none of its objects was left
+  out, and it is the only copy; of two splits that share a picture it stays in
+  the smaller one, for that is the one to test on.
+
+  Args:
+    format, root: as in a Source.
+    splits: to read; none means all that there are, and then pictures and
+      annotations that no split mentions are flaws too.
+    class_names: others are flaws; none means whatever comes up.
+    outside: whether paths may leave the root.
+    threads: that open pictures.
+
+  Raises:
+    DataError: if nothing can be read at all.
+  """
+  flaws = Flaws(strict=False)
+  every = not splits
+  splits = splits or sources.splits(format, root)
+  if not splits:
+    raise DataError(f"{root}: no split of a {format} data set is there")
+  datasets = {}
+  for split in splits:
+    source = Source(format, root, split, tuple(class_names), outside=outside)
+    datasets[split] = sources.read(source, flaws)
+  looks = _look_at_all(datasets, threads)
+  bad = _picture_flaws(datasets, looks, flaws)
+  bad |= _copies(datasets, looks, flaws)
+  if every:
+    _orphans(flaws)
+  clean = {
+    split: [
+      record
+      for number, record in enumerate(dataset.records)
+      if (split, number) not in bad and record.path not in flaws.incomplete
+    ]
+    for split, dataset in datasets.items()
+  }
+  unique = dict.fromkeys(flaws.found)  # splits may share files
+  sizes = [look.size for look in looks.values() if look.error is None]
+  return Findings(datasets, list(unique), clean, sizes)
+
+
+class _Look(NamedTuple):
+  """What opening a picture shows."""
+
+  error: DataError | None
+  digest: bytes  # of the file, or of the picture if it is no file
+  size: tuple[int, int]
+  orientation: int
+
+
+def _look(dataset: Dataset, record: Record) -> _Look:
+  try:
+    image = dataset.read_image(record)
+  except DataError as error:
+    return _Look(error, b"", (0, 0), 1)
+  try:
+    data = read_bytes(record.path)
+    orientation = read_header(io.BytesIO(data), record.path).orientation
+  except DataError:  # a picture inside of something else
+    data, orientation = image.tobytes(), 1
+  digest = hashlib.blake2b(data, digest_size=16).digest()
+  return _Look(None, digest, image.shape[1::-1], orientation)
+
+
+def _look_at_all(
+  datasets: Mapping[str, Dataset], threads: int
+) -> dict[tuple[str, int], _Look]:
+  """What each picture shows, by split and number of the record."""
+  jobs = [
+    (split, number, dataset, record)
+    for split, dataset in datasets.items()
+    for number, record in enumerate(dataset.records)
+  ]
+  with ThreadPoolExecutor(threads) as pool:
+    looks = pool.map(lambda job: _look(*job[2:]), jobs)
+    shown_looks = tqdm(looks, total=len(jobs), unit="picture", mininterval=0.5)
+    return {job[:2]: look for job, look in zip(jobs, shown_looks, strict=True)}
+
+
+def _picture_flaws(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
+  """Reports pictures that cannot be used, and says which records have them."""
+  bad = set()
+  for (split, number), look in looks.items():
+    record = datasets[split].records[number]
+    if look.error is not None:
+      message = str(look.error).removeprefix(f"{shown(record.path)}: ")
+      flaws.mended(look.error.kind, record.path, 0, message)
+      bad.add((split, number))
+    elif look.orientation != 1 and len(record.labels):
+      message = (
+        f"its EXIF orientation is {look.orientation}; do the boxes belong to "
+        f"the picture before or after that turn?"
+      )
+      flaws.mended("turned picture", record.path, 0, message)
+      bad.add((split, number))
+  return bad
+
+
+def _copies(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
+  """Reports equal pictures, and says which records are not to be used."""
+  groups = defaultdict(list)
+  for key, look in looks.items():
+    if look.error is None:
+      groups[look.digest].append(key)
+  bad = set()
+  for keys in groups.values():
+    first: dict[str, str] = {}
+    for split, number in keys:
+      path = datasets[split].records[number].path
+      if split in first:
+        message = f"the same file as {shown(first[split])}"
+        flaws.mended("duplicate picture", path, 0, message)
+        bad.add((split, number))
+      else:
+        first[split] = path
+    if len(first) > 1:
+      smallest = min(first, key=lambda split: len(datasets[split].records))
+      for split, path in first.items():
+        if split != smallest:
+          message = f"of split {split}, is in split {smallest} too"
+          flaws.mended("leak", path, 0, message)
+          bad |= {key for key in keys if key[0] == split}
+  return bad
+
+
+def _orphans(flaws: Flaws) -> None:
+  """Reports files beside known ones that nothing mentions."""
+  known = {Path(path).parent for path in flaws.met}
+  suffixes = {Path(path).suffix for path in flaws.met}
+  for folder in sorted(known, key=os.fsencode):
+    for path in sorted(open_path(str(folder)).iterdir(), key=os.fsencode):
+      if str(path) in flaws.met:
+        continue
+      if path.suffix.lower() in PICTURES:
+        message = "no split mentions it"
+        flaws.mended("orphan picture", path, 0, message)
+      elif path.suffix in suffixes and path.suffix in ANNOTATIONS:
+        message = "no split has its picture"
+        flaws.mended("orphan annotation", path, 0, message)
+
+
+def class_counts(
+  datasets: Mapping[str, Dataset],
+) -> dict[str, dict[str, int]]:
+  """Class name -> split -> objects and image labels; most frequent first."""
+  counts: dict[str, Counter[str]] = defaultdict(Counter)
+  for split, dataset in datasets.items():
+    for name in dataset.class_names:
+      counts[name][split] += 0
+    for record in dataset.records:
+      for label in record.labels.tolist():
+        counts[dataset.class_names[label]][split] += 1
+      if record.image_label >= 0:
+        counts[dataset.class_names[record.image_label]][split] += 1
+  order = sorted(counts, key=lambda name: (-counts[name].total(), name))
+  return {name: dict(counts[name]) for name in order}
+
+
+def size_histogram(sizes: Sequence[tuple[int, int]]) -> dict[str, int]:
+  """How many pictures have a longer side of up to 32, 64, 128, .. pixels."""
+  steps = Counter(max(5, int(np.ceil(np.log2(max(size))))) for size in sizes)
+  return {f"up to {2**step}": steps[step] for step in sorted(steps)}
+
+
+def box_statistics(
+  datasets: Mapping[str, Dataset], *, image_size: int, resize: str
+) -> Boxes | None:
+  """Statistics of the boxes; None if there are none.
+
+  Args:
+    datasets: by split.
+    image_size, resize: of the network's input, see `priors.shapes_in_cells`.
+  """
+  records = [r for d in datasets.values() for r in d.records if len(r.labels)]
+  if not records:
+    return None
+  boxes = np.concatenate([r.boxes for r in records]).astype(np.float64)
+  width, height = (boxes[:, 2:] - boxes[:, :2]).T
+  shapes = priors.shapes_in_cells(records, image_size=image_size, resize=resize)
+  rng = np.random.default_rng(0)
+  some = rng.permutation(shapes)[:MOST_SHAPES]
+  count = min(5, len(np.unique(some, axis=0)))
+  values = {
+    "width, part of the picture": width,
+    "height, part of the picture": height,
+    "width over height": width / height * _aspects(records),
+    "boxes on a picture": np.array([len(r.labels) for r in records], float),
+  }
+  return Boxes(
+    {
+      name: np.quantile(row, [0, 0.1, 0.5, 0.9, 1]).tolist()
+      for name, row in values.items()
+    },
+    priors.kmeans(some, count, seed=0, restarts=3),
+    priors.average_iou(some, np.array(priors.VOC)),
+  )
+
+
+def _aspects(records: Sequence[Record]) -> np.ndarray:
+  """Each box's picture's width over height."""
+  return np.concatenate(
+    [np.full(len(r.labels), r.width / r.height) for r in records]
+  )
+
+
+def write_clean(
+  findings: Findings, root: str, folder: Path
+) -> list[tuple[Path, int]]:
+  """clean_<split>.jsonl for each split; format jsonl reads them in training.
+
+  Returns the paths and how many records each has. Pictures inside of archives
+  have no path of their own, and then nothing is written.
+  """
+  written = []
+  for split, records in findings.clean.items():
+    if any("#" in record.path for record in records):
+      continue
+    name = "".join(c if c.isalnum() else "_" for c in split).strip("_")
+    path = folder / f"clean_{name or 'all'}.jsonl"
+    names = findings.datasets[split].class_names
+    base = root if "://" in root else os.path.abspath(root)
+    jsonl.write(path, [_absolute(r) for r in records], names, base)
+    written.append((path, len(records)))
+  return written
+
+
+def _absolute(record: Record) -> Record:
+  if "://" in record.path:
+    return record
+  return record._replace(path=os.path.abspath(record.path))
+
+
+def lines(
+  findings: Findings, boxes: Boxes | None, *, image_size: int, shown_flaws: int
+) -> Iterator[str]:
+  """The report as text."""
+  for split, dataset in findings.datasets.items():
+    records = dataset.records
+    empty = sum(not len(r.labels) and r.image_label < 0 for r in records)
+    yield (
+      f"{split or 'all'}: {len(records)} pictures, "
+      f"{sum(len(r.labels) for r in records)} objects, "
+      f"{sum(r.image_label >= 0 for r in records)} image labels, {empty} "
+      f"pictures of nothing"
+      + "".join(f", {count} {note}" for note, count in dataset.notes.items())
+    )
+  counts = class_counts(findings.datasets)
+  yield f"{len(counts)} classes, most frequent first:"
+  for name, by_split in list(counts.items())[:30]:
+    cells = ", ".join(f"{k or 'all'} {v}" for k, v in by_split.items())
+    yield f"  {name}: {cells}"
+  if len(counts) > 30:
+    yield f"  and {len(counts) - 30} more"
+  yield "longer sides of the pictures, in pixels:"
+  for name, count in size_histogram(findings.sizes).items():
+    yield f"  {name}: {count}"
+  if boxes is not None:
+    yield "boxes: least, 10 %, median, 90 %, greatest"
+    for name, values in boxes.quantiles.items():
+      yield f"  {name}: " + ", ".join(f"{v:.3g}" for v in values)
+    fitted = tuple(map(tuple, boxes.priors.shapes.round(2).tolist()))
+    yield (
+      f"average IoU at {image_size} pixels: YOLOv2's priors for VOC "
+      f"{100 * boxes.published_iou:.1f}, {len(fitted)} fitted to these boxes "
+      f"{100 * boxes.priors.average_iou:.1f}: priors={fitted}"
+    )
+  kinds = Counter(flaw.kind for flaw in findings.flaws)
+  yield f"{len(findings.flaws)} flaws" + (":" if kinds else "")
+  for kind, count in kinds.most_common():
+    yield f"  {kind}: {count}"
+    for flaw in [f for f in findings.flaws if f.kind == kind][:shown_flaws]:
+      yield f"    {flaw}"
+    if count > shown_flaws:
+      yield f"    and {count - shown_flaws} more, in flaws.txt"
