@@ -228,7 +228,6 @@ def test_turned_crops_are_the_programs(goldens):
   golden = goldens("image_ops")
   image = np.round(golden["im"].transpose(1, 2, 0) * 255).astype(np.uint8)
   rows = golden["rotate_crop_args_rad_scale_w_h_dx_dy_aspect"]
-  steepest = np.abs(np.diff(image.astype(int), axis=1)).max()
   for k, (radians, scale, width, height, dx, dy, aspect) in enumerate(rows):
     assert width == height
     turn = aug.Turn(radians, scale, aspect, dx, dy)
@@ -236,8 +235,7 @@ def test_turned_crops_are_the_programs(goldens):
     theirs = 255 * golden[f"rotate_crop_{k}"].transpose(1, 2, 0)
     # Beyond the last pixel's centre the program mixes with black, as here.
     gap = np.abs(ours - theirs)
-    assert gap.mean() < 1.5, k
-    assert gap.max() < 2 + steepest * 2 / 32 * max(1, 1 / scale), k
+    assert gap.mean() < 0.5 and gap.max() < 4, k
 
 
 def test_turns_are_drawn_as_the_program_draws_them(goldens):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from yolo9000 import darknet, parallel
-from yolo9000.layers import Conv
+from yolo9000.layers import Conv, operations
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reorg.npz")
 
@@ -218,3 +218,10 @@ def test_batch_norm_across_devices_is_that_of_the_whole_batch():
     np.testing.assert_allclose(b[0], a, atol=1e-6)
   alone, _ = jax.pmap(partial(run, network(layers)), parallel.AXIS)(halves)
   assert not np.allclose(alone.reshape(whole.shape), whole, atol=1e-3)
+
+
+def test_darknet19_has_the_papers_number_of_operations():
+  """5.58 billion at 224, a figure of the paper."""
+  rows = darknet.darknet19(num_classes=1000, width=1.0)
+  count = operations(rows, (224, 224, 3))
+  assert round(count / 1e9, 2) == 5.58

@@ -12,9 +12,10 @@ import pytest
 from ml_collections import ConfigDict
 from support import ROOT, load_experiment
 
-from yolo9000 import sweep, train
+from yolo9000 import benchmark_data, priors, sweep, train, yolov2
 from yolo9000.data import pipeline, shapes
 from yolo9000.data.reading import Flaws, Source
+from yolo9000.layers import operations
 
 PACKAGE = ROOT / "yolo9000"
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
@@ -56,17 +57,29 @@ FLOORS = {
   "data.pipeline": 4,
   "darknet_weights": 5,
   "priors": 6,
+  "data.doctor": 7,
+  "data.page": 8,
+  "data.__main__": 9,
+  "benchmark_data": 8,
   "evaluate": 5,
   "model": 6,
   "detector": 7,
   "train": 7,
-  "benchmark": 8,
+  "benchmark": 9,
   "benchmark_peers": 9,
   "detect": 8,
   "sweep": 8,
   "main": 9,
 }
-WITHOUT_JAX = ("boxes", "average_precision", "priors", "plots", "log", "data")
+WITHOUT_JAX = (
+  "benchmark_data",
+  "boxes",
+  "average_precision",
+  "priors",
+  "plots",
+  "log",
+  "data",
+)
 
 
 def modules():
@@ -245,8 +258,34 @@ def test_the_benchmark_command(tmp_path):
     cwd=tmp_path,
   )
   assert done.returncode == 0, done.stderr
-  for line in ("forward", "train step", "pipeline"):
+  for line in ("forward", "train step"):
     assert re.search(rf"{line} +[\d.]+ ms/image +[\d.]+ images/s", done.stdout)
+
+
+def test_the_data_benchmark_command(tmp_path):
+  words = "--rounds=1 --images=64 --memory_images=640 --annotations=100"
+  done = run_module("yolo9000.benchmark_data", *words.split(), cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for kind in ("detector, 416", "classifier, 224"):
+    for workers in ("1 thread", r"\d+ threads", r"\d+ processes"):
+      assert re.search(rf"{kind}, {workers} +\d+ images/s", done.stdout)
+  assert "memory after 640 images" in done.stdout
+  assert re.search(r"H200 +\d+ images/s, +[\d.]+ of these cores", done.stdout)
+  assert "doctor: 100 annotation files with 300 boxes" in done.stdout
+  assert "0 flaws" in done.stdout
+
+
+def test_the_network_needs_the_operations_that_the_benchmark_says():
+  rows = yolov2.table(
+    num_classes=20,
+    priors=priors.VOC,
+    class_error="softmax",
+    passthrough="paper",
+    program_reorg=False,
+    width=1.0,
+  )
+  giga = operations(rows, (416, 416, 3)) / 1e9
+  assert benchmark_data.YOLOV2_GFLOP == pytest.approx(giga, abs=0.05)
 
 
 def main(*words, cwd):

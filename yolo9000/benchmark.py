@@ -1,44 +1,24 @@
 """Images per second: python -m yolo9000.benchmark
 
+Forward pass and training step of YOLOv2; `benchmark_data` has the pictures.
 Medians of interleaved rounds, so that a noisy machine troubles all alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from yolo9000 import parallel, priors, train, yolov2
-from yolo9000.data import augment, pipeline, shapes
-from yolo9000.data.reading import Flaws, Source
-from yolo9000.data.records import Dataset, Record, read_picture
-
-
-def interleaved(
-  jobs: dict[str, Callable[[], Any]], *, rounds: int
-) -> dict[str, float]:
-  """Median seconds of each job over so many rounds, after one to warm up."""
-  times: dict[str, list[float]] = {name: [] for name in jobs}
-  for number in range(rounds + 1):
-    for name, job in jobs.items():
-      start = time.perf_counter()
-      job()
-      if number:
-        times[name].append(time.perf_counter() - start)
-  return {name: statistics.median(values) for name, values in times.items()}
+from yolo9000.benchmark_data import interleaved
+from yolo9000.data import pipeline
 
 
 def network_jobs(
@@ -102,43 +82,6 @@ def network_jobs(
   }
 
 
-def pipeline_job(
-  folder: Path, *, size: int, batch_size: int, threads: int, images: int
-) -> Callable[[], Any]:
-  """Batches from 500x375 JPEG files, augmented as for VOC."""
-  records = []
-  drawn = shapes.read(Source("shapes", "", "train[:64]"), Flaws(strict=True))
-  for number, record in enumerate(drawn.records):
-    image = cv2.resize(drawn.read_image(record), (500, 375))
-    noise = np.random.default_rng(number).normal(0, 3.5, image.shape)
-    path = folder / f"{number}.jpg"
-    cv2.imwrite(str(path), np.clip(image + noise, 0, 255).astype(np.uint8))
-    scaled = record.boxes_px * np.array([500, 375, 500, 375]) / shapes.SIDE
-    records.append(
-      Record(
-        *(str(path), 500, 375, scaled.astype(np.float32)),
-        *(record.labels, record.difficult),
-      )
-    )
-  bytes_each = np.mean([Path(r.path).stat().st_size for r in records])
-  print(f"500x375 JPEGs of {bytes_each / 1000:.0f} kB in the mean")
-  batches = pipeline.train_batches(
-    [Dataset(records, shapes.CLASS_NAMES, read_picture, [])],
-    weights=[1.0],
-    augmentation=augment.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005),
-    train_on_difficult=False,
-    batch_size=batch_size,
-    size_of_step=lambda step: size,
-    max_objects=30,
-    seed=0,
-    start_step=0,
-    broken_share=0.0,
-    num_threads=threads,
-    num_processes=0,
-  )
-  return lambda: [next(batches) for _ in range(images // batch_size)]
-
-
 def main() -> None:
   """Prints a line for each part."""
   parser = argparse.ArgumentParser(description=__doc__)
@@ -146,22 +89,8 @@ def main() -> None:
   parser.add_argument("--size", type=int, default=416)
   parser.add_argument("--batch_size", type=int, default=8)
   parser.add_argument("--dtype", default="float32")
-  parser.add_argument("--threads", type=int, default=os.cpu_count())
   parser.add_argument("--rounds", type=int, default=5)
   args = parser.parse_args()
-  with tempfile.TemporaryDirectory() as folder:
-    job = pipeline_job(
-      Path(folder),
-      size=args.size,
-      batch_size=32,
-      threads=args.threads,
-      images=640,
-    )
-    seconds = interleaved({"": job}, rounds=args.rounds)[""]
-    print(
-      f"{'pipeline':12} {seconds / 0.64:8.1f} ms/image "
-      f"{640 / seconds:8.1f} images/s"
-    )
   devices = jax.devices()
   print(
     f"YOLOv2, width {args.width:g}, {args.size}x{args.size}, batch "

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from yolo9000 import darknet, priors
-from yolo9000.benchmark import interleaved
+from yolo9000.benchmark_data import interleaved
 from yolo9000.darknet_cfg import Network, write_cfg
 from yolo9000.darknet_weights import Header, fold, gpu_deviation, write_weights
 from yolo9000.detector import forward
