@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,9 @@ import pytest
 from support import tiny_config
 
 from yolo9000 import checkpoint, parallel, train
+from yolo9000.data import shapes
+from yolo9000.data.reading import Flaws, Source
+from yolo9000.data.records import DataError
 from yolo9000.log import read_lines
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -355,6 +359,9 @@ def test_the_best_state_is_kept(tmp_path):
     ({"run.resize_every": 0}, "must be at least 1"),
     ({"task.norm_axis": "devices"}, "'devices'; allowed are '' .* and 'data'"),
     ({"evaluation.batch_size": 3}, "3 must be a multiple of the 2 devices"),
+    ({"data.broken_share": 2.0}, "broken_share 2.0 must be from 0 to 1"),
+    ({"data.train.main.weight": 0.0}, "must be 1 numbers above 0"),
+    ({"task.metric": "mAP"}, "'mAP'; allowed are VOC07 AP, COCO AP"),
     ({"data.test.format": "coca"}, "'coca' is unknown; there are coco, csv"),
   ],
 )
@@ -364,3 +371,52 @@ def test_values_that_cannot_be_say_what_can(tmp_path, changes, message):
   with pytest.raises(ValueError, match=message):
     train.train(tiny_config(**names), tmp_path)
   assert losses_of(tmp_path) == []
+
+
+def own_pictures(folder, count, label="circle"):
+  """A CSV data set of drawn discs under another name, and of anything else."""
+  drawn = shapes.read(Source("shapes", "", "train[:50]"), Flaws(strict=True))
+  rows = ["image,label,xmin,ymin,xmax,ymax"]
+  for n, record in enumerate(drawn.records[:count]):
+    image = cv2.cvtColor(drawn.read_image(record), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / f"{n}.png"), image)
+    for number, box in zip(record.labels, record.boxes_px, strict=True):
+      hue, name = shapes.CLASS_NAMES[number].split()
+      name = label if name == "disc" else name
+      rows.append(f"{n}.png,{hue} {name},{','.join(map(str, box))}")
+  (folder / "train.csv").write_text("\n".join(rows))
+
+
+def test_several_data_sets_with_a_map_and_cocos_figures(tmp_path):
+  own_pictures(tmp_path, 12)
+  pairs = tuple(
+    (name.replace("disc", "circle"), name) for name in shapes.CLASS_NAMES
+  )
+  config = tiny_config(task__metric="COCO AP", data__broken_share=0.1)
+  with config.unlocked():
+    config.data.train.own = dict(
+      **dict(format="csv", root=str(tmp_path), split="train.csv"),
+      **dict(class_names=(), map=pairs, weight=3.0, outside=False),
+    )
+  (tmp_path / "5.png").write_text("broken")  # found by the reader
+  with pytest.raises(DataError, match="5.png: not a picture"):
+    train.train(config, tmp_path / "run")
+  own_pictures(tmp_path, 12)
+  metrics = train.train(config, tmp_path / "run")
+  assert metrics["metric"] == (metrics["COCO AP"] or 0)
+  assert {"VOC07 AP", "COCO AP small", "COCO AR 100"} < metrics.keys()
+  config.data.train.own.map = ()
+  with pytest.raises(DataError, match="(?s)own .csv .*do not match.*circle"):
+    train.train(config, tmp_path / "other")
+
+
+def test_a_detector_is_not_trained_on_image_labels(tmp_path):
+  own_pictures(tmp_path, 12)
+  (tmp_path / "train.csv").write_text("image,label\n0.png,red disc\n")
+  config = tiny_config()
+  with config.unlocked():
+    config.data.train.main.update(
+      format="csv", root=str(tmp_path), split="train.csv"
+    )
+  with pytest.raises(ValueError, match="0.png has the image label 'red disc'"):
+    train.train(config, tmp_path / "run")

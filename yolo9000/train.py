@@ -233,6 +233,7 @@ def training_batches(
   config: Any, data: list[Dataset], start_step: int
 ) -> tuple[Iterator[Batch], dict[int, Batch]]:
   """The batches from start_step on, and an empty one of each size to come."""
+  pipeline.check_boxes(data)
   options, run = config.data, config.run
   size_of_step = partial(
     pipeline.image_size,

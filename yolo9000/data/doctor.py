@@ -193,10 +193,12 @@ def _copies(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
 
 def _orphans(flaws: Flaws) -> None:
   """Reports files beside known ones that nothing mentions."""
-  known = {Path(path).parent for path in flaws.met}
-  suffixes = {Path(path).suffix for path in flaws.met}
+  known = {open_path(path).parent for path in flaws.met}
+  suffixes = {open_path(path).suffix for path in flaws.met}
   for folder in sorted(known, key=os.fsencode):
-    for path in sorted(open_path(str(folder)).iterdir(), key=os.fsencode):
+    if not folder.is_dir():
+      continue
+    for path in sorted(folder.iterdir(), key=os.fsencode):
       if str(path) in flaws.met:
         continue
       if path.suffix.lower() in PICTURES:

@@ -194,7 +194,8 @@ def train_batches(
 
   Raises:
     ValueError: for a batch larger than the data sets, weights that do not fit
-      them, or a data set with boxes and augmentation for a classifier.
+      them, a share or number that cannot be, or a data set with boxes and
+      augmentation for a classifier.
     DataError: from the iterator, for broken pictures.
   """
   import grain
@@ -208,6 +209,11 @@ def train_batches(
   if len(weights) != len(datasets) or not all(w > 0 for w in weights):
     raise ValueError(
       f"weights {tuple(weights)} must be {len(datasets)} numbers above 0"
+    )
+  if not 0 <= broken_share <= 1 or num_processes < 0:
+    raise ValueError(
+      f"broken_share {broken_share} must be from 0 to 1, and num_processes "
+      f"{num_processes} at least 0"
     )
   if isinstance(augmentation, aug.Classification):
     check_image_labels(records)
@@ -228,6 +234,21 @@ def train_batches(
   if not broken_share:
     return batches
   return _watched(batches, make, start_step, broken_share * len(records))
+
+
+def check_boxes(datasets: Sequence[Dataset]) -> None:
+  """Raises ValueError for a picture with an image label in place of boxes.
+
+  A detector's loss would take it for a picture without objects.
+  """
+  for dataset in datasets:
+    for record in dataset.records:
+      if record.image_label >= 0:
+        raise ValueError(
+          f"{shown(record.path)} has the image label "
+          f"{dataset.class_names[record.image_label]!r} and no boxes; YOLOv2 "
+          f"is trained on boxes alone"
+        )
 
 
 def check_image_labels(records: Sequence[Record]) -> None:

@@ -62,10 +62,14 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """Reads a data set by the name of its format.
 
   Raises:
-    DataError: for an unknown format, or by the reader.
+    DataError: for an unknown format, a package that is missing, or by the
+      reader.
   """
   check_format(source.format)
-  return READERS[source.format](source, flaws)
+  try:
+    return READERS[source.format](source, flaws)
+  except ImportError as error:  # gs:// and the like need a package each
+    raise DataError(f"{source}: {error}") from None
 
 
 def read_for(
