@@ -10,7 +10,8 @@ VOC10 AP .815. On the way, step and VOC07 AP: 500 .46, 1000 .70, 1500 .73, 2000
 .77, 2500 .78, 3000 .78, 4000 .81, 4500 .80. Measured at commit c171856, seed 0.
 
 For other classes change class_names, then the priors by the command below; for
-larger data raise total_steps.
+larger data raise total_steps. For other formats, several data sets and maps of
+class names see "Your own data" in the README.
 """
 
 from ml_collections import ConfigDict

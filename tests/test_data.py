@@ -62,8 +62,13 @@ def test_voc_folder(root):
 
 
 def test_voc_folders_are_joined(root):
-  both = f"{root.name}/train+{root.name}/train"
+  again = root.parent / f"{root.name}_again"
+  shutil.copytree(root, again)
+  both = f"{root.name}/train+{again.name}/train"
   assert len(read(root.parent, both).records) == 4
+  twice = read(root, "train+train")
+  assert len(twice.records) == 2
+  assert [flaw.kind for flaw in twice.flaws] == ["listed twice"] * 2
   with pytest.raises(DataError, match="elsewhere: not a PASCAL VOC folder"):
     read(root.parent, f"{root.name}/train+elsewhere/train")
 
@@ -113,11 +118,11 @@ def test_real_voc_folder(shared):
     ),
     (
       lambda r: (r / "Annotations/two.xml").write_text("<annotation/>"),
-      r"two.xml:1: size/width and size/height are \[nan, nan\]; expected",
+      r"two.xml:1: size/width and size/height are \[None, None\]; expected",
     ),
     (
       lambda r: (r / "Annotations/two.xml").write_text(annotation([], width=0)),
-      r"two.xml:1: size/width and size/height are \[0.0, 20.0\]",
+      r"two.xml:1: size/width and size/height are \['0', '20'\]",
     ),
   ],
   ids=["root", "split", "picture", "xml", "parse", "entity", "size", "zero"],

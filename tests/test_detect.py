@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_reported_and_the_rest_done(
   assert code == 1 and {row["image_id"] for row in rows} == {2}
   assert "on 1 pictures" in told.out and "3 could not be read" in told.out
   for line in (
-    "a.jpg: not a picture that OpenCV can decode",
+    "a.jpg: not a picture that can be read",
     "b.mp4: no frame that OpenCV can read",
     "d.jpg: the JPEG ends before its end marker",
   ):

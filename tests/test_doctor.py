@@ -188,7 +188,7 @@ def test_planted_flaws_are_found_and_nothing_else(tmp_path):
   kinds = {flaw.kind for flaw in findings.flaws}
   assert len(kinds) >= 20
   # What VOC cannot have is planted in the next test.
-  assert set(KINDS) - kinds == {"folder loop"}
+  assert set(KINDS) - kinds == {"folder link", "bad split", "empty split"}
   # Files and lines: the second object of each begins in the sixth line.
   by_file = {os.path.basename(f.path): f for f in findings.flaws}
   for name in ("outside", "reversed_box", "bad_number", "no_area"):
@@ -215,14 +215,14 @@ def test_planted_flaws_are_found_and_nothing_else(tmp_path):
   ]
 
 
-def test_a_folder_loop_is_found(tmp_path):
+def test_a_folder_that_a_link_brings_again_is_found(tmp_path):
   (tmp_path / "cat/deep").mkdir(parents=True)
   cv2.imwrite(str(tmp_path / "cat/a.png"), np.zeros((8, 8, 3), np.uint8))
   (tmp_path / "cat/deep/again").symlink_to(tmp_path / "cat")
   (tmp_path / "cat/self.png").symlink_to(tmp_path / "cat/self.png")
   findings = examine("folders", tmp_path, "")
   assert found(findings) == [
-    ("folder loop", "again"),
+    ("folder link", "again"),
     ("unreadable picture", "self.png"),
   ]
 
@@ -373,3 +373,79 @@ def test_a_good_set_ends_with_0(tmp_path, capsys):
   assert "0 flaws" in capsys.readouterr().out
   rows = (out / "clean_train.jsonl").read_text().splitlines()
   assert json.loads(rows[1])["path"] == "JPEGImages/a.jpg"
+
+
+def csv_set(root, name, *rows):
+  root.mkdir(exist_ok=True)
+  text = "\n".join(["image,label,xmin,ymin,xmax,ymax", *rows])
+  (root / name).write_text(text)
+
+
+def picture(path, seed):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  noise = np.random.default_rng(seed).integers(0, 256, (20, 40, 3), np.uint8)
+  cv2.imwrite(str(path), noise)
+
+
+def test_one_bad_split_does_not_hide_the_others(tmp_path):
+  """A missing folder of pictures, and a table that is none."""
+  picture(tmp_path / "a.jpg", 0)
+  csv_set(tmp_path, "bad-1.csv", "nowhere/a.jpg,dog,1,1,9,9")
+  csv_set(tmp_path, "bad_1.csv", "a.jpg,dog,1,1,9,9")
+  (tmp_path / "none.csv").write_text("a,b\n1,2\n")
+  findings = examine("csv", tmp_path)
+  assert found(findings) == [
+    ("bad split", tmp_path.name),
+    ("empty split", "bad-1.csv"),
+    ("missing picture", "bad-1.csv"),
+  ]
+  out = tmp_path / "out"
+  out.mkdir()
+  (out / "clean_old.jsonl").write_text("of an earlier run")
+  written = doctor.write_clean(findings, str(tmp_path), out)
+  assert [(p.name, n) for p, n in written] == [
+    ("clean_bad_1_csv.jsonl", 0),
+    ("clean_bad_1_csv_2.jsonl", 1),
+  ]
+  assert len(list(out.iterdir())) == 2
+
+
+def test_clean_lists_keep_paths_that_leave_the_root(tmp_path, monkeypatch):
+  picture(tmp_path / "set/a#1.jpg", 0)
+  picture(tmp_path / "set2/b.jpg", 1)
+  rows = ("a#1.jpg,dog,1,1,9,9", "../set2/b.jpg,dog,1,1,9,9")
+  csv_set(tmp_path / "set", "t.csv", *rows)
+  monkeypatch.chdir(tmp_path)
+  words = ["csv", "set", "t.csv", "--outside", "--out=out"]
+  assert command.main(words) == 0
+  monkeypatch.chdir("/")
+  source = Source("jsonl", str(tmp_path / "out"), "clean_t_csv.jsonl")
+  data = sources.read(source._replace(outside=True), Flaws(strict=True))
+  assert [os.path.basename(r.path) for r in data.records] == [
+    "a#1.jpg",
+    "b.jpg",
+  ]
+  assert all(data.read_image(r).shape == (20, 40, 3) for r in data.records)
+
+
+def test_files_that_are_waited_for_and_loose_pictures(tmp_path):
+  picture(tmp_path / "train/cat/a.jpg", 0)
+  picture(tmp_path / "train/loose.jpg", 1)
+  picture(tmp_path / "stray.jpg", 2)
+  os.mkfifo(tmp_path / "train/cat/pipe.jpg")
+  os.mkdir(tmp_path / "train/cat/folder.jpg")
+  findings = examine("folders", tmp_path)
+  assert found(findings) == [
+    ("orphan picture", "loose.jpg"),
+    ("orphan picture", "stray.jpg"),
+    ("unreadable picture", "folder.jpg"),
+    ("unreadable picture", "pipe.jpg"),
+  ]
+
+
+@pytest.mark.parametrize(
+  "words", [["--threads=0"], ["--size=0"], ["--resize=foo"], ["--shown=-1"]]
+)
+def test_impossible_arguments(tmp_path, words):
+  with pytest.raises(SystemExit, match="2"):
+    command.main(["voc", str(tmp_path), *words])

@@ -1,5 +1,10 @@
 import itertools
 import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -207,9 +212,13 @@ def test_data_sets_are_mixed_by_weight(data):
 
 
 def test_weights_must_fit(data):
-  for weights in ([1.0], [1.0, 0.0], [1.0, -1.0]):
+  for weights in ([1.0], [1.0, 0.0], [1.0, -1.0], [1.0, np.inf]):
     with pytest.raises(ValueError, match="weights .* must be 2 numbers above"):
       batches([data, labelled(5)], 1, weights=weights)
+  with pytest.raises(
+    ValueError, match="of .30, 0. pictures; none may be empty"
+  ):
+    batches([data, labelled(0)], 1, weights=[1.0, 1.0])
 
 
 # Threads, processes, resuming
@@ -288,7 +297,9 @@ def test_too_many_broken_pictures_are_an_error(data, tmp_path):
   ):
     batches(lost, 30, broken_share=0.1)
   every = with_broken(data, tmp_path, set(range(30)))
-  with pytest.raises(DataError, match="drawn one by one cannot be read"):
+  with pytest.raises(
+    DataError, match="drawn in turn cannot be read; the last: .*bro"
+  ):
     batches(every, 1, broken_share=1.0)
 
 
@@ -308,7 +319,8 @@ def test_a_picture_that_changes_while_training(data, tmp_path):
     **dict(num_threads=1, num_processes=0),
   )
   next(stream)
-  cv2.imwrite(str(path), np.zeros((255, 256, 3), np.uint8))
+  cv2.imwrite(str(tmp_path / "b.png"), np.zeros((255, 256, 3), np.uint8))
+  os.replace(tmp_path / "b.png", path)
   with pytest.raises(
     DataError, match="picture is 256x255, but its annotation says 256x256"
   ):
@@ -347,3 +359,28 @@ def test_classifiers_get_pictures_with_a_label():
 def test_classifiers_take_no_boxes(data):
   with pytest.raises(ValueError, match="shapes/train/0 has . boxes and image"):
     batches(data, 1, augmentation=CLASSIFICATION)
+
+
+def test_processes_end_with_the_batches():
+  """Without a word about shared memory that was left."""
+  code = """
+from yolo9000 import benchmark_data as b
+import pathlib, tempfile
+
+if __name__ == "__main__":
+  with tempfile.TemporaryDirectory() as folder:
+    data = b.write_pictures(pathlib.Path(folder), 8)
+    stream = b.batches(
+      data, b.DETECTION, size=64, batch_size=4, threads=0, processes=2
+    )
+    for _ in range(3):
+      next(stream)
+    stream.close()
+"""
+  with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "script.py"
+    path.write_text(code)
+    done = subprocess.run(
+      [sys.executable, path], capture_output=True, text=True
+    )
+  assert done.returncode == 0 and done.stderr == ""

@@ -131,6 +131,15 @@ def test_coco_by_hand(tmp_path):
 @pytest.mark.parametrize(
   ("changes", "kind", "message"),
   [
+    ({"annotations__image_id": [8]}, "orphan annotation", r"no image \[8\]"),
+    ({"annotations__image_id": True}, "orphan annotation", "no image True"),
+    ({"annotations__category_id": {}}, "unknown class", "no category {}"),
+    ({"annotations__bbox": [1, 2, 10**400, 4]}, "bad number", "bbox is"),
+    ({"annotations__bbox": [1, 2, True, 4]}, "bad number", "bbox is"),
+    ({"annotations__iscrowd": "no"}, "bad number", "iscrowd is 'no'"),
+    ({"annotations__area": -1}, "bad number", "area -1"),
+    ({"images__width": 10**400}, "bad number", "expected pixels"),
+    ({"images__width": 60000, "images__height": 60000}, "bad number", "expec"),
     ({"annotations__image_id": 8}, "orphan annotation", "no image 8"),
     ({"annotations__category_id": 4}, "unknown class", "no category 4"),
     ({"annotations__bbox": [1, 2, 3]}, "bad number", r"bbox is \[1, 2, 3\]"),
@@ -147,8 +156,8 @@ def test_coco_by_hand(tmp_path):
     ),
     ({"annotations__bbox": [50, 2, 3, 4]}, "outside", "the 40x20 picture"),
     ({"images__file_name": "b.png"}, "missing picture", "b.png is not in"),
-    ({"images__file_name": "../a.png"}, "forbidden path", "leads out of"),
-    ({"images__width": "40"}, "bad number", "width and height are '40', 20"),
+    ({"images__file_name": "../a.png"}, "forbidden path", "is absolute or has"),
+    ({"images__width": "40"}, "bad number", "width and height are .'40', 20"),
     ({"images__id": None}, "bad annotation", "id or file_name"),
     ({"images": [{}] * 2}, "bad annotation", "id or file_name"),
     ({"images": ["a"]}, "bad annotation", r"images\[0\] is 'a'"),
@@ -235,7 +244,7 @@ def test_a_flat_folder_with_its_list(tmp_path):
       "val.txt:1: unknown class 'n03'; .* n01, n02",
     ),
     ("a.jpg 2", "unknown class", "class number 2, but there are 2"),
-    ("/etc/a.jpg n01", "forbidden path", "leads out of"),
+    ("/etc/a.jpg n01", "forbidden path", "is absolute or has"),
   ],
 )
 def test_bad_lists(tmp_path, line, kind, message):
@@ -408,7 +417,7 @@ def test_csv(table):
     ("p/a.jpg,dog,0,,10,11", "bad number", r"box \(0, , 10, 11\) is not four"),
     ("p/a.jpg,dog,0,1,10", "bad annotation", "5 cells, but 6 columns"),
     ("p/a.jpg,dog,0,1,10,11,12", "bad annotation", "7 cells, but 6 columns"),
-    ("/p/a.jpg,dog,0,1,10,11", "forbidden path", "'/p/a.jpg' leads out"),
+    ("/p/a.jpg,dog,0,1,10,11", "forbidden path", "'/p/a.jpg' is absolute"),
     (
       "p/a.jpg,dog,,,,\np/a.jpg,cat,,,,",
       "bad annotation",
@@ -475,24 +484,55 @@ def test_jsonl_gives_back_what_was_written(real, tmp_path):
   root = real("coco_tiny38")
   data = read("coco", root, "train2017")
   path = tmp_path / "a.jsonl"
-  jsonl.write(path, data.records, data.class_names, str(root))
+  jsonl.write(path, data, str(root))
   again = read("jsonl", tmp_path, "a.jsonl")
   assert again.class_names == data.class_names
+  assert again.category_ids == data.category_ids
   for one, other in zip(data.records, again.records, strict=True):
     for name, a, b in zip(one._fields, one, other, strict=True):
       np.testing.assert_array_equal(a, b, err_msg=name)
 
 
+FIRST = '{"root": ".", "class_names": ["dog"], "category_ids": []}'
+
+
+def row(**changes):
+  content = {"path": "a.jpg", "size": [40, 20], "boxes_px": []}
+  return json.dumps({**content, "labels": [], "difficult": [], **changes})
+
+
 @pytest.mark.parametrize(
   ("lines", "message"),
   [
-    ([], "a.jsonl:1: expected a line with root and class_names"),
-    (['{"root": 3}'], "expected a line with root and class_names"),
-    (['{"root": ".", "class_names": []}', "{}"], "a.jsonl:2: no record"),
-    (['{"root": ".", "class_names": []}', "[1"], "a.jsonl:2: no record"),
+    ([], "a.jsonl:1: expected root, class_names and category_ids"),
+    (['{"root": 3}'], "expected root, class_names and category_ids"),
+    ([FIRST], "no record in it"),
+    *(
+      ([FIRST, line], "a.jsonl:2: no record")
+      for line in (
+        "{}",
+        "[1",
+        "[" * 100000,
+        row(size=[80]),
+        row(size=[1e400, 5]),
+        row(size="80"),
+        row(boxes_px=[[1, 2, 3]]),
+        row(boxes_px=[[1, 2, 3, 10**400]], labels=[3]),
+        row(boxes_px=[[1, 2, 3, 4]], labels=["dog"], areas_px={"a": 1}),
+        row(difficult="n"),
+        row(image_label=[1]),
+        row(image_id=[1]),
+        row(path=3),
+      )
+    ),
+    ([FIRST, row(image_label="cow")], "unknown class 'cow'"),
+    ([FIRST, row(path="../a.jpg")], "is absolute or has"),
+    ([FIRST, row(path="b.jpg")], "b.jpg is not there"),
+    ([FIRST.replace('["dog"]', '["dog", "dog"]')], "'dog' is there twice"),
   ],
 )
 def test_bad_jsonl(tmp_path, lines, message):
+  picture(tmp_path / "a.jpg")
   (tmp_path / "a.jsonl").write_text("\n".join(lines))
   with pytest.raises(DataError, match=message):
     read("jsonl", tmp_path, "a.jsonl")
@@ -548,9 +588,12 @@ def test_maps_join_names_and_leave_classes_out(animals, tmp_path):
   ("pairs", "message"),
   [
     ((("dog", "hound"),), "only in the data set or its map: cat"),
-    ((("dog", "hund"), ("cat", "cat")), "or its map: dog"),
-    ((("dog", "hound"), ("dog", "cat")), "map:2: 'dog,cat'; expected a class"),
-    ((("dog",),), "map:1: 'dog'; expected"),
+    ((("dog", "hund"), ("cat", "cat")), "or its map: hund"),
+    (
+      (("dog", "hound"), ("dog", "cat")),
+      "map:2: .'dog', 'cat'.; expected a class",
+    ),
+    ((("dog",),), "map:1: .'dog',.; expected"),
     ("nothing.csv", "nothing.csv: cannot be read"),
   ],
 )
@@ -581,3 +624,78 @@ def test_boxes_follow_exif_where_the_size_says_so(tmp_path):
       tmp_path / "a.jpg"
     )
     assert read_picture(record).shape == (height, width, 3)
+
+
+# Class names
+
+
+def test_class_names_must_differ(tmp_path, animals):
+  picture(tmp_path / "a/x.jpg")
+  with pytest.raises(DataError, match="'a' is there twice"):
+    read("folders", tmp_path, "", class_names=("a", "a"))
+  with pytest.raises(DataError, match="'dog' is there twice"):
+    read_for(animals, ("cat", "dog", "dog"))
+  with pytest.raises(DataError, match="'' is no name"):
+    read_for(animals, ("cat", "dog", ""))
+
+
+@pytest.mark.parametrize(
+  ("names", "message"),
+  [
+    (b"cat\n\ndog\n", "classes.txt:2: blank; expected a class name"),
+    (b"c\xff\ndog\n", "classes.txt:1: .* is not UTF-8"),
+    (b"cat\ncat\n", "classes.txt: .*'cat' is there twice"),
+  ],
+)
+def test_bad_names_of_classes_shift_no_numbers(yolo, names, message):
+  (yolo / "data.yaml").unlink()
+  (yolo / "classes.txt").write_bytes(names)
+  for strict in (True, False):
+    with pytest.raises(DataError, match=message):
+      sources.read(
+        Source("yolo", str(yolo), "images/train"), Flaws(strict=strict)
+      )
+
+
+def test_joined_categories_have_no_id(tmp_path):
+  root = coco(tmp_path)
+  source = Source("coco", str(root), "a.json")
+  pairs = (("cat", "pet"), ("dog", "pet"))
+  data = read_for(source, ("pet",), map=pairs)
+  assert data.category_ids == () and data.records[0].labels.tolist() == [0, 0]
+  apart = read_for(
+    source, ("hound", "cat"), map=(("cat", "cat"), ("dog", "hound"))
+  )
+  assert apart.category_ids == (18, 3)
+
+
+def test_one_file_under_two_ids_is_an_error(tmp_path):
+  image = {"id": 7, "file_name": "a.png", "width": 40, "height": 20}
+  root = coco(tmp_path, images=[image, {**image, "id": 8}])
+  with pytest.raises(DataError, match="its id or its file 'a.png' is there"):
+    read("coco", root, "a.json")
+
+
+def test_lost_rows_make_pictures_incomplete(table, yolo):
+  root = table(
+    "image,label,xmin,ymin,xmax,ymax\np/a.jpg,dog,0,1,9,9\np/a.jpg\n"
+  )
+  flaws = Flaws(strict=False)
+  data = sources.read(Source("csv", str(root), "t.csv"), flaws)
+  assert flaws.incomplete == {r.path for r in data.records}
+  (yolo / "labels/train/a.txt").write_bytes(b"0 .5 .5 .5 .5\n1 .2 .2 .1 \xe9\n")
+  flaws = Flaws(strict=False)
+  sources.read(Source("yolo", str(yolo), "images/train"), flaws)
+  assert flaws.incomplete == {str(yolo / "images/train/a.jpg")}
+
+
+@pytest.mark.parametrize(
+  "root", ["nowhere", "gopher://x/y", "voc\0"], ids=["none", "scheme", "nul"]
+)
+@pytest.mark.parametrize(
+  "form", ["voc", "coco", "yolo", "csv", "folders", "tfds"]
+)
+def test_roots_that_are_none(tmp_path, form, root, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(DataError):
+    read(form, root, "train")

@@ -195,3 +195,60 @@ def test_tfrecord_says_how_to_convert(tmp_path):
   info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
   with pytest.raises(DataError, match="tfds convert_format"):
     read(str(made.data_dir), "train")
+
+
+class OddDetection(MadeDetection):
+  """A label that no class has, which TFDS lets through as a number."""
+
+  def _rows(self, count):
+    for n, row in super()._rows(count):
+      for thing in row["objects"]:
+        thing["label"] = -1
+      yield n, row
+
+
+def test_labels_that_no_class_has_are_errors(tmp_path):
+  root = prepare(OddDetection, tmp_path)
+  with pytest.raises(DataError, match="label -1; there are 0 to 2"):
+    read(root, "train")
+  flaws = Flaws(strict=False)
+  data = sources.read(Source("tfds", root, "train"), flaws)
+  assert {flaw.kind for flaw in flaws.found} == {"unknown class"}
+  assert sum(len(r.labels) for r in data.records) == 0
+  assert len(flaws.incomplete) == 5  # all but the picture without objects
+
+
+class NoLabels(MadeDetection):
+  """Boxes without classes."""
+
+  def _info(self):
+    info = super()._info()
+    boxes = {"bbox": info.features["objects"].feature["bbox"]}
+    features = {
+      "image": info.features["image"],
+      "objects": tfds.features.Sequence(boxes),
+    }
+    return tfds.core.DatasetInfo(
+      builder=self, features=tfds.features.FeaturesDict(features)
+    )
+
+  def _rows(self, count):
+    for n, row in super()._rows(count):
+      objects = [{"bbox": thing["bbox"]} for thing in row["objects"]]
+      yield n, {"image": row["image"], "objects": objects}
+
+
+def test_features_that_are_not_understood_are_named(tmp_path):
+  root = prepare(NoLabels, tmp_path)
+  with pytest.raises(DataError, match="features are image, objects; expected"):
+    read(root, "train")
+
+
+def test_a_damaged_file_is_an_error(tmp_path):
+  root = prepare(MadeClasses, tmp_path)
+  (path,) = [
+    p for p in tmp_path.rglob("*") if ".array_record" in p.name and p.is_file()
+  ]
+  path.write_bytes(path.read_bytes()[:200])
+  with pytest.raises(DataError, match=r"train#0|no split"):
+    read(root, "train")

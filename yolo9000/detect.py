@@ -156,8 +156,8 @@ class Output:
   def _write(self, item: Item, bgr: np.ndarray) -> None:
     path = self._folder / f"{item.name}.jpg"
     if item.frame is None:
-      if not cv2.imwrite(str(path), bgr):
-        raise OSError(f"{path}: cannot be written")
+      # Not imwrite: a name may be no text, and its error says nothing.
+      path.write_bytes(cv2.imencode(".jpg", bgr)[1].tobytes())
       return
     if item.name not in self._videos:
       path = path.with_suffix(".mp4")

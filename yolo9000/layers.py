@@ -222,11 +222,11 @@ def operations(layers: Sequence[Layer], shape: Shape) -> int:
   """
   total, before = 0, shape
   for row, after in zip(layers, output_shapes(layers, shape), strict=True):
-    outputs = after[0] * after[1] * after[2]
+    outputs = math.prod(after)
     if isinstance(row, (Conv, Local)):
       total += 2 * row.size**2 * before[2] * outputs
     elif isinstance(row, Connected):
-      total += 2 * before[0] * before[1] * before[2] * outputs
+      total += 2 * math.prod(before) * outputs
     before = after
   return total
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -231,7 +231,7 @@ def read_data(config: Any, name: str, description: Any) -> Dataset:
 
 def training_batches(
   config: Any, data: list[Dataset], start_step: int
-) -> tuple[Iterator[Batch], dict[int, Batch]]:
+) -> tuple[Generator[Batch, None, None], dict[int, Batch]]:
   """The batches from start_step on, and an empty one of each size to come."""
   pipeline.check_boxes(data)
   options, run = config.data, config.run
@@ -345,6 +345,7 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
       state = checkpoints.restore_latest(like)
       logger.info("%s: goes on from step %d", workdir, start)
     batches, empty = training_batches(config, train_data, start)
+    stack.enter_context(contextlib.closing(batches))
     log = Log(workdir, start, total, run.batch_size)
     stack.enter_context(contextlib.closing(log))
     compiled = stack.enter_context(

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from yolo9000.data import doctor, page, sources
-from yolo9000.data.reading import Flaws, read_lines
+from yolo9000.data.reading import read_names
 from yolo9000.data.records import DataError
 
 
@@ -26,17 +26,21 @@ def main(argv: list[str] | None = None) -> int:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("format", help=", ".join(sources.READERS))
+  parser.add_argument("format", help=", ".join(sources.FORMATS))
   parser.add_argument("root", help="the data set's folder")
   parser.add_argument("split", nargs="*", help="none: all that there are")
   parser.add_argument("--classes", help="file with a class name on each line")
   parser.add_argument("--outside", action="store_true", help="let paths leave")
   parser.add_argument("--out", default="doctor", help="folder of the report")
   parser.add_argument("--size", type=int, default=416, help="network's input")
-  parser.add_argument("--resize", default="stretch", help="or letterbox")
+  parser.add_argument(
+    "--resize", default="stretch", choices=["stretch", "letterbox"]
+  )
   parser.add_argument("--threads", type=int, default=os.cpu_count())
   parser.add_argument("--shown", type=int, default=10, help="flaws of a kind")
   args = parser.parse_args(argv)
+  if args.size < 1 or args.threads < 1 or args.shown < 0:
+    parser.error("--size and --threads must be at least 1, --shown at least 0")
   try:
     return _run(args)
   except (DataError, OSError) as error:
@@ -46,10 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
   start = time.perf_counter()
-  names: list[str] = []
-  if args.classes:
-    strict = Flaws(strict=True)
-    names = [text for _, text in read_lines(args.classes, strict)]
+  names = read_names(args.classes) if args.classes else ()
   findings = doctor.examine(
     args.format,
     args.root,

@@ -82,11 +82,6 @@ class Classification(NamedTuple):
   exposure: float
   flip: bool
 
-  @property
-  def min_side(self) -> float:
-    """As for `Augmentation`; there are no boxes."""
-    return 1.0
-
 
 BORDERS = {"edge": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
 
@@ -228,7 +223,7 @@ def random_turn(
   aspect = _random_scale(rng, how.aspect)
   low, high = (round(side * size) for side in how.short_side)
   side = int(rng.integers(low, high, endpoint=True))
-  scale = side / min(height, int(width * aspect))
+  scale = side / max(1, min(height, int(width * aspect)))
   angle = np.radians(rng.uniform(-how.angle, how.angle))
   room = np.array([width * scale / aspect, height * scale]) / 2 - size / 2
   room = np.maximum(room, 0) if how.outside == "edge" else np.abs(room)
@@ -289,6 +284,9 @@ def distort(
 
 def check(how: Augmentation | Classification) -> None:
   """Raises ValueError for a setting that cannot be, saying what can."""
+  for name, value in zip(how._fields, how, strict=True):
+    if not isinstance(value, str) and not np.all(np.isfinite(value)):
+      raise ValueError(f"{name} is {value}; it must be finite")
   if how.saturation <= 0 or how.exposure <= 0:
     raise ValueError(
       f"saturation {how.saturation} and exposure {how.exposure} are factors "

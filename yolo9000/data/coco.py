@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from typing import Any
 
@@ -13,7 +12,10 @@ from yolo9000.data.reading import (
   Listing,
   Source,
   Truths,
+  flag,
   inside,
+  is_size,
+  number,
 )
 from yolo9000.data.records import (
   DataError,
@@ -48,16 +50,16 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   notes: Counter[str] = Counter()
   for n, row in enumerate(_rows(content, "annotations", path, flaws)):
     what = f"annotation {row.get('id', f'number {n}')}: "
-    image, category = row.get("image_id"), row.get("category_id")
-    if image not in paths:
-      message = f"{what}there is no image {image!r}"
+    image, category = _id(row, "image_id"), _id(row, "category_id")
+    if image is None or image not in paths:
+      message = f"{what}there is no image {row.get('image_id')!r}"
       flaws.error("orphan annotation", path, 0, message)
       continue
     if image not in truths:  # the picture was left out, and that reported
       continue
     name = category_names.get(category)
     if name is None:
-      message = f"{what}there is no category {category!r}"
+      message = f"{what}there is no category {row.get('category_id')!r}"
       truths[image].error("unknown class", path, 0, message)
       continue
     label = classes.label(name, truths[image], path, 0, what)
@@ -68,19 +70,27 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       )
       truths[image].error("bad number", path, 0, message)
       continue
-    crowd = bool(row.get("iscrowd"))
+    crowd, area = flag(row.get("iscrowd", 0)), number(row.get("area"))
+    if crowd is None or area < 0 or ("area" in row and area != area):
+      message = (
+        f"{what}iscrowd is {row.get('iscrowd')!r} and area "
+        f"{row.get('area')!r}; expected 0 or 1, and pixels"
+      )
+      truths[image].error("bad number", path, 0, message)
+      continue
     notes["objects marked crowd"] += crowd
     if label is not None:
-      area = row.get("area")
       truths[image].add(
         *(edges, label, path, 0, f"{what}bbox {row['bbox']}"),
         difficult=crowd,
-        area_px=float(area) if isinstance(area, int | float) else math.nan,
+        area_px=area,
       )
   records = [
     truth.record(paths[image], image_id=image)
     for image, truth in truths.items()
   ]
+  if not records:
+    flaws.error("empty split", path, 0, "no picture in it")
   ids = {name: number for number, name in category_names.items()}
   return Dataset(
     records,
@@ -141,16 +151,22 @@ def _rows(content, key: str, path, flaws: Flaws):
       flaws.error("bad annotation", path, 0, message)
 
 
+def _id(row: dict[str, Any], key: str) -> int | str | None:
+  """A number or text; None for anything else, also true and false."""
+  value = row.get(key)
+  return value if type(value) in (int, str) else None
+
+
 def _categories(content, path) -> dict[Any, str]:
   names: dict[Any, str] = {}
   for row in content["categories"]:
-    number = row.get("id") if isinstance(row, dict) else None
+    category = _id(row, "id") if isinstance(row, dict) else None
     name = row.get("name") if isinstance(row, dict) else None
-    if not isinstance(number, int) or not isinstance(name, str):
+    if not isinstance(category, int) or not isinstance(name, str):
       raise DataError(f"{path}: category {row!r} lacks a numeric id or a name")
-    if number in names or name in names.values():
-      raise DataError(f"{path}: category {number} {name!r} is there twice")
-    names[number] = name
+    if category in names or name in names.values():
+      raise DataError(f"{path}: category {category} {name!r} is there twice")
+    names[category] = name
   return names
 
 
@@ -163,29 +179,25 @@ def _images(
   """
   truths: dict[Any, Truths] = {}
   paths: dict[Any, Any] = {}
-  there = Listing()
+  there, names = Listing(), set()
   folder = None
   for row in _rows(content, "images", path, flaws):
-    image, name = row.get("id"), row.get("file_name")
-    what = f"image {image!r}: "
-    if (
-      not isinstance(image, int | str) or not isinstance(name, str) or not name
-    ):
+    image, name = _id(row, "id"), row.get("file_name")
+    what = f"image {row.get('id')!r}: "
+    if image is None or not isinstance(name, str) or not name:
       message = f"{what}id or file_name {name!r} is missing"
       flaws.error("bad annotation", path, 0, message)
       continue
-    if image in paths:
-      message = f"{what}its id is there already"
+    if image in paths or name in names:
+      message = f"{what}its id or its file {name!r} is there already"
       flaws.error("listed twice", path, 0, message)
       continue
     paths[image] = None
-    width, height = row.get("width"), row.get("height")
-    if not (isinstance(width, int) and isinstance(height, int)) or (
-      min(width, height) < 1
-    ):
-      message = (
-        f"{what}width and height are {width!r}, {height!r}; expected pixels"
-      )
+    names.add(name)
+    size = row.get("width"), row.get("height")
+    width, height = (-1 if isinstance(x, str) else number(x) for x in size)
+    if not is_size(width, height):
+      message = f"{what}width and height are {size}; expected pixels"
       flaws.error("bad number", path, 0, message)
       continue
     if inside(source, name, flaws, path, 0) is None:
@@ -199,7 +211,7 @@ def _images(
       continue
     paths[image] = folder / name
     flaws.met.add(str(folder / name))
-    truths[image] = Truths(width, height, flaws)
+    truths[image] = Truths(int(width), int(height), flaws)
   return truths, paths
 
 
@@ -207,7 +219,9 @@ def _edges(bbox: Any) -> tuple[float, ...] | None:
   """Continuous edges of x, y, width, height; None if these are no numbers."""
   if not isinstance(bbox, list) or len(bbox) != 4:
     return None
-  if not all(isinstance(v, int | float) and math.isfinite(v) for v in bbox):
+  if any(isinstance(value, str) for value in bbox):
     return None
-  x, y, width, height = map(float, bbox)
+  x, y, width, height = map(number, bbox)
+  if x != x or y != y or width != width or height != height:
+    return None
   return x, y, x + width, y + height

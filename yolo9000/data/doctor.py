@@ -30,6 +30,7 @@ from yolo9000.data.records import (
   open_path,
   read_bytes,
   read_header,
+  read_picture,
   shown,
 )
 
@@ -65,9 +66,10 @@ def examine(
 ) -> Findings:
   """Reads all splits of a data set and opens every picture.
 
-  A record is clean if its picture can be read, none of its objects was left
-  out, and it is the only copy; of two splits that share a picture it stays in
-  the smaller one, for that is the one to test on.
+  A record is clean if its picture can be read, no object was left out but
+  second copies and boxes without area, and it is the only one of its picture;
+  of two splits that share a picture it stays in the smaller one, for that is
+  the one to test on.
 
   Args:
     format, root: as in a Source.
@@ -85,15 +87,22 @@ def examine(
   splits = splits or sources.splits(format, root)
   if not splits:
     raise DataError(f"{root}: no split of a {format} data set is there")
-  datasets = {}
+  datasets: dict[str, Dataset] = {}
+  errors: list[DataError] = []
   for split in splits:
     source = Source(format, root, split, tuple(class_names), outside=outside)
-    datasets[split] = sources.read(source, flaws)
+    try:
+      datasets[split] = sources.read(source, flaws)
+    except DataError as error:
+      errors.append(error)
+      flaws.mended("bad split", root, 0, str(error))
+  if not datasets:
+    raise errors[0]
   looks = _look_at_all(datasets, threads)
   bad = _picture_flaws(datasets, looks, flaws)
   bad |= _copies(datasets, looks, flaws)
   if every:
-    _orphans(flaws)
+    _orphans(root, flaws)
   clean = {
     split: [
       record
@@ -154,7 +163,7 @@ def _picture_flaws(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
       message = str(look.error).removeprefix(f"{shown(record.path)}: ")
       flaws.mended(look.error.kind, record.path, 0, message)
       bad.add((split, number))
-    elif look.orientation != 1 and len(record.labels):
+    elif look.orientation in range(2, 9) and len(record.labels):
       message = (
         f"its EXIF orientation is {look.orientation}; do the boxes belong to "
         f"the picture before or after that turn?"
@@ -191,22 +200,24 @@ def _copies(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
   return bad
 
 
-def _orphans(flaws: Flaws) -> None:
-  """Reports files beside known ones that nothing mentions."""
+def _orphans(root: str, flaws: Flaws) -> None:
+  """Reports files that nothing mentions beside, and above, known ones."""
+  base = open_path(root)
   known = {open_path(path).parent for path in flaws.met}
-  suffixes = {open_path(path).suffix for path in flaws.met}
-  for folder in sorted(known, key=os.fsencode):
-    if not folder.is_dir():
+  above = {parent for folder in known for parent in folder.parents}
+  kinds = {
+    (open_path(path).parent, open_path(path).suffix) for path in flaws.met
+  }
+  for folder in sorted(known | above, key=os.fsencode):
+    if not (folder == base or base in folder.parents) or not folder.is_dir():
       continue
     for path in sorted(folder.iterdir(), key=os.fsencode):
       if str(path) in flaws.met:
         continue
       if path.suffix.lower() in PICTURES:
-        message = "no split mentions it"
-        flaws.mended("orphan picture", path, 0, message)
-      elif path.suffix in suffixes and path.suffix in ANNOTATIONS:
-        message = "no split has its picture"
-        flaws.mended("orphan annotation", path, 0, message)
+        flaws.mended("orphan picture", path, 0, "no split mentions it")
+      elif path.suffix in ANNOTATIONS and (folder, path.suffix) in kinds:
+        flaws.mended("orphan annotation", path, 0, "no split has its picture")
 
 
 def class_counts(
@@ -278,26 +289,27 @@ def write_clean(
 ) -> list[tuple[Path, int]]:
   """clean_<split>.jsonl for each split; format jsonl reads them in training.
 
-  Returns the paths and how many records each has. Pictures inside of archives
-  have no path of their own, and then nothing is written.
+  Lists of an earlier run are removed. Pictures that are no files of their own,
+  as in an archive, have no list.
+
+  Returns:
+    The paths, and how many records each has.
   """
+  for old in folder.glob("clean_*.jsonl"):
+    old.unlink()
   written = []
   for split, records in findings.clean.items():
-    if any("#" in record.path for record in records):
+    dataset = findings.datasets[split]
+    if dataset.read_image is not read_picture:
       continue
-    name = "".join(c if c.isalnum() else "_" for c in split).strip("_")
-    path = folder / f"clean_{name or 'all'}.jsonl"
-    names = findings.datasets[split].class_names
-    base = root if "://" in root else os.path.abspath(root)
-    jsonl.write(path, [_absolute(r) for r in records], names, base)
+    name = "".join(c if c.isalnum() else "_" for c in split).strip("_") or "all"
+    path, again = folder / f"clean_{name}.jsonl", 1
+    while path.exists():
+      again += 1
+      path = folder / f"clean_{name}_{again}.jsonl"
+    jsonl.write(path, dataset._replace(records=records), root)
     written.append((path, len(records)))
   return written
-
-
-def _absolute(record: Record) -> Record:
-  if "://" in record.path:
-    return record
-  return record._replace(path=os.path.abspath(record.path))
 
 
 def lines(
@@ -311,7 +323,7 @@ def lines(
       f"{split or 'all'}: {len(records)} pictures, "
       f"{sum(len(r.labels) for r in records)} objects, "
       f"{sum(r.image_label >= 0 for r in records)} image labels, {empty} "
-      f"pictures of nothing"
+      f"pictures of neither"
       + "".join(f", {count} {note}" for note, count in dataset.notes.items())
     )
   counts = class_counts(findings.datasets)

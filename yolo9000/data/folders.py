@@ -6,6 +6,7 @@ pictures with its list.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -17,6 +18,7 @@ from yolo9000.data.reading import (
   Listing,
   Source,
   inside,
+  number,
   read_lines,
   walk,
 )
@@ -27,6 +29,11 @@ from yolo9000.data.records import (
   Record,
   open_path,
   read_picture,
+)
+
+# Shared by a million records: boxes, labels, difficult.
+NO_OBJECTS = (
+  *(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)),
 )
 
 
@@ -63,11 +70,7 @@ def splits(root: str) -> list[str]:
 
 def labelled(path: Any, label: int) -> Record:
   """A record of a picture with a label and no boxes; its size is not read."""
-  none = np.zeros((0, 4), np.float32)
-  return Record(
-    *(str(path), 0, 0, none, np.zeros(0, np.int32), np.zeros(0, bool)),
-    image_label=label,
-  )
+  return Record(str(path), 0, 0, *NO_OBJECTS, image_label=label)
 
 
 def _read_folders(path: Any, source: Source, flaws: Flaws) -> Dataset:
@@ -86,7 +89,7 @@ def _read_folders(path: Any, source: Source, flaws: Flaws) -> Dataset:
       else:
         notes["files that are no pictures"] += 1
   if not records:
-    raise DataError(f"{path}: no folder of it has pictures")
+    flaws.error("empty split", path, 0, "no folder of it has pictures")
   return Dataset(records, classes.names, read_picture, flaws.found, notes)
 
 
@@ -109,11 +112,13 @@ def _read_list(path: Any, source: Source, flaws: Flaws) -> Dataset:
       message = f"{name.strip()} is not there"
       flaws.error("missing picture", path, line, message)
       continue
-    if class_name.isdecimal() and class_name not in source.class_names:
-      label = int(class_name)
-      if label >= len(source.class_names):
+    if class_name not in source.class_names and not math.isnan(
+      number(class_name)
+    ):
+      label = int(number(class_name))
+      if not 0 <= label < len(source.class_names):
         message = (
-          f"class number {label}, but there are {len(source.class_names)} "
+          f"class number {class_name}, but there are {len(source.class_names)} "
           f"class_names"
         )
         flaws.error("unknown class", path, line, message)
@@ -121,13 +126,17 @@ def _read_list(path: Any, source: Source, flaws: Flaws) -> Dataset:
     else:
       label = classes.label(class_name, flaws, path, line)
     flaws.met.add(str(picture))
-    if picture in records:
+    if picture in records and records[picture].image_label != label:
+      message = f"{name.strip()} has another class already"
+      flaws.error("bad annotation", path, line, message)
+      flaws.incomplete.add(str(picture))
+    elif picture in records:
       message = f"{name.strip()} is listed already; left out"
       flaws.mended("listed twice", path, line, message)
     elif label is not None:
       records[picture] = labelled(picture, label)
   if not records:
-    raise DataError(f"{path}: the list has no picture")
+    flaws.error("empty split", path, 0, "the list has no picture")
   return Dataset(
     *(list(records.values()), classes.names, read_picture, flaws.found)
   )

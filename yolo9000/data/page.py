@@ -118,7 +118,7 @@ def _sample(image: Any, record: Record, names: Sequence[str]) -> str:
   scale = 320 / max(image.shape[:2])
   size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
   small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-  texts = [names[label] for label in record.labels.tolist()]
+  texts = [str(names[label]) for label in record.labels.tolist()]
   drawn = plots.draw(small, record.boxes_px * scale, record.labels, texts)
   _, data = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
   source = base64.b64encode(data.tobytes()).decode()

@@ -10,9 +10,10 @@ the loop hands over the next batch while the device still computes.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,7 +97,10 @@ class _TrainBatches(NamedTuple):
     while image is None:
       tries += 1
       if tries > MOST_TRIES:
-        raise DataError(f"{tries} pictures drawn one by one cannot be read")
+        reason = _reason(dataset, dataset.records[index - first])
+        raise DataError(
+          f"{tries} pictures drawn in turn cannot be read; the last: {reason}"
+        )
       draw = np.random.default_rng((self.seed, place, tries))
       index = first + int(draw.integers(len(dataset.records)))
       image = self._read(dataset, index - first)
@@ -105,6 +109,11 @@ class _TrainBatches(NamedTuple):
     out, placement, flip = aug.augment(
       rng, image, batch.image.shape[1], self.augmentation
     )
+    batch.image[row] = out
+    batch.image_label[row] = record.image_label
+    batch.index[row] = index
+    if isinstance(self.augmentation, aug.Classification):
+      return
     boxes, big = aug.place_boxes(
       record.boxes,
       placement,
@@ -113,12 +122,9 @@ class _TrainBatches(NamedTuple):
     )
     wanted = big if self.train_on_difficult else big & ~record.difficult
     kept = rng.permutation(np.flatnonzero(wanted))[: self.max_objects]
-    batch.image[row] = out
     batch.boxes[row, : len(kept)] = boxes[kept]
     batch.labels[row, : len(kept)] = record.labels[kept]
     batch.mask[row, : len(kept)] = True
-    batch.image_label[row] = record.image_label
-    batch.index[row] = index
 
   def _read(self, dataset: Dataset, index: int) -> np.ndarray | None:
     try:
@@ -167,7 +173,7 @@ def train_batches(
   broken_share: float,
   num_threads: int,
   num_processes: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
   """Endless training batches from start_step on, each pass in a new order.
 
   The truths of a picture come in random order, so that of two in one slot each
@@ -187,7 +193,7 @@ def train_batches(
     seed, start_step: order and randomness follow from these two.
     broken_share: 0: a picture that cannot be read is an error. Above: it is
       replaced by one of the same data set, drawn by (seed, place), and logged;
-      more than this share of all pictures is an error.
+      more than this share of all pictures is an error. Counted from start_step.
     num_threads: that read and augment, if there are no processes.
     num_processes: worker processes; 0 for none, which is faster on few cores.
       At most two batches for each thread or process are ready at any time.
@@ -206,10 +212,15 @@ def train_batches(
       f"batch_size {batch_size} must be from 1 to the number of training "
       f"pictures, {len(records)}"
     )
-  if len(weights) != len(datasets) or not all(w > 0 for w in weights):
+  if len(weights) != len(datasets) or not all(
+    isinstance(w, int | float) and 0 < w < np.inf for w in weights
+  ):
     raise ValueError(
       f"weights {tuple(weights)} must be {len(datasets)} numbers above 0"
     )
+  if not all(dataset.records for dataset in datasets):
+    counts = [len(dataset.records) for dataset in datasets]
+    raise ValueError(f"data sets of {counts} pictures; none may be empty")
   if not 0 <= broken_share <= 1 or num_processes < 0:
     raise ValueError(
       f"broken_share {broken_share} must be from 0 to 1, and num_processes "
@@ -261,8 +272,13 @@ def check_image_labels(records: Sequence[Record]) -> None:
       )
 
 
-def _in_parallel(batches: Any, threads: int, processes: int) -> Iterator[Any]:
-  """A MapDataset's elements in order, made ahead of time."""
+def _in_parallel(
+  batches: Any, threads: int, processes: int
+) -> Generator[Any, None, None]:
+  """A MapDataset's elements in order, made ahead of time.
+
+  Closing it ends the threads or processes.
+  """
   import grain
 
   workers = max(1, threads) if not processes else 1
@@ -271,45 +287,49 @@ def _in_parallel(batches: Any, threads: int, processes: int) -> Iterator[Any]:
   )
   stream = batches.to_iter_dataset(reading)
   if not processes:
-    return iter(stream)
+    yield from iter(stream)
+    return
   from absl import flags
 
   if not flags.FLAGS.is_parsed():  # grain asks them; not every program has any
     flags.FLAGS.mark_as_parsed()
-  return iter(
-    stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))
-  )
+  options = grain.MultiprocessingOptions(num_workers=processes)
+  yield from iter(stream.mp_prefetch(options))
 
 
 def _watched(
-  batches: Iterator[Batch], make: _TrainBatches, step: int, most: float
-) -> Iterator[Batch]:
+  batches: Generator[Batch, None, None],
+  make: _TrainBatches,
+  step: int,
+  most: float,
+) -> Generator[Batch, None, None]:
   """Says which pictures were replaced, and stops after too many.
 
   It compares what a batch has with what it should have, and so needs nothing
   from the threads or processes that made it.
   """
   broken: dict[int, int] = {}
-  for batch in batches:
-    for row, index in enumerate(batch.index.tolist()):
-      wanted = int(make.order[step * make.batch_size + row])
-      if index == wanted:
-        continue
-      dataset, first = _find(make.datasets, wanted)
-      reason = _reason(dataset, dataset.records[wanted - first])
-      broken[wanted] = broken.get(wanted, 0) + 1
-      logger.warning(
-        "step %d: %s; replaced by %s (%d replaced so far, of %d pictures)",
-        *(step, reason, shown(dataset.records[index - first].path)),
-        *(sum(broken.values()), len(broken)),
-      )
-      if len(broken) > most:
-        raise DataError(
-          f"{len(broken)} pictures cannot be read, and data.broken_share "
-          f"allows {int(most)}; the last: {reason}"
+  with contextlib.closing(batches):
+    for batch in batches:
+      for row, index in enumerate(batch.index.tolist()):
+        wanted = int(make.order[step * make.batch_size + row])
+        if index == wanted:
+          continue
+        dataset, first = _find(make.datasets, wanted)
+        reason = _reason(dataset, dataset.records[wanted - first])
+        broken[wanted] = broken.get(wanted, 0) + 1
+        logger.warning(
+          "step %d: %s; replaced by %s (%d replaced so far, of %d pictures)",
+          *(step, reason, shown(dataset.records[index - first].path)),
+          *(sum(broken.values()), len(broken)),
         )
-    yield batch
-    step += 1
+        if len(broken) > most:
+          raise DataError(
+            f"{len(broken)} pictures cannot be read, and data.broken_share "
+            f"allows {int(most)}; the last: {reason}"
+          )
+      yield batch
+      step += 1
 
 
 def _reason(dataset: Dataset, record: Record) -> str:
@@ -352,7 +372,7 @@ def eval_batches(
   size: int,
   batch_size: int,
   num_threads: int,
-) -> Iterator[tuple[Batch, list[aug.Placement]]]:
+) -> Generator[tuple[Batch, list[aug.Placement]], None, None]:
   """Every picture once, in order; the last batch is padded with black ones.
 
   Yields batches without truths, and each picture's Placement on the input.

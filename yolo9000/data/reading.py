@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from yolo9000.data.records import (
+  MAX_PIXELS,
   PICTURES,
   DataError,
   Flaw,
@@ -31,6 +34,8 @@ KINDS = {
   "orphan annotation": "an annotation whose picture the data set does not have",
   "orphan picture": "a picture that no split lists",
   "listed twice": "a picture that one split lists again",
+  "bad split": "a split that cannot be read at all",
+  "empty split": "a split without a picture that can be used",
   "bad annotation": "an annotation that does not parse",
   "bad number": "a coordinate or size that is missing, or no finite number",
   "bad text": "a text file that is not UTF-8",
@@ -42,7 +47,7 @@ KINDS = {
   "duplicate box": "a box that the picture has already, with the same class",
   "many boxes": "more boxes on one picture than any known data set has",
   "forbidden path": "an absolute path, or one with .., in an annotation",
-  "folder loop": "a folder that contains itself through a link",
+  "folder link": "a folder that a link brings a second time",
   "unreadable picture": "a file that is no picture, or larger than allowed",
   "truncated picture": "a picture file that ends too early",
   "wrong size": "a picture of another size than its annotation says",
@@ -50,6 +55,8 @@ KINDS = {
   "duplicate picture": "two pictures of one split with the same bytes",
   "leak": "a picture of one split that another one has too",
 }
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # More than in COCO (93), Open Images (742) and SKU-110K (718).
 MOST_BOXES = 1000
 
@@ -57,7 +64,7 @@ MOST_BOXES = 1000
 class Source(NamedTuple):
   """One description of a data set, as it stands in a config."""
 
-  format: str  # a key of `sources.READERS`
+  format: str  # a key of `sources.FORMATS`
   root: str  # its folder or file
   split: str  # what each format calls so, see its reader
   class_names: tuple[str, ...] = ()  # as it has them; (): those that it tells
@@ -100,10 +107,21 @@ class Flaws:
     self.mended(kind, path, line, f"{message}; left out")
 
 
+def check_names(names: Sequence[Any]) -> None:
+  """Raises DataError unless the class names are different, non-empty texts."""
+  seen = set()
+  for name in names:
+    if not isinstance(name, str) or not name.strip() or name in seen:
+      again = "there twice" if name in seen else "no name"
+      raise DataError(f"class names {tuple(names)}: {name!r} is {again}")
+    seen.add(name)
+
+
 class Classes:
   """The labels of class names: given ones, or those that come up."""
 
   def __init__(self, names: Sequence[str]):
+    check_names(names)
     self._numbers = {name: number for number, name in enumerate(names)}
     self._fixed = bool(names)
 
@@ -231,29 +249,68 @@ class Truths:
     )
 
 
-def number(text: str | None) -> float:
-  """The number that a text is; nan for anything else, inf included."""
-  try:
-    value = float(text or "nan")
-  except ValueError:
+def number(value: Any) -> float:
+  """The number that a text or a JSON value is; nan for anything else."""
+  if isinstance(value, str):
+    value = float(value) if NUMBER.fullmatch(value.strip()) else math.nan
+  if isinstance(value, bool) or not isinstance(value, int | float):
     return math.nan
-  return value if math.isfinite(value) else math.nan
+  try:
+    return float(value) if math.isfinite(value) else math.nan
+  except OverflowError:
+    return math.nan
 
 
-def read_lines(path: Any, flaws: Flaws) -> list[tuple[int, str]]:
-  """The lines of a text file that are not blank, with their numbers from 1.
+def flag(value: Any) -> bool | None:
+  """What 0 or 1, false or true says; None for anything else."""
+  text = str(value).strip().lower()
+  return {"0": False, "false": False, "1": True, "true": True}.get(text)
 
-  A line that is not UTF-8 is an error and left out.
+
+def is_size(width: Any, height: Any) -> bool:
+  """Whether these can be a picture's width and height in pixels."""
+  sides = number(width), number(height)
+  return min(sides) >= 1 and sides[0] * sides[1] <= MAX_PIXELS
+
+
+def read_names(path: Any) -> tuple[str, ...]:
+  """A class name on each line.
 
   Raises:
-    DataError: if the file cannot be read.
+    DataError: if the file cannot be read, for a line that is no name, for a
+      blank one before the last, since it would shift the numbers, and for names
+      that are there twice.
+  """
+  lines = read_lines(path, Flaws(strict=True))
+  for place, (line, _) in enumerate(lines, 1):
+    if line != place:
+      raise DataError(f"{path}:{place}: blank; expected a class name")
+  names = tuple(text for _, text in lines)
+  try:
+    check_names(names)
+  except DataError as error:
+    raise DataError(f"{path}: {error}") from None
+  return names
+
+
+def read_lines(path: Any, to: Any) -> list[tuple[int, str]]:
+  """The lines of a text file that are not blank, with their numbers from 1.
+
+  A line that is not UTF-8, and a file that cannot be read, is an error of `to`,
+  Flaws or Truths, and left out.
   """
   lines = []
-  for line, content in enumerate(read_bytes(str(path)).splitlines(), 1):
+  try:
+    data = read_bytes(str(path))
+  except DataError as error:
+    message = str(error).removeprefix(f"{shown(str(path))}: ")
+    to.error("bad annotation", path, 0, message)
+    return []
+  for line, content in enumerate(data.splitlines(), 1):
     try:
       text = content.decode("utf-8-sig" if line == 1 else "utf-8").strip()
     except UnicodeDecodeError:
-      flaws.error("bad text", path, line, f"{content!r} is not UTF-8")
+      to.error("bad text", path, line, f"{content!r} is not UTF-8")
       continue
     if text:
       lines.append((line, text))
@@ -268,14 +325,18 @@ def inside(
   One that is absolute or has .. is an error, and None, unless the source
   allows it.
   """
+  if "\0" in name:
+    message = f"path {name!r} cannot be the name of a file"
+    return flaws.error("forbidden path", path, line, message)
   parts = name.replace("\\", "/").split("/")
-  leaves = name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]
-  if (leaves and not source.outside) or "\0" in name:
-    flaws.error(
-      *("forbidden path", path, line),
-      f"path {name!r} leads out of the root; outside=True would allow it",
+  if (not parts[0] or DRIVE.match(name) or ".." in parts) and (
+    not source.outside
+  ):
+    message = (
+      f"path {name!r} is absolute or has .., and may lead out of the root; "
+      f"outside=True would allow it"
     )
-    return None
+    return flaws.error("forbidden path", path, line, message)
   return open_path(source.root) / name
 
 
@@ -312,20 +373,21 @@ class Listing:
 def walk(folder: Any, flaws: Flaws) -> Iterator[Any]:
   """Every file below a folder, sorted, links followed.
 
-  A folder that contains itself through a link is an error, and not entered.
+  A folder that a link brings a second time is an error, and not entered.
   """
-  yield from _walk(folder, flaws, ())
+  yield from _walk(folder, flaws, set())
 
 
-def _walk(folder: Any, flaws: Flaws, above: tuple[str, ...]) -> Iterator[Any]:
-  real = os.path.realpath(folder)
-  if real in above:
-    message = f"leads back to {shown(real)}; not entered"
-    flaws.error("folder loop", folder, 0, message)
+def _walk(folder: Any, flaws: Flaws, entered: set[str]) -> Iterator[Any]:
+  real = os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
+  if real in entered:
+    message = f"is {shown(real)}, which is there already"
+    flaws.error("folder link", folder, 0, message)
     return
+  entered.add(real)
   for path in sorted(folder.iterdir(), key=lambda p: os.fsencode(p.name)):
     # Asking of each of a million pictures whether it is a folder takes minutes.
     if path.suffix.lower() not in PICTURES and path.is_dir():
-      yield from _walk(path, flaws, (*above, real))
+      yield from _walk(path, flaws, entered)
     else:
       yield path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ cv2.setNumThreads(0)
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # More than any camera takes; a few bytes of PNG can claim to be gigapixels.
 MAX_PIXELS = 100_000_000
+SCHEMES = ("gs", "s3", "az", "hf")  # of remote roots, each a package of its own
 ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
@@ -105,8 +107,19 @@ def shown(name: str) -> str:
 
 
 def open_path(name: str) -> Any:
-  """A local Path, or for gs:// and the like what etils makes of it."""
-  return epath.Path(name) if "://" in name else Path(name)
+  """A local Path, or for gs:// and the like what etils makes of it.
+
+  Raises:
+    DataError: for another scheme.
+  """
+  scheme, remote, _ = name.partition("://")
+  if not remote:
+    return Path(name)
+  if scheme not in SCHEMES:
+    raise DataError(
+      f"{name}: {scheme}:// is unknown; allowed are {', '.join(SCHEMES)}"
+    )
+  return epath.Path(name)
 
 
 def read_bytes(name: str) -> bytes:
@@ -116,15 +129,26 @@ def read_bytes(name: str) -> bytes:
     DataError: if it cannot be read.
   """
   try:
-    return open_path(name).read_bytes()
-  except OSError as error:
+    return _checked(name).read_bytes()
+  except (OSError, ImportError, ValueError) as error:
     raise _cannot_be_read(name, error) from None
 
 
-def _cannot_be_read(name: str, error: OSError) -> DataError:
+def _checked(name: str) -> Any:
+  """The path, if it is a file; a named pipe would be waited for."""
+  path = open_path(name)
+  if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
+    raise OSError("it is no file")
+  return path
+
+
+def _cannot_be_read(name: str, error: Exception) -> DataError:
+  if isinstance(error, DataError):
+    return error
   kind = "missing picture" if isinstance(error, FileNotFoundError) else ""
   return DataError(
-    f"{shown(name)}: cannot be read: {error.strerror or error}",
+    f"{shown(name)}: cannot be read: "
+    f"{getattr(error, 'strerror', None) or error}",
     kind or "unreadable picture",
   )
 
@@ -133,10 +157,11 @@ def _is_cut_off(data: bytes) -> bool:
   """Whether a JPEG or PNG lacks its end marker.
 
   OpenCV fills the lost part with grey and says nothing. The marker cannot occur
-  inside a JPEG's last scan; before it, it may belong to a thumbnail.
+  inside a JPEG's last scan; before it, it may belong to a thumbnail. Damage in
+  the middle of a JPEG is not seen.
   """
   if data.startswith(b"\x89PNG"):
-    return data.find(b"IEND", len(data) - 1024) < 0
+    return b"IEND\xaeB`\x82" not in data
   if not data.startswith(b"\xff\xd8") or data.endswith(b"\xff\xd9"):
     return False
   return data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) < 0
@@ -180,9 +205,9 @@ def picture_size(name: str) -> tuple[int, int]:
     DataError: if the file is missing, or as `read_header`.
   """
   try:
-    with open_path(name).open("rb") as file:
+    with _checked(name).open("rb") as file:
       return read_header(file, name)[:2]
-  except OSError as error:
+  except (OSError, ImportError, ValueError) as error:
     raise _cannot_be_read(name, error) from None
 
 

@@ -6,11 +6,22 @@ import csv
 import io
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from yolo9000.data import coco, folders, jsonl, shapes, tables, tfds, voc, yolo
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.data import (
+  coco,
+  csv_table,
+  folders,
+  jsonl,
+  open_images,
+  shapes,
+  tfds,
+  voc,
+  yolo,
+)
+from yolo9000.data.reading import Flaws, Source, check_names
 from yolo9000.data.records import (
   DataError,
   Dataset,
@@ -20,55 +31,47 @@ from yolo9000.data.records import (
 
 logger = logging.getLogger("yolo9000")
 
-READERS = {
-  "coco": coco.read,
-  "csv": tables.read,
-  "folders": folders.read,
-  "jsonl": jsonl.read,
-  "open_images": tables.read_open_images,
-  "shapes": shapes.read,
-  "tfds": tfds.read,
-  "voc": voc.read,
-  "yolo": yolo.read,
-}
-SPLITS = {
-  "coco": coco.splits,
-  "csv": tables.splits,
-  "folders": folders.splits,
-  "jsonl": jsonl.splits,
-  "open_images": tables.open_images_splits,
-  "shapes": lambda root: list(shapes.SPLITS),
-  "tfds": tfds.splits,
-  "voc": voc.splits,
-  "yolo": yolo.splits,
+# Each has read(source, flaws) and splits(root).
+FORMATS = {
+  "coco": coco,
+  "csv": csv_table,
+  "folders": folders,
+  "jsonl": jsonl,
+  "open_images": open_images,
+  "shapes": shapes,
+  "tfds": tfds,
+  "voc": voc,
+  "yolo": yolo,
 }
 
 
-def check_format(format: str) -> None:
-  """Raises DataError for an unknown format, naming the known."""
-  if format not in READERS:
+def check(format: str, root: str) -> None:
+  """Raises DataError for an unknown format or a folder that is not there."""
+  if format not in FORMATS:
     raise DataError(
-      f"data format {format!r} is unknown; there are {', '.join(READERS)}"
+      f"data format {format!r} is unknown; there are {', '.join(FORMATS)}"
     )
+  if root and "://" not in root and ("\0" in root or not Path(root).is_dir()):
+    raise DataError(f"{shown(root)}: no such folder")
 
 
 def splits(format: str, root: str) -> list[str]:
   """The splits that a data set has, as its format names them."""
-  check_format(format)
-  return SPLITS[format](root)
+  check(format, root)
+  return FORMATS[format].splits(root)
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
   """Reads a data set by the name of its format.
 
   Raises:
-    DataError: for an unknown format, a package that is missing, or by the
-      reader.
+    DataError: for an unknown format, a folder or a package that is missing, or
+      by the reader.
   """
-  check_format(source.format)
+  check(source.format, source.root)
   try:
-    return READERS[source.format](source, flaws)
-  except ImportError as error:  # gs:// and the like need a package each
+    return FORMATS[source.format].read(source, flaws)
+  except (ImportError, OSError) as error:  # gs:// needs a package
     raise DataError(f"{source}: {error}") from None
 
 
@@ -109,20 +112,27 @@ def read_map(map: str | Sequence[Sequence[str]]) -> dict[str, str]:
     DataError: for a file that is missing or has another form, and for a name
       that is mapped twice.
   """
-  pairs: Sequence[Sequence[str]] = map
+  pairs: Sequence[Sequence[str]] = map or ()
   where = "map"
   if isinstance(map, str):
     if not map:
       return {}
     where = map
     text = read_bytes(map).decode("utf-8-sig", "replace")
-    pairs = [tuple(row) for row in csv.reader(io.StringIO(text)) if row]
+    try:
+      pairs = [row for row in csv.reader(io.StringIO(text)) if row]
+    except csv.Error as error:
+      raise DataError(f"{map}: {error}") from None
   result: dict[str, str] = {}
   for n, pair in enumerate(pairs, 1):
-    if len(pair) != 2 or pair[0] in result:
+    if (
+      len(pair) != 2
+      or not all(isinstance(name, str) for name in pair)
+      or pair[0] in result
+    ):
       raise DataError(
-        f"{where}:{n}: {','.join(pair)!r}; expected a class of the data set, "
-        f"each once, a comma and a class of the network"
+        f"{where}:{n}: {pair!r}; expected a class of the data set, each "
+        f"once, and a class of the network"
       )
     result[pair[0]] = pair[1]
   return result
@@ -148,10 +158,11 @@ def to_classes(
     DataError: if the data set has a class that the network, or the map, has
       not; it lists both sides.
   """
+  check_names(class_names)
   numbers = {wanted: n for n, wanted in enumerate(class_names)}
   map = map or {c: c for c in dataset.class_names}
   wrong = [c for c in dataset.class_names if c not in map]
-  wrong += [c for c, wanted in map.items() if wanted and wanted not in numbers]
+  wrong += [w for w in map.values() if w and w not in numbers]
   if wrong:
     taken = set(map.values()) | set(dataset.class_names)
     rest = [c for c in class_names if c not in taken]
@@ -188,6 +199,8 @@ def to_classes(
         image_label=int(table[record.image_label]),
       )
     )
+  # Classes that were joined have no one category any more.
+  joined = len(set(map.values()) - {""}) < sum(bool(w) for w in map.values())
   ids = [-1] * len(class_names)
   for own, category in zip(
     dataset.class_names, dataset.category_ids, strict=bool(dataset.category_ids)
@@ -201,7 +214,7 @@ def to_classes(
     records=records,
     class_names=tuple(class_names),
     notes=notes,
-    category_ids=tuple(ids) if dataset.category_ids else (),
+    category_ids=tuple(ids) if dataset.category_ids and not joined else (),
   )
 
 

@@ -45,7 +45,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       strict.
   """
   data, features = _open(source.root, source.split)
-  classes = _classes(features)
+  classes = _classes(source.root, features)
   if source.class_names not in ((), classes):
     raise DataError(
       f"{source}: class_names {', '.join(source.class_names)} are not those of "
@@ -55,9 +55,16 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   records = []
   for n in range(len(data)):
     path = f"{source.root}/{source.split}#{n}"
-    records.append(_record(data[n], path, features, flaws, notes))
+    try:
+      row = _row(source.root, source.split, n)
+    except DataError as error:
+      flaws.error("bad annotation", path, 0, str(error))
+    else:
+      records.append(_record(row, path, classes, flaws, notes))
   read_image = functools.partial(_read_image, source.root, source.split)
   found = [record for record in records if record is not None]
+  if not found:
+    flaws.error("empty split", source.root, 0, f"{source.split} has no picture")
   return Dataset(found, classes, read_image, flaws.found, notes)
 
 
@@ -87,7 +94,7 @@ def _open(root: str, split: str) -> tuple[Any, Any]:
   import tensorflow_datasets as tfds
 
   builder = _builder(root)
-  features = builder.info.features
+  features = dict(builder.info.features.items())
   if "image" not in features:
     raise DataError(f"{root}: the set has no feature named image")
   skip = {"image": tfds.decode.SkipDecoding()}
@@ -108,28 +115,52 @@ def _open(root: str, split: str) -> tuple[Any, Any]:
   return data, features
 
 
-def _classes(features: Any) -> tuple[str, ...]:
-  if "objects" in features:
-    feature = features["objects"].feature["label"]
-  elif "label" in features:
-    feature = features["label"]
-  else:
+def _classes(root: str, features: Any) -> tuple[str, ...]:
+  """The class names of a set whose features we understand."""
+  import tensorflow_datasets as tfds
+
+  boxes = getattr(features.get("objects"), "feature", None)
+  boxes = None if boxes is None else dict(boxes.items())
+  label = (features if boxes is None else boxes).get("label")
+  if not isinstance(label, tfds.features.ClassLabel) or not (
+    boxes is None or isinstance(boxes.get("bbox"), tfds.features.BBoxFeature)
+  ):
     raise DataError(
-      f"features are {', '.join(features)}; expected objects or label"
+      f"{root}: the features are {', '.join(features)}; expected image and "
+      f"label, a ClassLabel, or objects, a Sequence with bbox and label"
     )
-  return tuple(feature.names)
+  return tuple(label.names)
+
+
+def _row(root: str, split: str, number: int) -> dict[str, Any]:
+  """A record of the files.
+
+  Raises:
+    DataError: if it cannot be read or decoded.
+  """
+  try:
+    return _open(root, split)[0][number]
+  except Exception as error:  # of array_record, protobuf or TFDS
+    raise DataError(f"{root}/{split}#{number}: {error}") from None
 
 
 def _record(
-  row: dict[str, Any], path: str, features: Any, flaws: Flaws, notes: Counter
+  row: dict[str, Any],
+  path: str,
+  classes: tuple[str, ...],
+  flaws: Flaws,
+  notes: Counter,
 ) -> Record | None:
   try:
     width, height, _ = read_header(io.BytesIO(row["image"]), path)
   except DataError as error:
     return flaws.error("unreadable picture", path, 0, str(error))
   truths = Truths(width, height, flaws)
-  if "objects" not in features:
-    return truths.record(path, image_label=int(row["label"]))
+  if "objects" not in row:
+    label = _label(row["label"], classes, truths, path)
+    if label is None:
+      return None
+    return truths.record(path, image_label=label)
   objects = row["objects"]
   boxes = np.asarray(objects["bbox"], np.float64).reshape(-1, 4)
   none = [0] * len(boxes)
@@ -140,9 +171,12 @@ def _record(
     notes["objects marked truncated"] += bool(
       objects.get("is_truncated", none)[n]
     )
+    label = _label(objects["label"][n], classes, truths, path)
+    if label is None:
+      continue
     truths.add(
       (left * width, top * height, right * width, bottom * height),
-      int(objects["label"][n]),
+      label,
       *(path, 0, f"object {n + 1}: box {boxes[n].tolist()}"),
       difficult=difficult,
       area_px=float(objects["area"][n]) if "area" in objects else math.nan,
@@ -150,13 +184,25 @@ def _record(
   return truths.record(path, image_id=_image_id(row))
 
 
+def _label(
+  value: Any, classes: tuple[str, ...], truths: Truths, path: str
+) -> int | None:
+  """A label; None, once reported, for one that no class has."""
+  if 0 <= int(value) < len(classes):
+    return int(value)
+  message = f"label {value}; there are 0 to {len(classes) - 1}"
+  return truths.error("unknown class", path, 0, message)
+
+
 def _image_id(row: dict[str, Any]) -> int | str:
   value = row.get("image/id", row.get("image/filename", -1))
-  return value.decode() if isinstance(value, bytes) else int(value)
+  if isinstance(value, bytes):
+    return value.decode("utf-8", "backslashreplace")
+  return int(value)
 
 
 def _read_image(
   root: str, split: str, record: Record
 ) -> UInt8[np.ndarray, "H W 3"]:
   number = int(record.path.rpartition("#")[2])
-  return check_size(record, _open(root, split)[0][number]["image"])
+  return check_size(record, _row(root, split, number)["image"])

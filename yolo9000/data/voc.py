@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -12,6 +13,8 @@ from yolo9000.data.reading import (
   Listing,
   Source,
   Truths,
+  flag,
+  is_size,
   number,
   read_lines,
 )
@@ -22,6 +25,7 @@ from yolo9000.data.records import (
   open_path,
   read_bytes,
   read_picture,
+  shown,
 )
 
 # In the order of the original program's voc.names.
@@ -49,17 +53,20 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     DataError: for a missing folder or list, an empty split, and flaws if they
       are strict.
   """
-  records: list[Record] = []
   classes = Classes(source.class_names)
   notes: Counter[str] = Counter()
   there = Listing()
+  listed: dict[tuple[Any, str], None] = {}
   for part in source.split.split("+"):
     below, _, name = part.rpartition("/")
-    folder = open_path(source.root) / below
-    for image_id in _image_ids(folder, name, flaws, there):
-      record = _read_record(folder, image_id, classes, flaws, notes)
-      if record is not None:
-        records.append(record)
+    _list_split(open_path(source.root) / below, name, listed, flaws, there)
+  records = []
+  for folder, image_id in listed:
+    record = _read_record(folder, image_id, classes, flaws, notes)
+    if record is not None:
+      records.append(record)
+  if not records:
+    flaws.error("empty split", source.root, 0, f"{source.split} has no picture")
   return Dataset(records, classes.names, read_picture, flaws.found, notes)
 
 
@@ -72,7 +79,14 @@ def splits(root: str) -> list[str]:
   return found
 
 
-def _image_ids(root, split: str, flaws: Flaws, there: Listing) -> list[str]:
+def _list_split(
+  root: Any,
+  split: str,
+  listed: dict[tuple[Any, str], None],
+  flaws: Flaws,
+  there,
+) -> None:
+  """Adds the names in a list of ImageSets/Main."""
   lists = root / "ImageSets" / "Main"
   if not lists.is_dir():
     raise DataError(
@@ -84,17 +98,18 @@ def _image_ids(root, split: str, flaws: Flaws, there: Listing) -> list[str]:
     raise DataError(f"{path}: no such split; found here: {found}")
   lines = read_lines(path, flaws)
   if not lines:
-    raise DataError(f"{path}: the split is empty")
-  ids: dict[str, None] = {}
+    flaws.error("empty split", path, 0, "the split is empty")
   for line, text in lines:
-    name = text.split()[0]
+    # Lists of one class have a second column.
+    name, _, column = text.rpartition(" ")
+    name = name.strip() if column in ("-1", "0", "1") and name else text
     if "/" in name or "\\" in name:
       message = f"{name!r} is no name of a picture in JPEGImages"
       flaws.error("forbidden path", path, line, message)
       continue
     flaws.met.add(str(root / "JPEGImages" / f"{name}.jpg"))
     flaws.met.add(str(root / "Annotations" / f"{name}.xml"))
-    if name in ids:
+    if (root, name) in listed:
       message = f"{name} is listed already; left out"
       flaws.mended("listed twice", path, line, message)
     elif not there.has(root / "JPEGImages" / f"{name}.jpg"):
@@ -104,8 +119,7 @@ def _image_ids(root, split: str, flaws: Flaws, there: Listing) -> list[str]:
       message = f"{name}.xml is listed, but Annotations does not have it"
       flaws.error("missing annotation", path, line, message)
     else:
-      ids[name] = None
-  return list(ids)
+      listed[root, name] = None
 
 
 def _read_record(root, image_id: str, classes, flaws, notes) -> Record | None:
@@ -113,9 +127,10 @@ def _read_record(root, image_id: str, classes, flaws, notes) -> Record | None:
   tree = _parse(path, flaws)
   if tree is None:
     return None
-  size = [number(tree.findtext(f"size/{side}")) for side in ("width", "height")]
-  if not all(side >= 1 for side in size):
-    message = f"size/width and size/height are {size}; expected pixels"
+  texts = [tree.findtext(f"size/{side}") for side in ("width", "height")]
+  size = [number(text) for text in texts]
+  if not is_size(*size):
+    message = f"size/width and size/height are {texts}; expected pixels"
     return flaws.error("bad number", path, tree.sourceline, message)
   truths = Truths(int(size[0]), int(size[1]), flaws)
   for n, node in enumerate(tree.findall("object"), 1):
@@ -125,10 +140,13 @@ def _read_record(root, image_id: str, classes, flaws, notes) -> Record | None:
     sides = _read_sides(node, path, truths, what)
     if label is None or sides is None:
       continue
-    difficult = (node.findtext("difficult") or "0").strip() == "1"
+    difficult = flag(node.findtext("difficult") or "0")
+    if difficult is None:
+      message = f"{what}difficult is {node.findtext('difficult')!r}; not 0 or 1"
+      truths.error("bad number", path, line, message)
+      continue
     notes["objects marked difficult"] += difficult
-    truncated = (node.findtext("truncated") or "0").strip() == "1"
-    notes["objects marked truncated"] += truncated
+    notes["objects marked truncated"] += bool(flag(node.findtext("truncated")))
     left, top, right, bottom = sides
     edges = (left - (left != right), top - (top != bottom), right, bottom)
     what += f"box ({left:g}, {top:g}, {right:g}, {bottom:g})"
@@ -140,9 +158,17 @@ def _read_record(root, image_id: str, classes, flaws, notes) -> Record | None:
 
 def _parse(path, flaws: Flaws):
   # Entities are how a small file claims gigabytes; annotations need none.
-  parser = etree.XMLParser(resolve_entities=False, no_network=True)
+  parser = etree.XMLParser(
+    resolve_entities=False,
+    no_network=True,
+    remove_comments=True,
+    remove_pis=True,
+  )
   try:
     tree = etree.fromstring(read_bytes(str(path)), parser)
+  except DataError as error:
+    message = str(error).removeprefix(f"{shown(str(path))}: ")
+    return flaws.error("bad annotation", path, 0, message)
   except etree.XMLSyntaxError as error:
     line = error.lineno or 0
     message = f"not valid XML: {error.msg}"

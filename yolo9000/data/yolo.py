@@ -10,10 +10,12 @@ from yolo9000.data.reading import (
   Flaws,
   Listing,
   Source,
+  check_names,
   inside,
   measured,
   number,
   read_lines,
+  read_names,
   walk,
 )
 from yolo9000.data.records import (
@@ -34,9 +36,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """Reads a split of YOLO text.
 
   A line is `class x y w h`: the class's number, the box's centre and size as
-  fractions of the picture. `class 0 0 0 0`, or any line with x = y = 0, is
-  YOLO9000's image label: the picture has no boxes but is of this class. A file
-  without lines is a picture without objects; a missing one is an error.
+  fractions of the picture. `class 0 0 0 0` is YOLO9000's image label: the
+  picture has no boxes but is of this class. A file without lines is a picture
+  without objects; a missing one is an error. Differs: for the program, any
+  line with x = y = 0 is an image label.
 
   The labels of images/a/b.jpg are in labels/a/b.txt if there is a folder
   labels, and otherwise beside it. Differs: the program replaces the first
@@ -54,6 +57,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """
   root = open_path(source.root)
   class_names = source.class_names or _class_names(root, flaws)
+  check_names(class_names)
   there = Listing()
   records = []
   for picture in _pictures(root, source, flaws, there):
@@ -98,12 +102,16 @@ def _class_names(root: Any, flaws: Flaws) -> tuple[str, ...]:
   if path.is_file():
     try:
       names = yaml.safe_load(read_bytes(str(path)))["names"]
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, LookupError, TypeError, RecursionError) as error:
       raise DataError(f"{path}: no names in it: {error}") from None
     if isinstance(names, dict):
       names = [names.get(n) for n in range(len(names))]
-    if not isinstance(names, list) or None in names or not names:
+    if not isinstance(names, list) or not names:
       raise DataError(f"{path}: names must be a list, or numbered from 0")
+    for name in names:
+      if not isinstance(name, str | int) or isinstance(name, bool):
+        raise DataError(f"{path}: {type(name)} in names; expected texts")
+    flaws.met.add(str(path))
     return tuple(map(str, names))
   found = [root / "classes.txt"] if (root / "classes.txt").is_file() else []
   found += sorted(root.glob("*.names"))
@@ -112,7 +120,8 @@ def _class_names(root: Any, flaws: Flaws) -> tuple[str, ...]:
       f"{root}: the classes' names are not known; give class_names, or one of "
       f"data.yaml, classes.txt and *.names there"
     )
-  return tuple(text for _, text in read_lines(found[0], flaws))
+  flaws.met.add(str(found[0]))
+  return read_names(found[0])
 
 
 def _pictures(root: Any, source: Source, flaws: Flaws, there: Listing):
@@ -120,6 +129,7 @@ def _pictures(root: Any, source: Source, flaws: Flaws, there: Listing):
   if path.is_dir():
     found = [p for p in walk(path, flaws) if p.suffix.lower() in PICTURES]
   elif path.is_file():
+    flaws.met.add(str(path))
     listed: dict[Any, None] = {}
     for line, name in read_lines(path, flaws):
       picture = inside(source, name, flaws, path, line)
@@ -135,7 +145,7 @@ def _pictures(root: Any, source: Source, flaws: Flaws, there: Listing):
   else:
     raise DataError(f"{path}: neither a folder of pictures nor a list of them")
   if not found:
-    raise DataError(f"{path}: no picture there")
+    flaws.error("empty split", path, 0, "no picture there")
   return found
 
 
@@ -144,7 +154,7 @@ def _read_labels(path: Any, truths, class_names, flaws: Flaws) -> int:
   image_labels: list[int] = []
   width, height = truths.size
   boxes = 0
-  for line, text in read_lines(path, flaws):
+  for line, text in read_lines(path, truths):
     values = [number(word) for word in text.split()]
     if len(values) != 5 or any(v != v for v in values):
       message = f"{text!r}; expected five numbers: class x y w h"
@@ -155,7 +165,7 @@ def _read_labels(path: Any, truths, class_names, flaws: Flaws) -> int:
       message = f"class {label:g}; there are 0 to {len(class_names) - 1}"
       truths.error("unknown class", path, line, f"{message}")
       continue
-    if x == 0 and y == 0:
+    if x == y == w == h == 0:
       image_labels.append(int(label))
       continue
     boxes += 1
@@ -163,7 +173,7 @@ def _read_labels(path: Any, truths, class_names, flaws: Flaws) -> int:
     edges += ((x + w / 2) * width, (y + h / 2) * height)
     truths.add(edges, int(label), path, line, f"box {text}")
   if len(set(image_labels)) > 1 or (image_labels and boxes):
-    message = "an image label (x = y = 0) must be the only line"
+    message = "an image label (class 0 0 0 0) must be the only line"
     truths.error("bad annotation", path, 0, message)
     return -1
   return image_labels[0] if image_labels else -1

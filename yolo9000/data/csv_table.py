@@ -1,10 +1,9 @@
-"""CSV: a table of one's own with a line per box, and Open Images' files."""
+"""CSV: a table of one's own with a line per box."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +35,6 @@ COLUMNS = {
   "ymax": ("ymax", "y2", "y_max", "bottom"),
 }
 SIDES = ("xmin", "ymin", "xmax", "ymax")
-OPEN_IMAGES = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
@@ -56,7 +54,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       strict.
   """
   path = open_path(source.root) / source.split
-  header, rows = _read_table(path, flaws)
+  header, rows, lost = read_table(path, flaws)
   column = {}
   for ours, others in COLUMNS.items():
     found = [name for name in header if name.strip().lower() in others]
@@ -70,10 +68,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   if 0 < len(missing) < 4:
     raise DataError(f"{path}:1: a box needs {', '.join(missing)} too")
   classes = Classes(source.class_names)
-  pictures = _Pictures(flaws)
+  pictures = Pictures(flaws)
   image_labels: dict[Any, int] = {}
   for line, row in rows:
-    picture = inside(source, row[column["image"]], flaws, path, line)
+    picture = inside(source, row[column["image"]].strip(), flaws, path, line)
     truths = picture and pictures.get(picture, path, line)
     if not truths:
       continue
@@ -85,7 +83,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     if label is None:
       continue
     if any(texts):
-      _add(truths, texts, label, path, line)
+      add_box(truths, texts, label, path, line)
     elif image_labels.setdefault(picture, label) != label:
       message = f"a second image label, {name!r}"
       truths.error("bad annotation", path, line, message)
@@ -94,7 +92,9 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     for picture, truths in pictures.found.items()
   ]
   if not records:
-    raise DataError(f"{path}: no picture in it")
+    flaws.error("empty split", path, 0, "no picture in it")
+  if lost:
+    flaws.incomplete.update(record.path for record in records)
   return Dataset(records, classes.names, read_picture, flaws.found)
 
 
@@ -103,69 +103,7 @@ def splits(root: str) -> list[str]:
   return sorted(p.name for p in open_path(root).glob("*.csv"))
 
 
-def read_open_images(source: Source, flaws: Flaws) -> Dataset:
-  """Reads a split of Open Images.
-
-  A box that stands for a group is marked difficult: neither a hit nor a miss.
-  Only pictures with a box are read; labels of whole pictures are not.
-
-  Args:
-    source: split is "train", "validation" or "test": the boxes are in the file
-      of root that begins with the split and ends in "annotations-bbox.csv", the
-      pictures in the split's folder. Classes are the display names of
-      class-descriptions-boxable.csv where that is there, and otherwise the
-      codes such as /m/01g317.
-    flaws: where they go.
-
-  Raises:
-    DataError: for a missing file or column, and flaws if they are strict.
-  """
-  root = open_path(source.root)
-  found = sorted(root.glob(f"{source.split}*annotations-bbox.csv"))
-  if len(found) != 1:
-    raise DataError(
-      f"{root}: expected one file {source.split}*annotations-bbox.csv, there "
-      f"are {len(found)}"
-    )
-  path = found[0]
-  header, rows = _read_table(path, flaws)
-  if missing := [name for name in OPEN_IMAGES if name not in header]:
-    raise DataError(f"{path}:1: the column {missing[0]} is missing")
-  names = _display_names(root)
-  classes = Classes(source.class_names or tuple(names.values()))
-  pictures = _Pictures(flaws)
-  notes: Counter[str] = Counter()
-  for line, row in rows:
-    picture = inside(source, f"{row['ImageID']}.jpg", flaws, path, line)
-    picture = picture and root / source.split / f"{row['ImageID']}.jpg"
-    truths = picture and pictures.get(picture, path, line)
-    if not truths:
-      continue
-    code = row["LabelName"]
-    label = classes.label(names.get(code, code), truths, path, line)
-    group = (row.get("IsGroupOf") or "").strip() == "1"
-    notes["objects marked group"] += group
-    if label is not None:
-      texts = [row[side] for side in OPEN_IMAGES[2:]]
-      _add(truths, texts, label, path, line, truths.size * 2, group)
-  records = [
-    truths.record(picture, image_id=picture.stem)
-    for picture, truths in pictures.found.items()
-  ]
-  if not records:
-    raise DataError(f"{path}: no picture in it")
-  return Dataset(records, classes.names, read_picture, flaws.found, notes)
-
-
-def open_images_splits(root: str) -> list[str]:
-  """The splits whose boxes are in root."""
-  found = open_path(root).glob("*annotations-bbox.csv")
-  return sorted(
-    p.name.removesuffix("annotations-bbox.csv").rstrip("-") for p in found
-  )
-
-
-class _Pictures:
+class Pictures:
   """The pictures of a table, in the order in which they come up."""
 
   def __init__(self, flaws: Flaws):
@@ -174,6 +112,7 @@ class _Pictures:
 
   @property
   def found(self) -> dict[Any, Truths]:
+    """Those that are there."""
     return {path: t for path, t in self._all.items() if t is not None}
 
   def get(self, picture: Any, path: Any, line: int) -> Truths | None:
@@ -189,7 +128,7 @@ class _Pictures:
     return self._all[picture]
 
 
-def _add(
+def add_box(
   truths: Truths,
   texts: list[str],
   label: int,
@@ -208,18 +147,16 @@ def _add(
     truths.add(edges, label, path, line, what, difficult=difficult)
 
 
-def _display_names(root: Any) -> dict[str, str]:
-  path = root / "class-descriptions-boxable.csv"
-  if not path.is_file():
-    return {}
-  rows = csv.reader(io.StringIO(read_bytes(str(path)).decode()))
-  return {row[0]: row[1] for row in rows if len(row) >= 2}
-
-
-def _read_table(
+def read_table(
   path: Any, flaws: Flaws
-) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
-  """The columns, and the lines as dicts with their numbers."""
+) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]], list[int]]:
+  """The columns; the lines as dicts with their numbers; those left out.
+
+  The last is complete once all lines are read.
+
+  Raises:
+    DataError: for a missing file, or one whose first line is none of columns.
+  """
   if not path.is_file():
     raise DataError(f"{path}: no such file")
   content = read_bytes(str(path))
@@ -230,23 +167,31 @@ def _read_table(
     flaws.mended("bad text", path, line, "not UTF-8; letters are replaced")
     text = content.decode("utf-8-sig", "backslashreplace")
   reader = csv.DictReader(io.StringIO(text, newline=""))
-  header = list(reader.fieldnames or ())
+  lost: list[int] = []
+  try:
+    header = list(reader.fieldnames or ())
+  except csv.Error as error:
+    raise DataError(f"{path}:1: {error}") from None
+  if len(set(header)) < len(header):
+    raise DataError(f"{path}:1: a column is there twice: {', '.join(header)}")
 
   def rows():
     while True:
+      message = ""
       try:
         row = next(reader)
       except StopIteration:
         return
       except csv.Error as error:
-        flaws.error("bad annotation", path, reader.line_num, f"{error}")
-        continue
+        message, row = str(error), {}
       if None in row or None in row.values():
         count = sum(v is not None for k, v in row.items() if k is not None)
         count += len(row.get(None) or ())
         message = f"{count} cells, but {len(header)} columns"
+      if message:
         flaws.error("bad annotation", path, reader.line_num, message)
-        continue
-      yield reader.line_num, row
+        lost.append(reader.line_num)
+      else:
+        yield reader.line_num, row
 
-  return header, rows()
+  return header, rows(), lost
