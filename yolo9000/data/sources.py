@@ -100,7 +100,7 @@ def read_for(
     "annotations%s",
     *(name, source, len(records), sum(len(r.labels) for r in records)),
     *(sum(r.image_label >= 0 for r in records), len(dataset.flaws)),
-    "".join(f", {count} {note}" for note, count in dataset.notes.items()),
+    "".join(f", {n} {note}" for note, n in dataset.notes.items() if n),
   )
   return dataset
 
