@@ -430,5 +430,5 @@ def test_mutated_and_random_files_give_a_message_or_a_result(
 
 def test_a_text_file_is_no_picture(tmp_path):
   path = write(tmp_path, CFG, "photo.jpg")
-  with pytest.raises(DataError, match="not a picture that OpenCV can decode"):
+  with pytest.raises(DataError, match="not a picture that can be read"):
     decode_picture(str(path))

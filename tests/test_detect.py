@@ -141,7 +141,7 @@ def test_what_cannot_be_read_is_reported_and_the_rest_done(
   for line in (
     "a.jpg: not a picture that can be read",
     "b.mp4: no frame that OpenCV can read",
-    "d.jpg: the JPEG ends before its end marker",
+    "d.jpg: the picture ends before its end marker",
   ):
     assert line in told.err
 

@@ -157,7 +157,11 @@ class Output:
     path = self._folder / f"{item.name}.jpg"
     if item.frame is None:
       # Not imwrite: a name may be no text, and its error says nothing.
-      path.write_bytes(cv2.imencode(".jpg", bgr)[1].tobytes())
+      try:
+        path.write_bytes(cv2.imencode(".jpg", bgr)[1].tobytes())
+      except OSError as error:
+        reason = error.strerror
+        raise OSError(f"{path}: cannot be written: {reason}") from None
       return
     if item.name not in self._videos:
       path = path.with_suffix(".mp4")
