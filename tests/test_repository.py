@@ -24,7 +24,12 @@ EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 FLOORS = {
   "types": 0,
   "boxes": 1,
-  "wordtree": 1,
+  "wordtree": 2,
+  "wordtree.tree": 1,
+  "wordtree.softmax": 2,
+  "wordtree.build": 2,
+  "wordtree.names": 3,
+  "wordtree.__main__": 4,
   "batch_norm": 1,
   "losses": 2,
   "nms": 2,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from yolo9000.log import write_whole
-from yolo9000.wordtree import TreeError, WordTree
+from yolo9000.wordtree.tree import TreeError, WordTree
 
 
 class DarknetFileError(ValueError):

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from yolo9000.wordtree import WordTree
+from yolo9000.wordtree.tree import WordTree
 
 ACTIVATION_NAMES = ("leaky", "linear", "logistic", "relu")
 

@@ -1,0 +1,92 @@
+"""A tree of classes, siblings as neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from yolo9000.types import Int
+
+
+class TreeError(ValueError):
+  """Nodes that make no tree; `node` is the number of the first wrong one."""
+
+  def __init__(self, node: int, message: str):
+    super().__init__(message)
+    self.node = node
+
+
+@dataclass(frozen=True)
+class WordTree:
+  """A tree, or several: nodes in an order in which siblings are neighbours.
+
+  Attributes:
+    ids: a name for each of the C nodes, such as WordNet's n02084071.
+    parents: number of each node's parent, -1 at the top. A parent comes before
+      its children.
+
+  Raises:
+    TreeError: for another order, a cycle or a parent that does not exist.
+  """
+
+  ids: tuple[str, ...]
+  parents: tuple[int, ...]
+
+  def __post_init__(self):
+    if len(self.ids) != len(self.parents) or not self.ids:
+      raise TreeError(
+        0, f"{len(self.ids)} ids and {len(self.parents)} parents make no tree"
+      )
+    last_child: dict[int, int] = {}
+    for node, (name, parent) in enumerate(
+      zip(self.ids, self.parents, strict=True)
+    ):
+      if not -1 <= parent < node:
+        earlier = f" or an earlier node, 0 to {node - 1}" if node else ""
+        raise TreeError(
+          node,
+          f"node {node} ({name}) has parent {parent}; expected -1 for the top"
+          + earlier,
+        )
+      sibling = last_child.get(parent, node - 1)
+      if sibling != node - 1:
+        raise TreeError(
+          node,
+          f"node {node} ({name}) is a child of {parent} like node {sibling} "
+          f"({self.ids[sibling]}), but other nodes lie between; expected "
+          f"siblings without a gap",
+        )
+      last_child[parent] = node
+
+  @cached_property
+  def group(self) -> Int[np.ndarray, " C"]:
+    """Number of each node's group of siblings; the top is group 0."""
+    parents = np.array(self.parents)
+    return np.r_[0, np.cumsum(parents[1:] != parents[:-1])].astype(np.int32)
+
+  @property
+  def num_groups(self) -> int:
+    """How many groups of siblings there are."""
+    return int(self.group[-1]) + 1
+
+  @cached_property
+  def child_group(self) -> Int[np.ndarray, " C"]:
+    """Group of each node's children; -1 for a leaf."""
+    groups = np.full(len(self.parents), -1, np.int32)
+    parents = np.array(self.parents)
+    inner = parents >= 0
+    groups[parents[inner]] = self.group[inner]
+    return groups
+
+  @cached_property
+  def jumps(self) -> list[Int[np.ndarray, " C"]]:
+    """Each node's ancestor 1, 2, 4, .. levels above; C beyond the top."""
+    top = len(self.parents)
+    jump = np.array([p if p >= 0 else top for p in (*self.parents, -1)])
+    jumps = []
+    while (jump != top).any():
+      jumps.append(jump[:-1])
+      jump = jump[jump]
+    return jumps
