@@ -20,7 +20,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
+from yolo9000 import wordtree
 from yolo9000.types import Bool, Float, Int
+from yolo9000.wordtree.tree import WordTree
+
+# Whose IoU with an object is assumed where only an image label is known.
+ASSUMED_IOU = 0.3
+SLOT_RULES = ("probability", "score", "objectness")
+OBJECTNESS_RULES = ("paper", "2017", "later")
 
 
 class Weights(NamedTuple):
@@ -79,6 +86,28 @@ def logistic_error(
   one_hot = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
   target = jnp.minimum(same_slot.astype(logits.dtype) @ one_hot, 1.0)
   return jnp.sum(jax.nn.softplus(logits) - target * logits, axis=1)
+
+
+def tree_error(
+  logits: Float[Array, "M C"],
+  labels: Int[Array, " M"],
+  same_slot: Bool[Array, "M M"],
+  *,
+  tree: WordTree,
+) -> Float[Array, " M"]:
+  """Cross-entropy of a tree's node, in nats: minus its path's log-probability.
+
+  The label may be any node. Of each group of siblings on its path the error is
+  that of a softmax; nothing below the label, or beside the path, is penalised.
+  same_slot is not needed.
+
+  Source: section 4, "we propagate error only at and above the label's level".
+  """
+  del same_slot
+  paths = wordtree.path_log_probability(
+    tree, wordtree.log_softmax(tree, logits)
+  )
+  return -jnp.take_along_axis(paths, labels[:, None], axis=1, mode="clip")[:, 0]
 
 
 def assign(
@@ -211,4 +240,75 @@ def detection_loss(
     "background": weights.background * total(background, objectness**2 / 2),
     "label": weights.label * total(owner, label_error),
     "prior_pull": prior_pull * total(~assigned, pull / 2),
+  }
+
+
+def image_label_loss(
+  raw: Float[Array, "Y X A F"],
+  label: Int[Array, ""],
+  *,
+  class_error: Callable[..., Float[Array, " M"]],
+  weights: Weights,
+  slot_rule: str,
+  objectness_rule: str,
+) -> dict[str, Float[Array, ""]]:
+  """Class and objectness error of one picture with a label and no boxes.
+
+  One slot is made responsible for the label. No box is known or taught.
+
+    label       weights.label * class_error of the responsible slot
+    objectness  1/2 weights.objectness (.3 - sigmoid(t_o))^2 of the responsible
+                slot where its objectness is below .3, under the rules "paper"
+                and "2017"
+    background  1/2 weights.background sigmoid(t_o)^2 of every other slot, under
+                the rules "2017" and "later"
+
+  Args:
+    raw: no activation applied.
+    label: of the picture, below C.
+    class_error: `softmax_error`, or `tree_error` with a tree: minus the
+      log-probability of the label.
+    weights: as for `detection_loss`.
+    slot_rule: responsible is, the first of equals, the slot of the greatest
+      "probability" of the label, as in the paper; "score", objectness times
+      probability, as in the program; or "objectness".
+    objectness_rule: "paper": an IoU of .3 is assumed. "2017": so in the program
+      of January 2017, which besides takes all other slots for background.
+      "later": from July 2017 the program does the second alone.
+
+  Returns:
+    The three parts by name. Their sum is the loss.
+
+  Raises:
+    ValueError: for another rule.
+
+  Source: YOLO9000, section 4, "Joint classification and detection".
+  """
+  if slot_rule not in SLOT_RULES or objectness_rule not in OBJECTNESS_RULES:
+    raise ValueError(
+      f"slot_rule {slot_rule!r} must be one of {', '.join(SLOT_RULES)}, and "
+      f"objectness_rule {objectness_rule!r} of {', '.join(OBJECTNESS_RULES)}"
+    )
+  slots = raw.reshape(-1, raw.shape[-1])  # (N, F)
+  objectness = jax.nn.sigmoid(slots[:, 4])
+
+  def error(logits: Float[Array, "M C"]) -> Float[Array, " M"]:
+    alone = jnp.eye(len(logits), dtype=bool)
+    return class_error(logits, jnp.broadcast_to(label, len(logits)), alone)
+
+  if slot_rule == "objectness":
+    rank = objectness
+  else:
+    rank = -error(slots[:, 5:])
+    if slot_rule == "score":
+      rank += jax.nn.log_sigmoid(slots[:, 4])
+  best = jnp.argmax(rank)
+  lacking = jnp.maximum(ASSUMED_IOU - objectness[best], 0.0)
+  others = jnp.sum(objectness**2) - objectness[best] ** 2
+  return {
+    "objectness": weights.objectness
+    * (lacking**2 / 2 if objectness_rule != "later" else 0.0 * lacking),
+    "background": weights.background
+    * (others / 2 if objectness_rule != "paper" else 0.0 * others),
+    "label": weights.label * error(slots[best][None, 5:])[0],
   }

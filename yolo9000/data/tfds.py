@@ -126,8 +126,8 @@ def _classes(root: str, features: Any) -> tuple[str, ...]:
     boxes is None or isinstance(boxes.get("bbox"), tfds.features.BBoxFeature)
   ):
     raise DataError(
-      f"{root}: the features are {', '.join(features)}; expected image and "
-      f"label, a ClassLabel, or objects, a Sequence with bbox and label"
+      f"{root}: the features are {', '.join(sorted(features))}; expected "
+      f"image and label, a ClassLabel, or objects, a Sequence with bbox and label"
     )
   return tuple(label.names)
 
