@@ -127,7 +127,7 @@ def _classes(root: str, features: Any) -> tuple[str, ...]:
   ):
     raise DataError(
       f"{root}: the features are {', '.join(sorted(features))}; expected "
-      f"image and label, a ClassLabel, or objects, a Sequence with bbox and label"
+      f"image and label, a ClassLabel, or objects with bbox and label"
     )
   return tuple(label.names)
 
