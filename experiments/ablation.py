@@ -91,6 +91,7 @@ def miniature() -> ConfigDict:
     norm_axis="",  # each device alone; "data" is across devices
     program_norm=False,
     class_error="softmax",
+    tree="",  # a .tree file whose nodes are the classes
     weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
     ignore_iou=0.6,
     small_box_weight=True,
@@ -98,6 +99,9 @@ def miniature() -> ConfigDict:
     prior_pull_images=1600,
     rescore=True,
     match_predicted_shape=False,
+    slot_rule="none",  # there are no pictures with a label alone
+    objectness_rule="paper",
+    label_warm_up_images=0,
     class_agnostic_nms=False,
     iou_threshold=0.45,
     score_threshold=0.005,

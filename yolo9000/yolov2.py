@@ -13,21 +13,31 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import average_precision, darknet, losses, nms, wordtree
+from yolo9000 import (
+  average_precision,
+  darknet,
+  darknet_files,
+  losses,
+  nms,
+  wordtree,
+)
 from yolo9000.layers import STRIDE, Layer, Region, check_priors
-from yolo9000.types import Batch, Detections, Float, Task, UInt8
+from yolo9000.types import Batch, Bool, Detections, Float, Task, UInt8
 from yolo9000.wordtree import WordTree
 
 CLASS_ERRORS = {
   "softmax": losses.softmax_error,
   "logistic": losses.logistic_error,
+  "tree": losses.tree_error,
 }
 METRICS = {
   "VOC07 AP": average_precision.evaluate,
   "COCO AP": average_precision.evaluate_both,
 }
 # What `table` needs of a config's task.
-TABLE_OPTIONS = "priors class_error passthrough program_reorg width".split()
+TABLE_OPTIONS = (
+  "priors class_error passthrough program_reorg width tree".split()
+)
 PROBABILITIES: dict[str, Callable[[Array], Array]] = {
   "softmax": jax.nn.softmax,
   "logistic": jax.nn.sigmoid,
@@ -56,6 +66,7 @@ def make_task(
   norm_axis: str,
   program_norm: bool,
   class_error: str,
+  tree: WordTree | str | Sequence[int] | None,
   weights: dict[str, float],
   ignore_iou: float,
   small_box_weight: bool,
@@ -63,6 +74,9 @@ def make_task(
   prior_pull_images: int,
   rescore: bool,
   match_predicted_shape: bool,
+  slot_rule: str,
+  objectness_rule: str,
+  label_warm_up_images: int,
   class_agnostic_nms: bool,
   iou_threshold: float,
   score_threshold: float,
@@ -79,11 +93,15 @@ def make_task(
     dtype: of the computation, "float32" or "bfloat16".
     norm_momentum, norm_epsilon, norm_axis, program_norm: see
       `darknet.Darknet`.
-    class_error: "softmax" or "logistic".
+    class_error: "softmax", "logistic" or "tree".
+    tree: of the classes, see `darknet_files.make_tree`.
     weights, ignore_iou, small_box_weight, rescore, match_predicted_shape: see
       `losses.detection_loss`.
     prior_pull: weight of the pull to the priors...
     prior_pull_images: ...while fewer images than this have been seen.
+    slot_rule, objectness_rule: what pictures with a label alone teach, see
+      `losses.image_label_loss`; slot_rule "none" if there are no such pictures.
+    label_warm_up_images: they teach nothing until so many images were seen.
     class_agnostic_nms: suppress by objectness instead of class by class.
     iou_threshold, score_threshold, max_candidates, max_detections: see nms.py.
     metric: "VOC07 AP", or "COCO AP" for COCO's figures as well.
@@ -91,17 +109,12 @@ def make_task(
   Raises:
     ValueError: for a value that is not allowed, saying what is.
   """
+  word_tree = darknet_files.make_tree(tree, class_names)
   check_priors(priors)
+  _check_options(
+    class_error, word_tree, dtype, width, slot_rule, objectness_rule, metric
+  )
   prior_array = jnp.asarray(priors, jnp.float32)
-  for name, value, allowed in (
-    ("class_error", class_error, CLASS_ERRORS),
-    ("dtype", dtype, ("float32", "bfloat16")),
-    ("metric", metric, METRICS),
-  ):
-    if value not in allowed:
-      raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
-  if width <= 0:
-    raise ValueError(f"width is {width}; it must be above 0 (1 is the paper's)")
   layers = table(
     num_classes=len(class_names),
     priors=priors,
@@ -109,6 +122,7 @@ def make_task(
     passthrough=passthrough,
     program_reorg=program_reorg,
     width=width,
+    tree=word_tree,
   )
   network = darknet.Darknet(
     layers=layers,
@@ -118,20 +132,30 @@ def make_task(
     axis_name=norm_axis or None,
     program_norm=program_norm,
   )
-  picture_loss = partial(
+  error = CLASS_ERRORS[class_error]
+  if word_tree is not None:
+    error = partial(losses.tree_error, tree=word_tree)
+  of_boxes = partial(
     losses.detection_loss,
     priors=prior_array,
-    class_error=CLASS_ERRORS[class_error],
+    class_error=error,
     weights=losses.Weights(**weights),
     ignore_iou=ignore_iou,
     small_box_weight=small_box_weight,
     rescore=rescore,
     match_predicted_shape=match_predicted_shape,
   )
+  of_label = partial(
+    losses.image_label_loss,
+    class_error=error,
+    weights=losses.Weights(**weights),
+    slot_rule=slot_rule,
+    objectness_rule=objectness_rule,
+  )
   picture_detections = partial(
     detect,
     priors=prior_array,
-    probabilities=PROBABILITIES[class_error],
+    probabilities=class_probabilities(class_error, word_tree),
     class_agnostic=class_agnostic_nms,
     iou_threshold=iou_threshold,
     score_threshold=score_threshold,
@@ -149,13 +173,13 @@ def make_task(
       variables, normalise(batch.image), train=True, mutable=["batch_stats"]
     )
     pull = jnp.where(images_seen < prior_pull_images, prior_pull, 0.0)
-    parts = jax.vmap(partial(picture_loss, prior_pull=pull))(
-      slots(output, len(prior_array)), batch.boxes, batch.labels, batch.mask
+    parts = joint_loss(
+      slots(output, len(prior_array)),
+      batch,
+      of_boxes=partial(of_boxes, prior_pull=pull),
+      of_label=None if slot_rule == "none" else of_label,
+      labels_taught=images_seen >= label_warm_up_images,
     )
-    parts = {
-      name: jnp.mean(jnp.where(batch.valid, part, 0.0))
-      for name, part in parts.items()
-    }
     return sum(parts.values()), (new["batch_stats"], parts)
 
   def predict(
@@ -168,6 +192,89 @@ def make_task(
   return Task(init, loss, predict, evaluate)
 
 
+def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
+  """The layers of a run, from its config's task."""
+  options = {key: task[key] for key in TABLE_OPTIONS}
+  options["tree"] = darknet_files.make_tree(options["tree"], class_names)
+  return table(num_classes=len(class_names), **options)
+
+
+def _check_options(
+  class_error: str,
+  tree: WordTree | None,
+  dtype: str,
+  width: float,
+  slot_rule: str,
+  objectness_rule: str,
+  metric: str,
+) -> None:
+  """Raises ValueError for a value that is not allowed, saying what is."""
+  for name, value, allowed in (
+    ("class_error", class_error, CLASS_ERRORS),
+    ("dtype", dtype, ("float32", "bfloat16")),
+    ("slot_rule", slot_rule, ("none", *losses.SLOT_RULES)),
+    ("objectness_rule", objectness_rule, losses.OBJECTNESS_RULES),
+    ("metric", metric, METRICS),
+  ):
+    if value not in allowed:
+      raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+  if width <= 0:
+    raise ValueError(f"width is {width}; it must be above 0 (1 is the paper's)")
+  if (class_error == "tree") != (tree is not None):
+    raise ValueError(
+      f"class_error is {class_error!r}, but there is {'a' if tree else 'no'} "
+      f"tree; one needs the other"
+    )
+  if slot_rule != "none" and class_error == "logistic":
+    raise ValueError(
+      "class_error 'logistic' has no probability of one label; pictures with a "
+      "label alone need 'softmax' or 'tree'"
+    )
+
+
+def class_probabilities(
+  class_error: str, tree: WordTree | None
+) -> Callable[[Array], Array]:
+  """From logits (N, C) the probability of each class, in a tree of its path."""
+  if tree is None:
+    return PROBABILITIES[class_error]
+  return partial(node_probabilities, tree=tree, nodes=range(len(tree.ids)))
+
+
+def joint_loss(
+  raw: Float[Array, "B Y X A F"],
+  batch: Batch,
+  *,
+  of_boxes: Callable[..., dict[str, Array]],
+  of_label: Callable[..., dict[str, Array]] | None,
+  labels_taught: Bool[Array, ""],
+) -> dict[str, Float[Array, ""]]:
+  """The mean over a batch, in which each picture pays for the labels it has.
+
+  Args:
+    raw: of the pictures.
+    batch: those with an image label have no boxes.
+    of_boxes: `losses.detection_loss` of one picture.
+    of_label: `losses.image_label_loss` of one; None if there are no such
+      pictures. Its parts are called image_objectness and so on.
+    labels_taught: false during the warm-up.
+
+  Source: section 4, "Joint classification and detection".
+  """
+  has_label = batch.image_label >= 0
+
+  def mean(parts, counted):
+    return {n: jnp.mean(jnp.where(counted, p, 0.0)) for n, p in parts.items()}
+
+  parts = jax.vmap(of_boxes)(raw, batch.boxes, batch.labels, batch.mask)
+  parts = mean(parts, batch.valid & ~has_label)
+  if of_label is None:
+    return parts
+  of_labels = jax.vmap(of_label)(raw, jnp.maximum(batch.image_label, 0))
+  of_labels = mean(of_labels, batch.valid & has_label & labels_taught)
+  return parts | {f"image_{name}": part for name, part in of_labels.items()}
+
+
 def table(
   *,
   num_classes: int,
@@ -176,6 +283,7 @@ def table(
   passthrough: str,
   program_reorg: bool,
   width: float,
+  tree: WordTree | None,
 ) -> tuple[Layer, ...]:
   """YOLOv2's layers, the last of which says how its output is read.
 
@@ -188,7 +296,8 @@ def table(
     program_reorg=program_reorg,
     width=width,
   )
-  return (*layers, Region(pairs, num_classes, class_error == "softmax"))
+  exclusive = class_error == "softmax"
+  return (*layers, Region(pairs, num_classes, exclusive, tree))
 
 
 def slots(

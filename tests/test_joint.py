@@ -1,0 +1,209 @@
+"""YOLO9000 as a task: a tree of classes, boxes and image labels together."""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support import tiny_config
+
+from yolo9000 import darknet_files, train, yolov2
+from yolo9000.data import pipeline, shapes
+from yolo9000.data.reading import Flaws, Source
+from yolo9000.log import read_lines
+from yolo9000.wordtree import WordTree
+
+pytestmark = pytest.mark.usefixtures("libraries_promote")
+
+OUTLINES = tuple(shapes.OUTLINES)
+# Five outlines at the top, each in four colours.
+NODES = (
+  *OUTLINES,
+  *(f"{hue} {name}" for name in OUTLINES for hue in shapes.HUES),
+)
+PARENTS = (-1,) * 5 + tuple(n for n in range(5) for _ in range(4))
+COARSE = tuple((name, name.split()[1]) for name in shapes.CLASS_NAMES)
+
+
+def config(**changes):
+  settings = dict(
+    data__class_names=NODES,
+    task__class_error="tree",
+    task__slot_rule="objectness",
+  )
+  tree = changes.pop("task__tree", PARENTS)
+  made = tiny_config(**{**settings, **changes})
+  with made.unlocked(), made.ignore_type():  # a file there, numbers here
+    made.task.tree = tree
+  return made
+
+
+def batch(size=64, labels=(-1, 3, -1, 9)):
+  """Four pictures, two of them with a label alone."""
+  rng = np.random.default_rng(0)
+  made = pipeline.empty_batch(4, size=size, max_objects=3)
+  low = rng.uniform(0, 0.5, (4, 3, 2))
+  has_boxes = np.array(labels)[:, None] < 0
+  made = made._replace(
+    image=rng.integers(0, 256, made.image.shape).astype(np.uint8),
+    boxes=np.concatenate([low, low + 0.4], -1).astype(np.float32),
+    labels=rng.integers(0, 25, (4, 3)).astype(np.int32),
+    mask=np.ones((4, 3), bool) & has_boxes,
+    image_label=np.array(labels, np.int32),
+  )
+  return jax.tree.map(jnp.asarray, made)
+
+
+def loss_of(task, variables, images, seen=1000):
+  return task.loss(variables, images, jnp.asarray(seen))
+
+
+def test_each_picture_pays_for_the_labels_it_has():
+  task = train.build_task(config())
+  variables = task.init(jax.random.key(0), 64)
+  images = batch()
+  total, (_, parts) = loss_of(task, variables, images)
+  assert {"image_label", "image_objectness", "image_background"} < parts.keys()
+  np.testing.assert_allclose(total, sum(parts.values()), rtol=1e-6)
+  # Boxes of pictures with a label alone, and labels of others, change nothing.
+  other = images._replace(
+    boxes=jnp.where(images.image_label[:, None, None] < 0, images.boxes, 0.3),
+    mask=jnp.ones((4, 3), bool),
+  )
+  np.testing.assert_allclose(loss_of(task, variables, other)[0], total)
+  # With no label alone there is nothing of it, and with nothing else no box's.
+  _, (_, boxes) = loss_of(task, variables, batch(labels=(-1,) * 4))
+  assert all(boxes[n] == 0 for n in boxes if n.startswith("image_"))
+  _, (_, labels) = loss_of(task, variables, batch(labels=(1, 2, 3, 4)))
+  assert all(labels[n] == 0 for n in labels if not n.startswith("image_"))
+  assert labels["image_label"] > 0
+
+
+def test_labels_wait_for_the_warm_up():
+  task = train.build_task(config(task__label_warm_up_images=100))
+  variables = task.init(jax.random.key(0), 64)
+  _, (_, early) = loss_of(task, variables, batch(), seen=99)
+  _, (_, late) = loss_of(task, variables, batch(), seen=100)
+  assert early["image_label"] == 0 < late["image_label"]
+  assert early["coord"] == late["coord"]
+
+
+def test_padding_pays_nothing():
+  task = train.build_task(config())
+  variables = task.init(jax.random.key(0), 64)
+  nothing = batch()._replace(valid=jnp.zeros(4, bool))
+  assert loss_of(task, variables, nothing)[0] == 0
+
+
+def test_scores_are_objectness_times_the_path():
+  rng = np.random.default_rng(0)
+  logits = jnp.asarray(rng.normal(size=(6, 25)), jnp.float32)
+  tree = WordTree(NODES, PARENTS)
+  found = yolov2.class_probabilities("tree", tree)(logits)
+  np.testing.assert_allclose(found[:, :5].sum(1), 1, rtol=1e-5)
+  np.testing.assert_allclose(found[:, 5:].sum(1), 1, rtol=1e-5)
+  np.testing.assert_allclose(found[:, 5:9].sum(1), found[:, 0], rtol=1e-5)
+
+
+def crops(folder, count):
+  """Pictures with one object and its class as the folder's name."""
+  drawn = shapes.read(Source("shapes", "", "train[:60]"), Flaws(strict=True))
+  written = 0
+  for record in drawn.records:
+    image = cv2.cvtColor(drawn.read_image(record), cv2.COLOR_RGB2BGR)
+    left, top, right, bottom = record.boxes_px[0].astype(int)
+    name = shapes.CLASS_NAMES[record.labels[0]]
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    path = folder / name / f"{written}.png"
+    cv2.imwrite(str(path), image[top:bottom, left:right])
+    written += 1
+    if written == count:
+      return
+
+
+def joint_config(folder, **changes):
+  """Boxes with coarse classes, and labels alone with fine ones, 1 to 1."""
+  made = config(**changes)
+  with made.unlocked():
+    made.data.train.main.map = COARSE
+    made.data.train.labels = dict(
+      **dict(format="folders", root=str(folder), split="", class_names=()),
+      **dict(map=(), weight=1.0, outside=False),
+    )
+  return made
+
+
+@pytest.mark.parametrize("slot_rule", ["probability", "score", "objectness"])
+def test_joint_training_learns_both(tmp_path, slot_rule):
+  crops(tmp_path / "pictures", 12)
+  made = joint_config(
+    tmp_path / "pictures",
+    **{"task__slot_rule": slot_rule, "run__total_steps": 40},
+  )
+  metrics = train.train(made, tmp_path / "run")
+  lines = [
+    x for x in read_lines(tmp_path / "run" / "metrics.jsonl") if "parts" in x
+  ]
+  for part in ("label", "image_label"):
+    of_part = [line["parts"][part] for line in lines]
+    assert np.mean(of_part[-8:]) < 0.9 * np.mean(of_part[:8]), part
+  # The pictures to test on have fine boxes; coarse nodes have none there.
+  assert metrics["per_class"]["disc"]["truths"] == 0
+  assert metrics["per_class"]["red disc"]["VOC07 AP"] is not None
+
+
+def test_a_flat_softmax_over_all_nodes_trains_too(tmp_path):
+  crops(tmp_path / "pictures", 12)
+  made = joint_config(
+    tmp_path / "pictures", task__class_error="softmax", task__tree=()
+  )
+  train.train(made, tmp_path / "run")
+  lines = read_lines(tmp_path / "run" / "metrics.jsonl")
+  assert any(x.get("parts", {}).get("image_label") for x in lines)
+
+
+def test_a_tree_of_a_file(tmp_path):
+  path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
+  tree = WordTree(names, PARENTS)
+  darknet_files.write_tree(path, tree)
+  made = config(task__tree=str(path), data__class_names=names)
+  task = train.build_task(made)
+  jax.eval_shape(lambda key: task.init(key, 64), jax.random.key(0))
+  assert yolov2.run_table(made.task, names)[-1].tree == tree
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"task__tree": ()}, "class_error is 'tree', but there is no tree"),
+    (
+      {"task__class_error": "softmax"},
+      "but there is a tree; one needs the",
+    ),
+    ({"task__tree": PARENTS[:-1]}, "25 ids and 24 parents make no tree"),
+    ({"task__tree": (1,) + PARENTS[1:]}, "node 0 .disc. has parent 1"),
+    ({"task__tree": "none.tree"}, "none.tree: cannot be read"),
+    (
+      {"task__slot_rule": "best"},
+      "'best'; allowed are none, probability",
+    ),
+    (
+      {"task__objectness_rule": "2018"},
+      "objectness_rule is '2018'; allowed are paper",
+    ),
+    (
+      {"task__class_error": "logistic", "task__tree": ()},
+      "'logistic' has no probability of one label",
+    ),
+  ],
+)
+def test_what_cannot_be_says_what_can(tmp_path, changes, message):
+  with pytest.raises(ValueError, match=message):
+    train.train(config(**changes), tmp_path)
+
+
+def test_a_tree_of_other_nodes_lists_both_sides(tmp_path):
+  path = tmp_path / "a.tree"
+  darknet_files.write_tree(path, WordTree(("disc", "eel"), (-1, -1)))
+  with pytest.raises(ValueError, match="in the tree alone: .'eel'.,"):
+    train.build_task(config(task__tree=str(path)))
