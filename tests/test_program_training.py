@@ -1,6 +1,7 @@
 """Gradients and updates against training steps that the program recorded."""
 
 import struct
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,14 @@ def classifier_loss(params, stats, source, start, network, seen):
   variables = {"params": params, "batch_stats": stats}
   logits, new = apply(network.layers[:-1], variables, images(source, start, 8))
   labels = jnp.asarray(source["labels"][start : start + 8])
-  loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels)
+  tree = network.layers[-1].tree
+  if tree is None:
+    loss = optax.losses.softmax_cross_entropy_with_integer_labels(
+      logits, labels
+    )
+  else:
+    same = jnp.eye(len(labels), dtype=bool)
+    loss = losses.tree_error(logits, labels, same, tree=tree)
   return loss.sum(), new["batch_stats"]
 
 
@@ -69,15 +77,40 @@ def detector_loss(params, stats, source, start, network, seen):
   raw = yolov2.slots(output, len(region.priors))
   truth = jnp.asarray(source["truth"][start : start + 4].reshape(4, 30, 5))
 
+  weights = losses.Weights(1.0, 5.0, 1.0, 1.0)
+  class_error = losses.softmax_error
+  if region.tree is not None:
+    class_error = partial(losses.tree_error, tree=region.tree)
+
   def one(raw, truth):
+    """A row at 999999 makes the picture one with a label alone, not mapped."""
+    labels = truth[:, 4].astype(jnp.int32)
+    boxes = jnp.where(truth[:, :4] > 1000, 0.5, truth[:, :4])
+    parts = of_boxes(raw, boxes, source_map(source, labels), truth)
+    if region.tree is None:
+      return parts
+    alone = truth[0, 0] > 100000
+    of_label = losses.image_label_loss(
+      raw,
+      labels[0],
+      class_error=class_error,
+      weights=weights,
+      slot_rule="score",
+      objectness_rule="later",
+    )
+    parts = {k: jnp.where(alone, 0.0, v) for k, v in parts.items()}
+    rest = {k: jnp.where(alone, v, 0.0) for k, v in of_label.items()}
+    return parts | {f"image_{k}": v for k, v in rest.items()}
+
+  def of_boxes(raw, boxes, labels, truth):
     return losses.detection_loss(
       raw,
-      box.cxcywh_to_xyxy(truth[:, :4]),
-      truth[:, 4].astype(jnp.int32),
+      box.cxcywh_to_xyxy(boxes),
+      labels,
       jnp.cumsum(truth[:, 0] == 0) == 0,
       priors=jnp.asarray(region.priors, jnp.float32),
-      class_error=losses.softmax_error,
-      weights=losses.Weights(1.0, 5.0, 1.0, 1.0),
+      class_error=class_error,
+      weights=weights,
       ignore_iou=0.6,
       small_box_weight=True,
       prior_pull=0.01 if seen < 12800 else 0.0,
@@ -87,6 +120,12 @@ def detector_loss(params, stats, source, start, network, seen):
 
   parts = jax.vmap(one)(raw, truth)
   return sum(part.sum() for part in parts.values()), new["batch_stats"]
+
+
+def source_map(source, labels):
+  if "map" not in source:
+    return labels
+  return jnp.asarray(source["map"])[jnp.minimum(labels, len(source["map"]) - 1)]
 
 
 def assert_arrays(ours, recorded, tolerance):
@@ -104,11 +143,15 @@ RUNS = [
   ("train_classifier", "", classifier_loss, (0,), 0.00025, 0),
   ("train_yolov2", "", detector_loss, (0, 4), 6.24999984e-06, 0),
   ("train_yolov2", "nowarm/", detector_loss, (0, 4), 9.99999997e-07, 64000),
+  ("train_treeclassifier", "", classifier_loss, (0,), 0.00141213, 0),
+  ("train_yolo9000", "", detector_loss, (0, 4), 6.24999984e-06, 0),
 ]
 
 
 @pytest.mark.parametrize(
-  "run", RUNS, ids=["classifier", "yolov2", "yolov2 nowarm"]
+  "run",
+  RUNS,
+  ids=["classifier", "yolov2", "yolov2 nowarm", "tree", "yolo9000"],
 )
 def test_first_update_is_the_programs(run, goldens, golden_network, tmp_path):
   name, prefix, loss, starts, rate, seen = run
