@@ -359,6 +359,62 @@ def test_the_real_tree_of_9418_nodes(shared, goldens):
         wordtree.walk(tree, given, threshold=threshold),
         source[f"top_from_{name}"][:, column],
       )
+  # Leaves alone.
+  leaves = tree.leaves
+  np.testing.assert_array_equal(
+    np.isin(np.arange(9418), leaves), source["leaf"].astype(bool)
+  )
+  np.testing.assert_array_equal(
+    wordtree.most_probable(paths, leaves), source["leaf_argmax"]
+  )
+  np.testing.assert_allclose(
+    paths[:, leaves].max(1), source["leaf_max"], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    paths[:, leaves].sum(1), source["leaf_sum"], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    paths[:, source["prob_classes"]],
+    source["hierarchy_probability"],
+    rtol=2e-5,
+    atol=1e-12,
+  )
+  # Groups.
+  size = np.bincount(tree.group)
+  np.testing.assert_array_equal(size, source["group_size"])
+  first = np.r_[0, np.cumsum(size)[:-1]]
+  np.testing.assert_array_equal(first, source["group_offset"])
+  # What a classifier's label teaches: 1 on its path, 0 beside it, the rest not.
+  for label, row in zip(
+    source["fill_hierarchy_class"].tolist(),
+    source["fill_hierarchy_truth"],
+    strict=True,
+  ):
+    on_path = np.isin(np.arange(9418), tree.path(label))
+    taught = np.isin(tree.group, tree.group[on_path])
+    expected = np.where(on_path, 1, np.where(taught, 0, -1234))
+    np.testing.assert_array_equal(expected, row)
+    gradient = jax.grad(
+      lambda x, label=label: losses.tree_error(
+        x[None], jnp.array([label]), jnp.eye(1, dtype=bool), tree=tree
+      )[0]
+    )(logits[0])
+    assert not gradient[~taught].any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_higher_threshold_never_goes_deeper(shared, seed):
+  """Each walk ends on the path of the walk with a lower threshold."""
+  tree = read_tree(shared / "darknet" / "9k.tree")
+  rng = np.random.default_rng(seed)
+  logits = jnp.asarray(rng.normal(0, 3, (20, 9418)), jnp.float32)
+  conditional = jnp.exp(wordtree.log_softmax(tree, logits))
+  below = None
+  for threshold in np.linspace(0, 1, 15):
+    nodes = wordtree.walk(tree, conditional, threshold=float(threshold))
+    for n, node in enumerate(nodes.tolist()):
+      assert below is None or node in tree.path(below[n])
+    below = nodes.tolist()
 
 
 def test_labelled_suppression_is_per_class_suppression():

@@ -155,3 +155,53 @@ def test_a_tree_needs_an_order():
   with pytest.raises(TreeError, match="siblings without a gap") as error:
     WordTree(("a", "b", "c", "d"), (-1, 0, -1, 0))
   assert error.value.node == 2
+
+
+def test_parts_of_a_tree_by_hand():
+  ids = np.array(TREE.ids)
+  assert TREE.depth.tolist() == [0, 0, 1, 1, 1, 2]
+  assert ids[TREE.leaves].tolist() == ["cat", "rose", "terrier"]
+  assert [TREE.ids[n] for n in TREE.path(5)] == ["terrier", "dog", "animal"]
+  assert ids[TREE.below(0)].tolist() == ["animal", "dog", "cat", "terrier"]
+  assert ids[TREE.below(5)].tolist() == ["terrier"]
+  assert ids[TREE.level(0)].tolist() == ["animal", "plant"]
+  assert ids[TREE.level(1)].tolist() == ["dog", "cat", "rose"]
+  assert ids[TREE.level(2)].tolist() == ["cat", "rose", "terrier"]
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_every_cut_through_the_paths_sums_to_one(shape):
+  logits = jax.random.normal(jax.random.key(0), (*shape, 6)) * 3
+  paths = jnp.exp(
+    wordtree.path_log_probability(TREE, wordtree.log_softmax(TREE, logits))
+  )
+  for nodes in (TREE.leaves, TREE.level(0), TREE.level(1), TREE.level(2)):
+    np.testing.assert_allclose(paths[..., nodes].sum(-1), 1, rtol=1e-5)
+    best = wordtree.most_probable(paths, nodes)
+    assert best.shape == shape and np.isin(best, nodes).all()
+    np.testing.assert_array_equal(
+      jnp.take_along_axis(paths, best[..., None], -1)[..., 0],
+      paths[..., nodes].max(-1),
+    )
+
+
+def test_bfloat16_logits_are_safe():
+  logits = jnp.asarray([300.0, -300.0, 100.0, 100.0, 5.0, 7.0], jnp.bfloat16)
+  logs = wordtree.path_log_probability(TREE, wordtree.log_softmax(TREE, logits))
+  assert logs.dtype == jnp.bfloat16 and np.isfinite(logs.astype(float)).all()
+  np.testing.assert_allclose(jnp.exp(logs[0].astype(float)), 1, rtol=1e-2)
+
+
+def test_trees_of_one_node_and_of_one_group():
+  one = WordTree(("all",), (-1,))
+  logits = jnp.asarray([[3.0], [-3.0]])
+  np.testing.assert_array_equal(wordtree.log_softmax(one, logits), 0 * logits)
+  assert wordtree.walk(one, jnp.ones((2, 1)), threshold=0.5).tolist() == [0, 0]
+  flat = WordTree(("a", "b", "c"), (-1,) * 3)
+  logits = jax.random.normal(jax.random.key(0), (4, 3))
+  np.testing.assert_allclose(
+    wordtree.path_log_probability(flat, wordtree.log_softmax(flat, logits)),
+    jax.nn.log_softmax(logits),
+    rtol=1e-5,
+    atol=1e-6,
+  )

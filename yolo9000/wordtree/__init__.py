@@ -1,12 +1,18 @@
 """WordTree: its nodes (tree), its probabilities (softmax), how to build one."""
 
-from yolo9000.wordtree.softmax import log_softmax, path_log_probability, walk
+from yolo9000.wordtree.softmax import (
+  log_softmax,
+  most_probable,
+  path_log_probability,
+  walk,
+)
 from yolo9000.wordtree.tree import TreeError, WordTree
 
 __all__ = [
   "TreeError",
   "WordTree",
   "log_softmax",
+  "most_probable",
   "path_log_probability",
   "walk",
 ]

@@ -12,6 +12,7 @@ Source: YOLO9000, section 4, hierarchical classification.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,3 +100,17 @@ def walk(
     (best[0], jnp.ones(shape, columns.dtype), jnp.zeros(shape, jnp.int32)),
   )
   return node
+
+
+def most_probable(
+  paths: Float[Array, "*N C"], nodes: Int[Any, " D"]
+) -> Int[Array, "*N"]:
+  """The most probable of these nodes, the first of equals.
+
+  Args:
+    paths: (log-)probabilities of paths. Conditional ones of nodes in different
+      groups cannot be compared.
+    nodes: such as a tree's `leaves`, one `level`, or those `below` a node.
+  """
+  nodes = jnp.asarray(nodes)
+  return nodes[jnp.argmax(paths[..., nodes], axis=-1)]

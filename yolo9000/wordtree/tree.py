@@ -81,6 +81,43 @@ class WordTree:
     return groups
 
   @cached_property
+  def depth(self) -> Int[np.ndarray, " C"]:
+    """Levels above each node; 0 at the top."""
+    depth = np.zeros(len(self.parents), np.int32)
+    for node, parent in enumerate(self.parents):
+      depth[node] = depth[parent] + 1 if parent >= 0 else 0
+    return depth
+
+  @property
+  def leaves(self) -> Int[np.ndarray, " L"]:
+    """The nodes without children."""
+    return np.flatnonzero(self.child_group < 0)
+
+  def level(self, depth: int) -> Int[np.ndarray, " D"]:
+    """The nodes at this depth and the leaves above it, one of each path.
+
+    Their probabilities sum to 1.
+    """
+    at = self.depth == depth
+    return np.flatnonzero(at | ((self.child_group < 0) & (self.depth < depth)))
+
+  def path(self, node: int) -> tuple[int, ...]:
+    """The node and all above it, up to the top."""
+    path = []
+    while node >= 0:
+      path.append(node)
+      node = self.parents[node]
+    return tuple(path)
+
+  def below(self, node: int) -> Int[np.ndarray, " D"]:
+    """The node and all below it."""
+    inside = np.zeros(len(self.parents), bool)
+    inside[node] = True
+    for child in range(node + 1, len(self.parents)):
+      inside[child] |= self.parents[child] >= 0 and inside[self.parents[child]]
+    return np.flatnonzero(inside)
+
+  @cached_property
   def jumps(self) -> list[Int[np.ndarray, " C"]]:
     """Each node's ancestor 1, 2, 4, .. levels above; C beyond the top."""
     top = len(self.parents)
