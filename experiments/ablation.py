@@ -108,6 +108,7 @@ def miniature() -> ConfigDict:
     max_candidates=300,
     max_detections=100,
     metric="VOC07 AP",
+    groups={},
   )
   config.optimizer = dict(
     name="adamw",
@@ -139,6 +140,7 @@ def miniature() -> ConfigDict:
     evaluate_every=0,
   )
   config.evaluation = dict(image_size=192, batch_size=16)
+  config.paper = "Table 2, VOC 2007 test"  # where its numbers are from
   # name, the paper's VOC07 AP, what is added to the row above.
   config.rows = (
     ("priors and location", 74.4, ()),

@@ -73,6 +73,7 @@ def get_config() -> ConfigDict:
     max_candidates=300,
     max_detections=100,
     metric="VOC07 AP",
+    groups={},
   )
   config.optimizer = dict(
     name="adamw",
@@ -104,5 +105,6 @@ def get_config() -> ConfigDict:
     evaluate_every=500,
   )
   config.evaluation = dict(image_size=320, batch_size=8)
+  config.paper = ""
   config.rows = ()
   return config

@@ -246,3 +246,47 @@ def test_coco_without_detections_or_truths():
   )
   found = ap.evaluate_both([nothing], [one], class_names=("cat",))
   assert found["COCO AP"] == 0 and found["COCO AP large"] is None
+
+
+def test_every_node_of_a_tree_has_its_own_truths():
+  """A terrier is a dog and an animal; a cat is an animal."""
+  names, parents = ("animal", "dog", "cat", "terrier"), (-1, 0, 0, 1)
+  record = Record(
+    *("a", 10, 10, np.array([[0, 0, 4, 4], [5, 5, 9, 9]], np.float32)),
+    *(np.array([3, 2], np.int32), np.array([False, True])),
+    areas_px=np.array([7.0, 8.0]),
+  )
+  (more,) = ap.credit_ancestors([record], parents)
+  rows = sorted(
+    zip(
+      *(more.labels.tolist(), more.boxes_px[:, 0].tolist()),
+      *(more.difficult.tolist(), more.areas_px.tolist()),
+      strict=True,
+    )
+  )
+  assert rows == [
+    (0, 0.0, False, 7.0),
+    (0, 5.0, True, 8.0),
+    (1, 0.0, False, 7.0),
+    (2, 5.0, True, 8.0),
+    (3, 0.0, False, 7.0),
+  ]
+  (none,) = ap.credit_ancestors(
+    [record._replace(labels=record.labels[:0], boxes_px=record.boxes_px[:0])],
+    parents,
+  )
+  assert not len(none.labels)
+  found = Detections(
+    np.array([[0, 0, 0.4, 0.4]] * 2, np.float32),
+    np.array([0.9, 0.8], np.float32),
+    np.array([1, 2], np.int32),
+    np.ones(2, bool),
+  )
+  metrics = ap.evaluate([found], [more], class_names=names)
+  assert metrics["per_class"]["dog"]["VOC07 AP"] == pytest.approx(1)
+  assert metrics["per_class"]["terrier"]["VOC07 AP"] == 0
+  means = ap.group_means(
+    metrics, {"kinds": ("dog", "cat"), "breeds": ("terrier",), "none": ("cat",)}
+  )["groups"]
+  assert means["kinds"] == pytest.approx(1)  # the cat is difficult
+  assert means == {"kinds": means["kinds"], "breeds": 0, "none": None}

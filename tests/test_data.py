@@ -262,6 +262,23 @@ def test_shapes_has_what_each_idea_of_the_paper_needs():
   assert np.mean(crowded) > 0.1
 
 
+def test_shapes_for_joint_training():
+  """Boxes of fifteen classes alone; labels of all twenty, without boxes."""
+  boxes = shapes.read(Source("shapes", "", "boxes[:300]"), Flaws(strict=True))
+  labels = np.concatenate([r.labels for r in boxes.records])
+  seen = {shapes.CLASS_NAMES[n] for n in labels}
+  assert seen == set(shapes.CLASS_NAMES) - set(shapes.NEVER_BOXED)
+  assert all(r.image_label == -1 for r in boxes.records)
+  alone = shapes.read(Source("shapes", "", "labels[:300]"), Flaws(strict=True))
+  assert {r.image_label for r in alone.records} == set(range(20))
+  assert not any(len(r.labels) for r in alone.records)
+  red = shapes.CLASS_NAMES.index("red box")
+  record = next(r for r in alone.records if r.image_label == red)
+  image = alone.read_image(record).astype(int)
+  bright = (image[..., 0] - image[..., 1:].max(-1)) > 60
+  assert bright.mean() > 0.1  # a third of each side at least
+
+
 @pytest.mark.parametrize("split", ["validation", "train[:9999]", "test[:x]"])
 def test_shapes_splits(split):
   with pytest.raises(DataError, match="has no split"):

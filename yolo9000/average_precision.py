@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,6 +203,54 @@ def evaluate(
     "detections": len(found.image),
     "per_class": per_class,
   }
+
+
+def credit_ancestors(
+  records: Sequence[Any], parents: Sequence[int]
+) -> list[Any]:
+  """Records in which each truth counts for every class above its own as well.
+
+  So a terrier is a truth of terrier, of dog and of animal, and each node of a
+  tree has an AP of its own.
+
+  Args:
+    records: `data.records.Record`s.
+    parents: of each class, -1 at the top.
+  """
+  table = np.array([*parents, -1])  # the last serves -1
+  result = []
+  for record in records:
+    labels, rows = [record.labels], [np.arange(len(record.labels))]
+    while (labels[-1] >= 0).any():
+      labels.append(table[labels[-1]])
+      rows.append(rows[0])
+    label, row = np.concatenate(labels), np.concatenate(rows)
+    label, row = label[label >= 0], row[label >= 0]
+    areas = record.areas_px
+    result.append(
+      record._replace(
+        labels=label.astype(np.int32),
+        boxes_px=record.boxes_px[row],
+        difficult=record.difficult[row],
+        areas_px=None if areas is None else areas[row],
+      )
+    )
+  return result
+
+
+def group_means(
+  metrics: dict[str, Any], groups: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+  """The metrics with "groups": the mean VOC07 AP of each group of classes.
+
+  Classes without truths do not count; None if a group has no other.
+  """
+  means = {}
+  for group, names in groups.items():
+    values = [metrics["per_class"][name]["VOC07 AP"] for name in names]
+    known = [value for value in values if value is not None]
+    means[group] = float(np.mean(known)) if known else None
+  return {**metrics, "groups": means}
 
 
 # COCO's twelve figures, in the order in which its program prints them.

@@ -54,6 +54,7 @@ def network_jobs(
     max_candidates=300,
     max_detections=100,
     metric="VOC07 AP",
+    groups={},
   )
   tx = optax.sgd(1e-4, momentum=0.9)
   mesh = parallel.make_mesh()

@@ -202,27 +202,29 @@ def write_table(
   errors: dict[str, str],
 ) -> None:
   """table.md, table.csv and table.png: the paper's number beside ours."""
-  rows = []
+  rows, groups = [], list(config.task.groups)
+  columns = (*COLUMNS, *groups)
   for name, paper, _ in config.rows:
-    found = results.get(name)
+    found, theirs = results.get(name), "" if paper is None else f"{paper:.1f}"
     if found is None:
-      rows.append((name, "failed", f"{paper:.1f}", "", "", ""))
+      rows.append((name, "failed", theirs, *[""] * (len(columns) - 3)))
       continue
     rows.append(
       (
         name,
-        *(_percent(found["VOC07 AP"]), f"{paper:.1f}"),
+        *(_percent(found["VOC07 AP"]), theirs),
         *(_percent(found["VOC10 AP"]), f"{found['training_minutes']:.1f}"),
         found["weights_of"],
+        *(_percent(found["groups"][group]) for group in groups),
       )
     )
   lines = [
     "| " + " | ".join(cells) + " |"
-    for cells in (COLUMNS, ["---"] * len(COLUMNS), *rows)
+    for cells in (columns, ["---"] * len(columns), *rows)
   ]
   notes = [
     f"Each row adds to the one above it. Data: {config.data.test.format} "
-    f"{config.data.test.split}; paper: Table 2, VOC 2007 test. AP in percent, "
+    f"{config.data.test.split}; paper: {config.paper}. AP in percent, "
     f"mean over classes at IoU .5; scores above {config.task.score_threshold}, "
     f"at most {config.task.max_detections} detections per picture.",
     *(f"{name} failed: {error}" for name, error in errors.items()),
@@ -236,7 +238,7 @@ def write_table(
   text = "\n".join([*lines, "", *notes]) + "\n"
   (workdir / "table.md").write_text(text)
   with (workdir / "table.csv").open("w", newline="") as file:
-    csv.writer(file).writerows([COLUMNS, *rows])
+    csv.writer(file).writerows([columns, *rows])
   plots.bar_chart(
     workdir / "table.png",
     [name for name, _, _ in config.rows],

@@ -241,7 +241,7 @@ def training_batches(
   )
   batches = pipeline.train_batches(
     data,
-    weights=[description.weight for _, description in options.train.items()],
+    weights=[d.weight for _, d in options.train.items() if d.weight],
     augmentation=augmentation(config),
     train_on_difficult=options.train_on_difficult,
     batch_size=run.batch_size,
@@ -319,7 +319,9 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
 
   # Data, model, optimizer.
   train_data = [
-    read_data(config, *described) for described in config.data.train.items()
+    read_data(config, name, described)
+    for name, described in config.data.train.items()
+    if described.weight  # 0 leaves a data set out
   ]
   test_data = read_data(config, "test", config.data.test)
   task, tx = build_task(config), build_optimizer(config)

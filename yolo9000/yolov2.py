@@ -83,6 +83,7 @@ def make_task(
   max_candidates: int,
   max_detections: int,
   metric: str,
+  groups: dict[str, Sequence[str]],
 ) -> Task:
   """YOLOv2 for these classes.
 
@@ -105,6 +106,7 @@ def make_task(
     class_agnostic_nms: suppress by objectness instead of class by class.
     iou_threshold, score_threshold, max_candidates, max_detections: see nms.py.
     metric: "VOC07 AP", or "COCO AP" for COCO's figures as well.
+    groups: classes whose mean VOC07 AP is told as well, by the group's name.
 
   Raises:
     ValueError: for a value that is not allowed, saying what is.
@@ -188,7 +190,7 @@ def make_task(
     output: Any = network.apply(variables, normalise(images), train=False)
     return jax.vmap(picture_detections)(slots(output, len(prior_array)))
 
-  evaluate = partial(METRICS[metric], class_names=class_names)
+  evaluate = make_evaluate(metric, class_names, word_tree, groups)
   return Task(init, loss, predict, evaluate)
 
 
@@ -239,6 +241,30 @@ def class_probabilities(
   if tree is None:
     return PROBABILITIES[class_error]
   return partial(node_probabilities, tree=tree, nodes=range(len(tree.ids)))
+
+
+def make_evaluate(
+  metric: str,
+  class_names: Sequence[str],
+  tree: WordTree | None,
+  groups: dict[str, Sequence[str]],
+) -> Callable[..., dict[str, Any]]:
+  """The fourth function of a Task; in a tree every node has its own AP.
+
+  Raises:
+    ValueError: for a group with a class that there is not.
+  """
+  for group, names in groups.items():
+    if wrong := set(names) - set(class_names):
+      raise ValueError(f"group {group!r} has unknown classes {sorted(wrong)}")
+
+  def evaluate(detections: Sequence[Detections], records: Sequence[Any]):
+    if tree is not None:
+      records = average_precision.credit_ancestors(records, tree.parents)
+    metrics = METRICS[metric](detections, records, class_names=class_names)
+    return average_precision.group_means(metrics, groups)
+
+  return evaluate
 
 
 def joint_loss(

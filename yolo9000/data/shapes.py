@@ -23,7 +23,9 @@ from yolo9000.data.records import DataError, Dataset, Record
 from yolo9000.types import Float, Int, UInt8
 
 SIDE = 256  # pixels
-SPLITS = {"train": 4000, "test": 400, "tiny": 8}  # pictures
+# Pictures of each. In "boxes" no class of NEVER_BOXED occurs; "labels" are
+# pictures of one object each, with an image label and no box.
+SPLITS = {"train": 4000, "test": 400, "tiny": 8, "boxes": 4000, "labels": 4000}
 
 
 def _circle() -> np.ndarray:
@@ -43,12 +45,24 @@ OUTLINES: dict[str, np.ndarray] = {
 }
 HUES = {"red": 0, "yellow": 60, "green": 120, "blue": 240}  # degrees
 CLASS_NAMES = tuple(f"{hue} {name}" for name in OUTLINES for hue in HUES)
+# One of each outline, for joint training.
+NEVER_BOXED = (
+  *("red disc", "yellow ring", "green box", "blue triangle", "red cross"),
+)
 
 
 @functools.cache
 def _scene(split: str, number: int) -> tuple[np.ndarray, np.ndarray]:
   """Boxes (M, 4) in pixels and labels (M,) of a scene, in drawing order."""
   rng = np.random.default_rng((list(SPLITS).index(split), number))
+  classes = np.arange(len(CLASS_NAMES), dtype=np.int32)
+  if split == "labels":
+    size = np.round(SIDE * rng.uniform(0.35, 0.8, 2))
+    low = np.round(rng.uniform(0, 1, 2) * (SIDE - size))
+    box_px = np.concatenate([low, low + size]).astype(np.float32)[None]
+    return box_px, rng.choice(classes, 1)
+  if split == "boxes":
+    classes = classes[~np.isin(CLASS_NAMES, NEVER_BOXED)]
   boxes: list[np.ndarray] = []
   crowd = rng.random() < 0.5  # half of the scenes have a crowd of small objects
   centre = rng.uniform(0.25, 0.75, 2) * SIDE
@@ -75,7 +89,7 @@ def _scene(split: str, number: int) -> tuple[np.ndarray, np.ndarray]:
       if not covered or max(covered) < (0.45 if in_crowd else 0.25):
         boxes.append(new)
         break
-  labels = rng.integers(0, len(CLASS_NAMES), len(boxes)).astype(np.int32)
+  labels = classes[rng.integers(0, len(classes), len(boxes))]
   return np.array(boxes, np.float32), labels
 
 
@@ -138,9 +152,9 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """The drawn data set.
 
   Args:
-    source: root is unused, there are no files; split is "train", "test" or
-      "tiny", or its first pictures as in "train[:100]"; class_names, if any,
-      must be the twenty `CLASS_NAMES`.
+    source: root is unused, there are no files; split is one of `SPLITS`, or
+      its first pictures as in "train[:100]"; class_names, if any, must be the
+      twenty `CLASS_NAMES`.
     flaws: there are none.
 
   Raises:
@@ -162,6 +176,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   records = []
   for number in range(int(count)):
     boxes_px, labels = _scene(name, number)
+    image_label = -1
+    if name == "labels":
+      image_label = int(labels[0])
+      boxes_px, labels = boxes_px[:0], labels[:0]
     records.append(
       Record(
         path=f"shapes/{name}/{number}",
@@ -170,6 +188,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
         boxes_px=boxes_px,
         labels=labels,
         difficult=np.zeros(len(labels), bool),
+        image_label=image_label,
       )
     )
   return Dataset(records, CLASS_NAMES, draw, flaws.found)
