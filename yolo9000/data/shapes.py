@@ -57,7 +57,7 @@ def _scene(split: str, number: int) -> tuple[np.ndarray, np.ndarray]:
   rng = np.random.default_rng((list(SPLITS).index(split), number))
   classes = np.arange(len(CLASS_NAMES), dtype=np.int32)
   if split == "labels":
-    size = np.round(SIDE * rng.uniform(0.35, 0.8, 2))
+    size = np.round(SIDE * np.exp(rng.uniform(-1.9, -0.3, 2)))
     low = np.round(rng.uniform(0, 1, 2) * (SIDE - size))
     box_px = np.concatenate([low, low + size]).astype(np.float32)[None]
     return box_px, rng.choice(classes, 1)
