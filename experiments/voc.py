@@ -5,11 +5,11 @@ python -m yolo9000.main --config=experiments/voc.py --config.data.root=FOLDER
 As it stands it is for BCCD, blood cells of three classes (MIT licence,
 Shenggan's BCCD_Dataset; 292 pictures to train on, 72 to test): a quarter of the
 paper's width, 320 pixels, 20,000 pictures seen. On 2 cores (x86-64, no GPU) it
-took 18 minutes, with other jobs beside it, and ended at VOC07 AP .809 (RBC .777,
-WBC .984, platelets .667), VOC10 AP .824. On the way, step and VOC07 AP: 500 .54,
-1000 .74, 1500 .75, 2000 .78, 2500 .77, 3000 .78, 4000 .80, 4500 .80. Measured at
-commit 3ecc569, seed 0. (At c171856, before convolutions became matrix products
-on CPU, it took 12 minutes and ended at .797.)
+took 18 minutes, with other jobs beside it, and ended at VOC07 AP .809 (RBC
+.777, WBC .984, platelets .667), VOC10 AP .824. On the way, step and VOC07 AP:
+500 .54, 1000 .74, 1500 .75, 2000 .78, 2500 .77, 3000 .78, 4000 .80, 4500 .80.
+Measured at commit 3ecc569, seed 0. (At c171856, before convolutions became
+matrix products on CPU, it took 12 minutes and ended at .797.)
 
 For other classes change class_names, then the priors by the command below; for
 larger data raise total_steps. For other formats, several data sets and maps of
