@@ -111,7 +111,7 @@ def get_config() -> ConfigDict:
     seed=0,
     start_from="",  # a run's folder or a .weights file, see model.read_start
     start_cfg="",
-    total_steps=2400,
+    total_steps=3000,
     batch_size=8,
     image_sizes=(192,),
     resize_every=10,
