@@ -6,13 +6,17 @@ A tree of 5 outlines, each in 4 colours. Boxes say the outline alone, on
 pictures in which 5 of the 20 coloured classes never occur; image labels say the
 coloured class, on pictures of one object. Each node has its own AP, its truths
 are its own and those of all below it.
+
+Arguments, as in --config=experiments/yolo9000.py:slots
+  slots  the three rules for the slot that an image label makes responsible.
+  quick  the first table with fewer steps, to see that everything works.
 """
 
 from ml_collections import ConfigDict
 
 from yolo9000.data import shapes
 
-ARGUMENTS = ()
+ARGUMENTS = ("slots", "quick")
 OUTLINES = tuple(shapes.OUTLINES)
 NODES = (*OUTLINES, *shapes.CLASS_NAMES)
 PARENTS = (
@@ -23,8 +27,32 @@ BOXED = tuple(n for n in shapes.CLASS_NAMES if n not in shapes.NEVER_BOXED)
 COARSE = tuple((name, name.split()[1]) for name in shapes.CLASS_NAMES)
 
 
-def get_config() -> ConfigDict:
-  """The complete config."""
+def get_config(argument: str = "") -> ConfigDict:
+  """The complete config: the table above, or one of ARGUMENTS."""
+  if argument not in ("", *ARGUMENTS):
+    raise ValueError(
+      f"argument {argument!r} is unknown; there are {', '.join(ARGUMENTS)}"
+    )
+  config = miniature()
+  if argument == "slots":
+    config.name = "yolo9000_slots"
+    config.rows = (
+      ("objectness", None, ()),
+      ("score", None, (("task.slot_rule", "score"),)),
+      ("probability", None, (("task.slot_rule", "probability"),)),
+    )
+  elif argument == "quick":
+    config.name = "yolo9000_quick"
+    config.data.test.split = "test[:32]"
+    config.task.width = 0.0625
+    config.task.label_warm_up_images = 40
+    config.run.update(total_steps=20, image_sizes=(64,))
+    config.evaluation.image_size = 64
+  return config
+
+
+def miniature() -> ConfigDict:
+  """Drawn pictures, an eighth of the width, 192 pixels."""
   config = ConfigDict()
   config.name = "yolo9000"
   source = dict(format="shapes", root="", class_names=(), outside=False)

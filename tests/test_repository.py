@@ -330,6 +330,21 @@ def test_the_quick_ablation_makes_its_table(tmp_path):
   assert done.returncode == 1 and "the plain reorg is no layer" in done.stderr
 
 
+def test_the_quick_yolo9000_makes_its_table(tmp_path):
+  quick = f"--config={ROOT}/experiments/yolo9000.py:quick"
+  done = run_module(
+    "yolo9000.main", quick, "--workdir=w", cwd=tmp_path, timeout=200
+  )
+  assert done.returncode == 0, done.stderr
+  header, _, *rows = (tmp_path / "w/table.md").read_text().splitlines()
+  assert header.endswith(
+    "| weights of | coarse | boxed coarsely | never boxed |"
+  )
+  assert [row.split(" | ")[0] for row in rows[:3]] == [
+    *("| joint, tree", "| boxes alone, tree", "| joint, flat softmax")
+  ]
+
+
 def test_the_peers_benchmark_command(tmp_path):
   for name in ("torch", "onnx", "onnxruntime"):
     pytest.importorskip(name, reason=f"{name} is of the extra bench")
