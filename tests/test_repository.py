@@ -34,6 +34,7 @@ FLOORS = {
   "losses": 3,
   "nms": 2,
   "average_precision": 2,
+  "metrics": 3,
   "layers": 2,
   "optimizer": 2,
   "checkpoint": 2,

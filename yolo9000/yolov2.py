@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import (
-  average_precision,
   darknet,
   darknet_files,
   losses,
+  metrics,
   nms,
   wordtree,
 )
@@ -29,10 +29,6 @@ CLASS_ERRORS = {
   "softmax": losses.softmax_error,
   "logistic": losses.logistic_error,
   "tree": losses.tree_error,
-}
-METRICS = {
-  "VOC07 AP": average_precision.evaluate,
-  "COCO AP": average_precision.evaluate_both,
 }
 # What `table` needs of a config's task.
 TABLE_OPTIONS = (
@@ -190,7 +186,7 @@ def make_task(
     output: Any = network.apply(variables, normalise(images), train=False)
     return jax.vmap(picture_detections)(slots(output, len(prior_array)))
 
-  evaluate = make_evaluate(metric, class_names, word_tree, groups)
+  evaluate = metrics.make_evaluate(metric, class_names, word_tree, groups)
   return Task(init, loss, predict, evaluate)
 
 
@@ -216,7 +212,7 @@ def _check_options(
     ("dtype", dtype, ("float32", "bfloat16")),
     ("slot_rule", slot_rule, ("none", *losses.SLOT_RULES)),
     ("objectness_rule", objectness_rule, losses.OBJECTNESS_RULES),
-    ("metric", metric, METRICS),
+    ("metric", metric, metrics.METRICS),
   ):
     if value not in allowed:
       raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
@@ -241,30 +237,6 @@ def class_probabilities(
   if tree is None:
     return PROBABILITIES[class_error]
   return partial(node_probabilities, tree=tree, nodes=range(len(tree.ids)))
-
-
-def make_evaluate(
-  metric: str,
-  class_names: Sequence[str],
-  tree: WordTree | None,
-  groups: dict[str, Sequence[str]],
-) -> Callable[..., dict[str, Any]]:
-  """The fourth function of a Task; in a tree every node has its own AP.
-
-  Raises:
-    ValueError: for a group with a class that there is not.
-  """
-  for group, names in groups.items():
-    if wrong := set(names) - set(class_names):
-      raise ValueError(f"group {group!r} has unknown classes {sorted(wrong)}")
-
-  def evaluate(detections: Sequence[Detections], records: Sequence[Any]):
-    if tree is not None:
-      records = average_precision.credit_ancestors(records, tree.parents)
-    metrics = METRICS[metric](detections, records, class_names=class_names)
-    return average_precision.group_means(metrics, groups)
-
-  return evaluate
 
 
 def joint_loss(
