@@ -7,6 +7,24 @@ pictures in which 5 of the 20 coloured classes never occur; image labels say the
 coloured class, on pictures of one object. Each node has its own AP, its truths
 are its own and those of all below it.
 
+On 2 cores (x86-64, no GPU): 10.5 minutes in all, with other jobs beside it.
+VOC07 AP in percent on 400 drawn pictures, seed 0, commit a967bca:
+
+  row                  never boxed   boxed coarsely   coarse   minutes
+  joint, tree                 52.0             51.3     63.3       4.1
+  boxes alone, tree           19.7             21.4     76.8       3.0
+  joint, flat softmax          4.6              5.4        -       3.0
+
+The paper has 16.0 on ImageNet's classes never boxed and 19.7 over all. Without
+image labels the colours are guessed. The coarse classes cost 13 points, because
+all rows see 24,000 pictures and in joint training half of them have no boxes. A
+flat softmax over all nodes gives the probability to the outline, which boxes
+teach, and so none is left for the colours; its coarse AP is not told, since its
+classes have no order.
+
+Which slot an image label teaches decides: with task.slot_rule="score", the
+program's rule, the first row has 12.8, 17.6 and 64.8.
+
 Arguments, as in --config=experiments/yolo9000.py:slots
   slots  the three rules for the slot that an image label makes responsible.
   quick  the first table with fewer steps, to see that everything works.
