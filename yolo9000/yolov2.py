@@ -264,7 +264,8 @@ def joint_loss(
   def mean(parts, counted):
     return {n: jnp.mean(jnp.where(counted, p, 0.0)) for n, p in parts.items()}
 
-  parts = jax.vmap(of_boxes)(raw, batch.boxes, batch.labels, batch.mask)
+  mask = batch.mask & ~has_label[:, None]
+  parts = jax.vmap(of_boxes)(raw, batch.boxes, batch.labels, mask)
   parts = mean(parts, batch.valid & ~has_label)
   if of_label is None:
     return parts
