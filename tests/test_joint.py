@@ -54,13 +54,17 @@ def batch(size=64, labels=(-1, 3, -1, 9)):
   return jax.tree.map(jnp.asarray, made)
 
 
+def start(task):
+  return jax.jit(task.init, static_argnums=1)(jax.random.key(0), 64)
+
+
 def loss_of(task, variables, images, seen=1000):
-  return task.loss(variables, images, jnp.asarray(seen))
+  return jax.jit(task.loss)(variables, images, jnp.asarray(seen))
 
 
 def test_each_picture_pays_for_the_labels_it_has():
   task = train.build_task(config())
-  variables = task.init(jax.random.key(0), 64)
+  variables = start(task)
   images = batch()
   total, (_, parts) = loss_of(task, variables, images)
   assert {"image_label", "image_objectness", "image_background"} < parts.keys()
@@ -81,7 +85,7 @@ def test_each_picture_pays_for_the_labels_it_has():
 
 def test_labels_wait_for_the_warm_up():
   task = train.build_task(config(task__label_warm_up_images=100))
-  variables = task.init(jax.random.key(0), 64)
+  variables = start(task)
   _, (_, early) = loss_of(task, variables, batch(), seen=99)
   _, (_, late) = loss_of(task, variables, batch(), seen=100)
   assert early["image_label"] == 0 < late["image_label"]
@@ -90,7 +94,7 @@ def test_labels_wait_for_the_warm_up():
 
 def test_padding_pays_nothing():
   task = train.build_task(config())
-  variables = task.init(jax.random.key(0), 64)
+  variables = start(task)
   nothing = batch()._replace(valid=jnp.zeros(4, bool))
   assert loss_of(task, variables, nothing)[0] == 0
 
