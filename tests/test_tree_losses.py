@@ -130,7 +130,7 @@ def grid(seed=0, classes=7):
 @pytest.mark.parametrize("slot_rule", losses.SLOT_RULES)
 @pytest.mark.parametrize("objectness_rule", losses.OBJECTNESS_RULES)
 @pytest.mark.parametrize("error", ["tree", "softmax"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0])
 def test_image_label_loss_is_what_slow_loops_say(
   slot_rule, objectness_rule, error, seed
 ):
