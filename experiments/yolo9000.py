@@ -23,7 +23,7 @@ teach, and so none is left for the colours; its coarse AP is not told, since its
 classes have no order.
 
 Which slot an image label teaches decides: with task.slot_rule="score", the
-program's rule, the first row has 12.8, 17.6 and 64.8.
+program's rule, the first row has 12.8, 17.6 and 64.8 (commit ef840a4).
 
 Arguments, as in --config=experiments/yolo9000.py:slots
   slots  the three rules for the slot that an image label makes responsible.
