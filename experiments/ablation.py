@@ -107,6 +107,7 @@ def miniature() -> ConfigDict:
     score_threshold=0.005,
     max_candidates=300,
     max_detections=100,
+    max_cells=0,
     metric="VOC07 AP",
     groups={},
   )
@@ -139,7 +140,7 @@ def miniature() -> ConfigDict:
     checkpoint_every=500,
     evaluate_every=0,
   )
-  config.evaluation = dict(image_size=192, batch_size=16)
+  config.evaluation = dict(classes=(), image_size=192, batch_size=16)
   config.paper = "Table 2, VOC 2007 test"  # where its numbers are from
   # name, the paper's VOC07 AP, what is added to the row above.
   config.rows = (

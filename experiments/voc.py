@@ -74,6 +74,7 @@ def get_config() -> ConfigDict:
     score_threshold=0.005,
     max_candidates=300,
     max_detections=100,
+    max_cells=0,
     metric="VOC07 AP",
     groups={},
   )
@@ -106,7 +107,7 @@ def get_config() -> ConfigDict:
     checkpoint_every=1000,
     evaluate_every=500,
   )
-  config.evaluation = dict(image_size=320, batch_size=8)
+  config.evaluation = dict(classes=(), image_size=320, batch_size=8)
   config.paper = ""
   config.rows = ()
   return config

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, losses, nms, wordtree, yolov1, yolov2
+from yolo9000 import darknet, losses, nms, region, wordtree, yolov1
 from yolo9000.darknet_cfg import read_cfg
 from yolo9000.darknet_files import read_tree
 from yolo9000.darknet_weights import (
@@ -52,13 +52,13 @@ def planar(output):
   return output.transpose(0, 3, 1, 2) if output.ndim == 4 else output
 
 
-def activated(region, output):
+def activated(last_row, output):
   """What the program's region layer shows: raw after its activations."""
-  raw = np.array(yolov2.slots(output, len(region.priors)))
+  raw = np.array(region.slots(output, len(last_row.priors)))
   logits = jnp.asarray(raw[..., 5:])
   raw[..., [0, 1, 4]] = jax.nn.sigmoid(raw[..., [0, 1, 4]])
-  if region.tree:
-    raw[..., 5:] = jnp.exp(wordtree.log_softmax(region.tree, logits))
+  if last_row.tree:
+    raw[..., 5:] = jnp.exp(wordtree.log_softmax(last_row.tree, logits))
   else:
     raw[..., 5:] = jax.nn.softmax(logits)
   return raw.reshape(output.shape)
@@ -154,13 +154,13 @@ def test_detections_of_yolov2(load, name, prefix):
   source, network, variables = load(name)
   layers, variables = fold(network.layers, variables, cpu_deviation)
   output = run(layers, variables, source)
-  region = layers[-1]
-  raw = yolov2.slots(output, len(region.priors))[0]
-  priors = jnp.asarray(region.priors, jnp.float32)
+  last_row = layers[-1]
+  raw = region.slots(output, len(last_row.priors))[0]
+  priors = jnp.asarray(last_row.priors, jnp.float32)
   by_row = np.asarray(losses.decode(raw, priors)).transpose(2, 0, 1, 3)
   by_row = by_row.reshape(-1, 4)  # prior, row, col, as the program
   _, _, threshold, _, iou, _ = source[f"{prefix}det_args"].tolist()
-  probabilities = yolov2.PROBABILITIES["softmax"]
+  probabilities = region.PROBABILITIES["softmax"]
 
   # Before suppression: boxes on the photo, objectness, probabilities.
   boxes = augment.unplace_boxes(by_row, letterboxed(source, network))
@@ -178,9 +178,8 @@ def test_detections_of_yolov2(load, name, prefix):
   )
 
   # After it.
-  found = yolov2.detect(
-    raw,
-    priors=priors,
+  found = region.detect(
+    region.all_slots(raw, priors),
     probabilities=probabilities,
     class_agnostic=False,
     iou_threshold=iou,
@@ -197,7 +196,7 @@ def test_detections_of_yolov2(load, name, prefix):
 def test_boxes_in_pixels_of_the_photo(load):
   source, network, variables = load("yolov2voc_a")
   layers, variables = fold(network.layers, variables, cpu_deviation)
-  raw = yolov2.slots(run(layers, variables, source), 5)[0]
+  raw = region.slots(run(layers, variables, source), 5)[0]
   priors = jnp.asarray(layers[-1].priors, jnp.float32)
   boxes = np.asarray(losses.decode(raw, priors)).transpose(2, 0, 1, 3)
   boxes = augment.unplace_boxes(
@@ -239,9 +238,9 @@ def test_detections_of_yolov1(load, name):
 def raw_of_yolo9000(load):
   source, network, variables = load("yolo9000")
   layers, variables = fold(network.layers, variables, cpu_deviation)
-  region = layers[-1]
-  raw = yolov2.slots(run(layers, variables, source), len(region.priors))[0]
-  priors = jnp.asarray(region.priors, jnp.float32)
+  last_row = layers[-1]
+  raw = region.slots(run(layers, variables, source), len(last_row.priors))[0]
+  priors = jnp.asarray(last_row.priors, jnp.float32)
   by_row = np.asarray(losses.decode(raw, priors)).transpose(2, 0, 1, 3)
   return source, network, raw, priors, by_row.reshape(-1, 4)
 
@@ -256,9 +255,8 @@ def test_detections_of_yolo9000_by_the_programs_walk(load, prefix):
   boxes = augment.unplace_boxes(by_row, letterboxed(source, network))
   assert_same_boxes(boxes, source[f"{prefix}_boxes"])
   detect = partial(
-    yolov2.detect_nodes,
-    raw,
-    priors=priors,
+    region.detect_nodes,
+    region.all_slots(raw, priors),
     tree=tree,
     tree_threshold=float(tree_threshold),
     walk_by="paths",
@@ -286,11 +284,10 @@ def test_yolo9000_with_a_map_of_200_classes(load):
   nodes = source["det_map"].tolist()
   _, _, threshold, _, iou, _ = source["map_det_args"].tolist()
   for when, most in (("pre", 2.0), ("post", iou)):
-    found = yolov2.detect(
-      raw,
-      priors=priors,
+    found = region.detect(
+      region.all_slots(raw, priors),
       probabilities=partial(
-        yolov2.node_probabilities, tree=network.layers[-1].tree, nodes=nodes
+        region.node_probabilities, tree=network.layers[-1].tree, nodes=nodes
       ),
       class_agnostic=False,
       iou_threshold=most,
@@ -308,7 +305,7 @@ def test_paths_of_yolo9000_after_decoding(load):
   """The program overwrites conditional by paths' probabilities."""
   source, network, raw, _, _ = raw_of_yolo9000(load)
   tree = network.layers[-1].tree
-  paths = yolov2.node_probabilities(
+  paths = region.node_probabilities(
     raw.reshape(-1, raw.shape[-1])[:, 5:],
     tree=tree,
     nodes=range(len(tree.ids)),
@@ -326,9 +323,8 @@ def test_suppression_by_objectness_of_yolo9000(load):
   """do_nms_obj at .4, of the boxes that the walk at .5 gave a class."""
   source, network, raw, priors, by_row = raw_of_yolo9000(load)
   threshold = float(source["top_h50_det_args"][2])
-  found = yolov2.detect(
-    raw,
-    priors=priors,
+  found = region.detect(
+    region.all_slots(raw, priors),
     probabilities=jax.nn.softmax,
     class_agnostic=True,
     iou_threshold=0.4,

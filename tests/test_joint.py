@@ -99,14 +99,35 @@ def test_padding_pays_nothing():
   assert loss_of(task, variables, nothing)[0] == 0
 
 
-def test_scores_are_objectness_times_the_path():
-  rng = np.random.default_rng(0)
-  logits = jnp.asarray(rng.normal(size=(6, 25)), jnp.float32)
-  tree = WordTree(NODES, PARENTS)
-  found = yolov2.class_probabilities("tree", tree)(logits)
-  np.testing.assert_allclose(found[:, :5].sum(1), 1, rtol=1e-5)
-  np.testing.assert_allclose(found[:, 5:].sum(1), 1, rtol=1e-5)
-  np.testing.assert_allclose(found[:, 5:9].sum(1), found[:, 0], rtol=1e-5)
+@pytest.mark.parametrize(
+  ("slot_rule", "class_error"),
+  [("objectness", "tree"), ("score", "tree"), ("probability", "tree")]
+  + [("objectness", "softmax")],
+)
+def test_classes_of_few_cells_teach_what_those_of_all_teach(
+  slot_rule, class_error
+):
+  """Loss and gradient, of boxes and of labels alone, with other weights."""
+  changes = dict(task__slot_rule=slot_rule, task__class_error=class_error)
+  results = []
+  for max_cells in (0, 1):
+    task = train.build_task(config(task__max_cells=max_cells, **changes))
+    variables = start(task)
+
+    def loss(params, task=task, variables=variables):
+      return task.loss(
+        {**variables, "params": params}, batch(), jnp.asarray(1000)
+      )[0]
+
+    results.append(jax.jit(jax.value_and_grad(loss))(variables["params"]))
+  (dense, dense_grads), (sparse, sparse_grads) = results
+  np.testing.assert_allclose(sparse, dense, rtol=1e-5)
+  for name, layer in dense_grads.items():
+    for key, grads in layer.items():
+      scale = np.abs(grads).max() + 1e-6
+      np.testing.assert_allclose(
+        sparse_grads[name][key] / scale, grads / scale, atol=1e-4
+      )
 
 
 def crops(folder, count):
@@ -180,9 +201,15 @@ def test_a_tree_of_a_file(tmp_path):
   [
     ({"task__tree": ()}, "class_error is 'tree', but there is no tree"),
     (
-      {"task__class_error": "softmax"},
-      "but there is a tree; one needs the",
+      {
+        "task__class_error": "softmax",
+        "task__slot_rule": "score",
+        "task__max_cells": 4,
+      },
+      "max_cells is 4; it must be .* 0 with slot_rule 'score'",
     ),
+    ({"task__max_cells": -1}, "max_cells is -1; it must be at least 0"),
+    ({"evaluation__classes": ("eel",)}, "evaluation.classes .* .'eel'."),
     ({"task__tree": PARENTS[:-1]}, "25 ids and 24 parents make no tree"),
     ({"task__tree": (1,) + PARENTS[1:]}, "node 0 .disc. has parent 1"),
     ({"task__tree": "none.tree"}, "none.tree: cannot be read"),

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, losses, optimizer, yolov2
+from yolo9000 import darknet, losses, optimizer, region, yolov2
 from yolo9000.batch_norm import ProgramBatchNorm
 from yolo9000.darknet_cfg import read_cfg
 from yolo9000.darknet_weights import read_weights
@@ -73,21 +73,21 @@ def classifier_loss(params, stats, source, start, network, seen):
 def detector_loss(params, stats, source, start, network, seen):
   variables = {"params": params, "batch_stats": stats}
   output, new = apply(network.layers, variables, images(source, start, 4))
-  region = network.layers[-1]
-  raw = yolov2.slots(output, len(region.priors))
+  last_row = network.layers[-1]
+  raw = region.slots(output, len(last_row.priors))
   truth = jnp.asarray(source["truth"][start : start + 4].reshape(4, 30, 5))
 
   weights = losses.Weights(1.0, 5.0, 1.0, 1.0)
   class_error = losses.softmax_error
-  if region.tree is not None:
-    class_error = partial(losses.tree_error, tree=region.tree)
+  if last_row.tree is not None:
+    class_error = partial(losses.tree_error, tree=last_row.tree)
 
   def one(raw, truth):
     """A row at 999999 makes the picture one with a label alone, not mapped."""
     labels = truth[:, 4].astype(jnp.int32)
     boxes = jnp.where(truth[:, :4] > 1000, 0.5, truth[:, :4])
     parts = of_boxes(raw, boxes, source_map(source, labels), truth)
-    if region.tree is None:
+    if last_row.tree is None:
       return parts
     alone = truth[0, 0] > 100000
     of_label = losses.image_label_loss(
@@ -108,7 +108,7 @@ def detector_loss(params, stats, source, start, network, seen):
       box.cxcywh_to_xyxy(boxes),
       labels,
       jnp.cumsum(truth[:, 0] == 0) == 0,
-      priors=jnp.asarray(region.priors, jnp.float32),
+      priors=jnp.asarray(last_row.priors, jnp.float32),
       class_error=class_error,
       weights=weights,
       ignore_iou=0.6,

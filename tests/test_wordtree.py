@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolo9000 import darknet, nms, wordtree, yolov1, yolov2
+from yolo9000 import darknet, nms, region, wordtree, yolov1
 from yolo9000.layers import Detection, Softmax
 from yolo9000.wordtree import TreeError, WordTree
 
@@ -60,7 +60,7 @@ def test_the_first_of_equals_is_walked_to():
 
 
 def test_node_probabilities_are_those_of_the_nodes():
-  found = yolov2.node_probabilities(LOGITS[None], tree=TREE, nodes=(5, 1, 5))
+  found = region.node_probabilities(LOGITS[None], tree=TREE, nodes=(5, 1, 5))
   np.testing.assert_allclose(found[0], [0.5625, 0.25, 0.5625], rtol=1e-5)
 
 
@@ -69,8 +69,8 @@ def test_detect_nodes_by_hand():
   raw = jnp.concatenate([jnp.array([0.0, 0, 0, 0, 0]), LOGITS])[
     None, None, None
   ]
+  slots = region.all_slots(raw, jnp.array([[0.5, 0.5]]))
   options = dict(
-    priors=jnp.array([[0.5, 0.5]]),
     tree=TREE,
     max_candidates=9,
     iou_threshold=0.5,
@@ -78,13 +78,13 @@ def test_detect_nodes_by_hand():
     max_detections=9,
   )
   for walk_by, node in (("paths", 2), ("conditional", 5)):
-    found = yolov2.detect_nodes(
-      raw, tree_threshold=0.3, walk_by=walk_by, **options
+    found = region.detect_nodes(
+      slots, tree_threshold=0.3, walk_by=walk_by, **options
     )
     np.testing.assert_allclose(found.boxes, [[0.25, 0.25, 0.75, 0.75]])
     assert found.labels.tolist() == [node] and found.scores.tolist() == [0.5]
   with pytest.raises(ValueError, match="allowed are 'paths' and 'conditional'"):
-    yolov2.detect_nodes(raw, tree_threshold=0.3, walk_by="best", **options)
+    region.detect_nodes(slots, tree_threshold=0.3, walk_by="best", **options)
 
 
 def test_softmax_layer_by_hand():

@@ -53,8 +53,10 @@ def network_jobs(
     score_threshold=0.005,
     max_candidates=300,
     max_detections=100,
+    max_cells=0,
     metric="VOC07 AP",
     groups={},
+    scored_classes=(),
   )
   tx = optax.sgd(1e-4, momentum=0.9)
   mesh = parallel.make_mesh()

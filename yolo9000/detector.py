@@ -16,10 +16,10 @@ import numpy as np
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, model, yolov1, yolov2
+from yolo9000 import darknet, model, region, yolov1, yolov2
 from yolo9000.darknet_weights import fold, gpu_deviation
 from yolo9000.data import augment
-from yolo9000.layers import Connected, Detection, Local
+from yolo9000.layers import Connected, Detection, Local, layer_name
 from yolo9000.types import Detections, Float, UInt8
 
 
@@ -40,9 +40,13 @@ class Detector:
       YOLOv2 takes any multiples of 32.
     resize: "letterbox" or "stretch"; None for the model's own.
     score_threshold: weaker boxes are not reported. With a tree it is compared
-      with the objectness, see `yolov2.detect_nodes`.
+      with the objectness, see `region.detect_nodes`.
     iou_threshold: of two boxes of a class with more IoU the better is kept.
-    tree_threshold, walk_by: see `yolov2.detect_nodes`.
+    nodes: of the network's tree, such as `WordTree.leaves`: the labels are
+      these and count through them, each with its own score; None walks down
+      the tree (or takes the model's own nodes).
+    tree_threshold, walk_by: see `region.detect_nodes`.
+    max_cells: 0, or see `region.best_cells`.
     max_candidates, max_detections: of one picture, see nms.py.
     fold_norm: take batch norm into the kernels; equal up to rounding.
     dtype: of the computation.
@@ -59,8 +63,10 @@ class Detector:
     resize: str | None = None,
     score_threshold: float = 0.5,
     iou_threshold: float = 0.45,
+    nodes: Sequence[int] | None = None,
     tree_threshold: float = 0.5,
     walk_by: str = "paths",
+    max_cells: int = 0,
     max_candidates: int = 1000,
     max_detections: int = 100,
     fold_norm: bool = True,
@@ -81,21 +87,23 @@ class Detector:
     if fold_norm:
       layers, variables = fold(layers, variables, gpu_deviation)
     self._variables = jax.device_put(variables)
-    self._predict = jax.jit(
-      partial(
-        _predict,
-        darknet.Darknet(layers, jnp.dtype(dtype), momentum=0.9, epsilon=1e-5),
-        _reader(
-          trained,
-          tree_threshold=tree_threshold,
-          walk_by=walk_by,
-          iou_threshold=iou_threshold,
-          score_threshold=score_threshold,
-          max_candidates=max_candidates,
-          max_detections=max_detections,
-        ),
-      )
+    read = _reader(
+      trained,
+      nodes=nodes,
+      tree_threshold=tree_threshold,
+      walk_by=walk_by,
+      max_cells=max_cells,
+      dtype=dtype,
+      iou_threshold=iou_threshold,
+      score_threshold=score_threshold,
+      max_candidates=max_candidates,
+      max_detections=max_detections,
     )
+    layers = layers[:-2] if max_cells else layers
+    network = darknet.Darknet(
+      tuple(layers), jnp.dtype(dtype), momentum=0.9, epsilon=1e-5
+    )
+    self._predict = jax.jit(partial(_predict, network, read))
 
   def __call__(self, image: np.ndarray) -> Detections:
     """Detections of one RGB picture without padding, boxes in its pixels."""
@@ -161,43 +169,59 @@ def _predict(
   images: Any,
 ) -> Detections:
   output = forward(network, variables, yolov2.normalise(images))
-  return jax.vmap(read)(output)
+  return jax.vmap(partial(read, variables))(output)
 
 
 def _reader(
   trained: model.Model,
   *,
+  nodes: Sequence[int] | None,
   tree_threshold: float,
   walk_by: str,
+  max_cells: int,
+  dtype: str,
   **suppression: Any,
 ) -> Callable[..., Detections]:
   """Detections of one picture's output, whose meaning the last layer says."""
   head = trained.head
   if isinstance(head, Detection):
-    return partial(yolov1.detect, how=head, **suppression)
-  if head.tree and trained.nodes is None:
+    if max_cells or nodes is not None:
+      raise ValueError("YOLOv1 has no tree, and classes for every cell alone")
+    of_output = partial(yolov1.detect, how=head, **suppression)
+    return lambda variables, output: of_output(output)
+  if nodes is not None and not head.tree:
+    raise ValueError("nodes are given, but the network has no tree")
+  if nodes is None:
+    nodes = trained.nodes
+  if head.tree and nodes is None:
     detect = partial(
-      yolov2.detect_nodes,
+      region.detect_nodes,
       tree=head.tree,
       tree_threshold=tree_threshold,
       walk_by=walk_by,
     )
   else:
     rule = "softmax" if head.exclusive else "logistic"
-    probabilities = yolov2.PROBABILITIES[rule]
-    if head.tree and trained.nodes is not None:
+    probabilities = region.PROBABILITIES[rule]
+    if head.tree and nodes is not None:
       probabilities = partial(
-        yolov2.node_probabilities, tree=head.tree, nodes=trained.nodes
+        region.node_probabilities, tree=head.tree, nodes=nodes
       )
     detect = partial(
-      yolov2.detect,
+      region.detect,
       probabilities=probabilities,
       class_agnostic=trained.class_agnostic,
     )
   priors = jnp.asarray(head.priors, jnp.float32)
+  name = layer_name(len(trained.network.layers) - 2)
 
-  def read(output: Any) -> Detections:
-    raw = yolov2.slots(output[None], len(priors))[0]
-    return detect(raw, priors=priors, **suppression)
+  def read(variables: Any, output: Any) -> Detections:
+    last = region.LastLayer.of(
+      variables["params"][name], len(priors), jnp.dtype(dtype)
+    )
+    found = region.candidates(
+      output, last=last, priors=priors, max_cells=max_cells
+    )
+    return detect(found, **suppression)
 
   return read

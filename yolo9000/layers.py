@@ -123,7 +123,7 @@ class Cost(NamedTuple):
 class Region(NamedTuple):
   """How YOLOv2's last numbers are read, (B, Y, X, A * (5 + C)).
 
-  Passes its input on; see `losses.decode` and `yolov2.detect`.
+  Passes its input on; see `losses.decode` and `region.detect`.
 
   Attributes:
     priors: A pairs (w, h) in cells.

@@ -104,10 +104,12 @@ def tree_error(
   Source: section 4, "we propagate error only at and above the label's level".
   """
   del same_slot
-  paths = wordtree.path_log_probability(
-    tree, wordtree.log_softmax(tree, logits)
-  )
-  return -jnp.take_along_axis(paths, labels[:, None], axis=1, mode="clip")[:, 0]
+
+  def error(logits: Float[Array, " C"], label: Int[Array, ""]) -> Array:
+    path = wordtree.path_to(tree, label)
+    return wordtree.path_error(tree, path, logits[path.nodes])
+
+  return jax.vmap(error)(logits, labels)
 
 
 def assign(
@@ -142,6 +144,7 @@ def detection_loss(
   prior_pull: float | Float[Array, ""],
   rescore: bool,
   match_predicted_shape: bool,
+  class_logits: Callable[[Int[Array, " M"]], Float[Array, "M C"]] | None = None,
 ) -> dict[str, Float[Array, ""]]:
   """Box, objectness and class error of one picture with annotated boxes.
 
@@ -175,6 +178,8 @@ def detection_loss(
     rescore: the target of objectness is the IoU (true) or 1 (false).
     match_predicted_shape: choose the prior by the shapes that the slots predict
       instead of by the priors' own.
+    class_logits: gives them for slots, counted as in `assign`, where raw ends
+      before the classes, (Y, X, A, 5): see `region.LastLayer`.
 
   Returns:
     The five parts by name, each a sum over slots. Their sum is the loss.
@@ -187,10 +192,12 @@ def detection_loss(
   the program of the paper's time (January 2017) and on from March 2017.
   """
   rows, cols, num_priors, entries = raw.shape
-  if entries < 6 or priors.shape != (num_priors, 2):
+  fits = entries > 5 if class_logits is None else entries == 5
+  if not fits or priors.shape != (num_priors, 2):
     raise ValueError(
-      f"raw {raw.shape} must be (Y, X, A, 5 + C) with at least one class, and "
-      f"priors {priors.shape} must be (A, 2) with the same A"
+      f"raw {raw.shape} must be (Y, X, A, 5 + C) with at least one class, or "
+      f"(Y, X, A, 5) with class_logits, and priors {priors.shape} must be "
+      f"(A, 2) with the same A"
     )
   grid = jnp.array([cols, rows], raw.dtype)
   slots = raw.reshape(-1, entries)  # (N, F)
@@ -227,7 +234,8 @@ def detection_loss(
   coord = jnp.sum((xy[slot] - target_xy) ** 2, axis=1)
   coord += jnp.sum((t_wh[slot] - target_wh) ** 2, axis=1)
   own_iou = box.iou(decoded[slot], boxes) if rescore else 1.0
-  label_error = class_error(slots[slot, 5:], labels, same_slot)
+  logits = class_logits(slot) if class_logits else slots[slot, 5:]
+  label_error = class_error(logits, labels, same_slot)
   pull = jnp.sum((xy - 0.5) ** 2, axis=1) + jnp.sum(t_wh**2, axis=1)
 
   def total(condition, value):
@@ -251,6 +259,8 @@ def image_label_loss(
   weights: Weights,
   slot_rule: str,
   objectness_rule: str,
+  class_logits: Callable[[Int[Array, " M"]], Float[Array, "M C"]] | None = None,
+  slot_errors: Callable[[Int[Array, ""]], Float[Array, " N"]] | None = None,
 ) -> dict[str, Float[Array, ""]]:
   """Class and objectness error of one picture with a label and no boxes.
 
@@ -275,6 +285,9 @@ def image_label_loss(
     objectness_rule: "paper": an IoU of .3 is assumed. "2017": so in the program
       of January 2017, which besides takes all other slots for background.
       "later": from July 2017 the program does the second alone.
+    class_logits: as for `detection_loss`...
+    slot_errors: ...and with it the class_error of a label in every slot; not
+      needed for "objectness".
 
   Returns:
     The three parts by name. Their sum is the loss.
@@ -299,10 +312,11 @@ def image_label_loss(
   if slot_rule == "objectness":
     rank = objectness
   else:
-    rank = -error(slots[:, 5:])
+    rank = -(slot_errors(label) if slot_errors else error(slots[:, 5:]))
     if slot_rule == "score":
       rank += jax.nn.log_sigmoid(slots[:, 4])
   best = jnp.argmax(rank)
+  logits = class_logits(best[None]) if class_logits else slots[best][None, 5:]
   lacking = jnp.maximum(ASSUMED_IOU - objectness[best], 0.0)
   others = jnp.sum(objectness**2) - objectness[best] ** 2
   return {
@@ -310,5 +324,5 @@ def image_label_loss(
     * (lacking**2 / 2 if objectness_rule != "later" else 0.0 * lacking),
     "background": weights.background
     * (others / 2 if objectness_rule != "paper" else 0.0 * others),
-    "label": weights.label * error(slots[best][None, 5:])[0],
+    "label": weights.label * error(logits)[0],
   }

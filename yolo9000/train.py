@@ -63,7 +63,11 @@ def build_task(config: Any) -> Task:
   name = options.pop("model")
   if name != "yolov2":
     raise ValueError(f"task.model is {name!r}; allowed is yolov2")
-  task = yolov2.make_task(class_names=config.data.class_names, **options)
+  task = yolov2.make_task(
+    class_names=config.data.class_names,
+    scored_classes=config.evaluation.classes,
+    **options,
+  )
   return task._replace(predict=jax.jit(task.predict))
 
 

@@ -13,15 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import (
-  darknet,
-  darknet_files,
-  losses,
-  metrics,
-  nms,
-  wordtree,
-)
-from yolo9000.layers import STRIDE, Layer, Region, check_priors
+from yolo9000 import darknet, darknet_files, losses, metrics, region
+from yolo9000.layers import STRIDE, Layer, Region, check_priors, layer_name
 from yolo9000.types import Batch, Bool, Detections, Float, Task, UInt8
 from yolo9000.wordtree import WordTree
 
@@ -34,10 +27,6 @@ CLASS_ERRORS = {
 TABLE_OPTIONS = (
   "priors class_error passthrough program_reorg width tree".split()
 )
-PROBABILITIES: dict[str, Callable[[Array], Array]] = {
-  "softmax": jax.nn.softmax,
-  "logistic": jax.nn.sigmoid,
-}
 
 
 def check_image_size(size: int) -> None:
@@ -78,8 +67,10 @@ def make_task(
   score_threshold: float,
   max_candidates: int,
   max_detections: int,
+  max_cells: int,
   metric: str,
   groups: dict[str, Sequence[str]],
+  scored_classes: Sequence[str],
 ) -> Task:
   """YOLOv2 for these classes.
 
@@ -91,7 +82,8 @@ def make_task(
     norm_momentum, norm_epsilon, norm_axis, program_norm: see
       `darknet.Darknet`.
     class_error: "softmax", "logistic" or "tree".
-    tree: of the classes, see `darknet_files.make_tree`.
+    tree: of the classes, see `darknet_files.make_tree`; each node then has an
+      AP of its own. With class_error "softmax" it serves for that alone.
     weights, ignore_iou, small_box_weight, rescore, match_predicted_shape: see
       `losses.detection_loss`.
     prior_pull: weight of the pull to the priors...
@@ -101,8 +93,13 @@ def make_task(
     label_warm_up_images: they teach nothing until so many images were seen.
     class_agnostic_nms: suppress by objectness instead of class by class.
     iou_threshold, score_threshold, max_candidates, max_detections: see nms.py.
+    max_cells: 0: every cell has its classes computed. Else those with objects
+      alone, and in prediction so many, see `region.best_cells`; training is the
+      same, in less time and memory if there are thousands of classes.
     metric: "VOC07 AP", or "COCO AP" for COCO's figures as well.
     groups: classes whose mean VOC07 AP is told as well, by the group's name.
+    scored_classes: those that can be detected, see
+      `region.class_probabilities`; none for all.
 
   Raises:
     ValueError: for a value that is not allowed, saying what is.
@@ -110,7 +107,14 @@ def make_task(
   word_tree = darknet_files.make_tree(tree, class_names)
   check_priors(priors)
   _check_options(
-    class_error, word_tree, dtype, width, slot_rule, objectness_rule, metric
+    class_error,
+    word_tree,
+    dtype=dtype,
+    width=width,
+    slot_rule=slot_rule,
+    objectness_rule=objectness_rule,
+    metric=metric,
+    max_cells=max_cells,
   )
   prior_array = jnp.asarray(priors, jnp.float32)
   layers = table(
@@ -122,16 +126,16 @@ def make_task(
     width=width,
     tree=word_tree,
   )
-  network = darknet.Darknet(
-    layers=layers,
+  make_network = partial(
+    darknet.Darknet,
     dtype=jnp.dtype(dtype),
     momentum=norm_momentum,
     epsilon=norm_epsilon,
     axis_name=norm_axis or None,
     program_norm=program_norm,
   )
-  error = CLASS_ERRORS[class_error]
-  if word_tree is not None:
+  error: Callable[..., Array] = CLASS_ERRORS[class_error]
+  if class_error == "tree" and word_tree is not None:
     error = partial(losses.tree_error, tree=word_tree)
   of_boxes = partial(
     losses.detection_loss,
@@ -151,15 +155,25 @@ def make_task(
     objectness_rule=objectness_rule,
   )
   picture_detections = partial(
-    detect,
-    priors=prior_array,
-    probabilities=class_probabilities(class_error, word_tree),
+    region.detect,
+    probabilities=region.class_probabilities(
+      class_error,
+      word_tree,
+      _labels(scored_classes, class_names),
+    ),
     class_agnostic=class_agnostic_nms,
     iou_threshold=iou_threshold,
     score_threshold=score_threshold,
     max_candidates=max_candidates,
     max_detections=max_detections,
   )
+  # With max_cells the network ends before its last convolution.
+  network = make_network(layers)
+  trunk = make_network(layers[:-2]) if max_cells else network
+
+  def last_layer(variables: dict[str, Any]) -> region.LastLayer:
+    params = variables["params"][layer_name(len(layers) - 2)]
+    return region.LastLayer.of(params, len(prior_array), trunk.dtype)
 
   def init(key: Array, image_size: int) -> dict[str, Any]:
     check_image_size(image_size)
@@ -167,13 +181,19 @@ def make_task(
     return dict(network.init(key, image, train=False))
 
   def loss(variables: dict[str, Any], batch: Batch, images_seen: Array):
-    output, new = network.apply(
+    output, new = trunk.apply(
       variables, normalise(batch.image), train=True, mutable=["batch_stats"]
     )
     pull = jnp.where(images_seen < prior_pull_images, prior_pull, 0.0)
     parts = joint_loss(
-      slots(output, len(prior_array)),
+      output,
       batch,
+      read=partial(
+        region.read,
+        last=last_layer(variables),
+        whole=not max_cells,
+        tree=word_tree if class_error == "tree" else None,
+      ),
       of_boxes=partial(of_boxes, prior_pull=pull),
       of_label=None if slot_rule == "none" else of_label,
       labels_taught=images_seen >= label_warm_up_images,
@@ -183,8 +203,14 @@ def make_task(
   def predict(
     variables: dict[str, Any], images: UInt8[Array, "B H W 3"]
   ) -> Detections:
-    output: Any = network.apply(variables, normalise(images), train=False)
-    return jax.vmap(picture_detections)(slots(output, len(prior_array)))
+    outputs: Any = trunk.apply(variables, normalise(images), train=False)
+    candidates = partial(
+      region.candidates,
+      last=last_layer(variables),
+      priors=prior_array,
+      max_cells=max_cells,
+    )
+    return jax.vmap(lambda one: picture_detections(candidates(one)))(outputs)
 
   evaluate = metrics.make_evaluate(metric, class_names, word_tree, groups)
   return Task(init, loss, predict, evaluate)
@@ -200,49 +226,61 @@ def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
 def _check_options(
   class_error: str,
   tree: WordTree | None,
-  dtype: str,
+  *,
   width: float,
   slot_rule: str,
-  objectness_rule: str,
-  metric: str,
+  max_cells: int,
+  **named: str,
 ) -> None:
   """Raises ValueError for a value that is not allowed, saying what is."""
-  for name, value, allowed in (
-    ("class_error", class_error, CLASS_ERRORS),
-    ("dtype", dtype, ("float32", "bfloat16")),
-    ("slot_rule", slot_rule, ("none", *losses.SLOT_RULES)),
-    ("objectness_rule", objectness_rule, losses.OBJECTNESS_RULES),
-    ("metric", metric, metrics.METRICS),
-  ):
-    if value not in allowed:
-      raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+  allowed = {
+    "class_error": tuple(CLASS_ERRORS),
+    "dtype": ("float32", "bfloat16"),
+    "slot_rule": ("none", *losses.SLOT_RULES),
+    "objectness_rule": losses.OBJECTNESS_RULES,
+    "metric": tuple(metrics.METRICS),
+  }
+  named |= {"class_error": class_error, "slot_rule": slot_rule}
+  for name, value in named.items():
+    if value not in allowed[name]:
+      raise ValueError(
+        f"{name} is {value!r}; allowed are {', '.join(allowed[name])}"
+      )
   if width <= 0:
     raise ValueError(f"width is {width}; it must be above 0 (1 is the paper's)")
-  if (class_error == "tree") != (tree is not None):
-    raise ValueError(
-      f"class_error is {class_error!r}, but there is {'a' if tree else 'no'} "
-      f"tree; one needs the other"
-    )
+  if class_error == "tree" and tree is None:
+    raise ValueError("class_error is 'tree', but there is no tree")
   if slot_rule != "none" and class_error == "logistic":
     raise ValueError(
       "class_error 'logistic' has no probability of one label; pictures with a "
       "label alone need 'softmax' or 'tree'"
     )
+  if max_cells < 0 or (
+    max_cells
+    and class_error != "tree"
+    and slot_rule not in ("none", "objectness")
+  ):
+    raise ValueError(
+      f"max_cells is {max_cells}; it must be at least 0, and 0 with slot_rule "
+      f"{slot_rule!r} and class_error {class_error!r}, which need all classes "
+      f"of every cell"
+    )
 
 
-def class_probabilities(
-  class_error: str, tree: WordTree | None
-) -> Callable[[Array], Array]:
-  """From logits (N, C) the probability of each class, in a tree of its path."""
-  if tree is None:
-    return PROBABILITIES[class_error]
-  return partial(node_probabilities, tree=tree, nodes=range(len(tree.ids)))
+def _labels(
+  names: Sequence[str], class_names: Sequence[str]
+) -> list[int] | None:
+  """Labels of the classes that can be detected; None for all."""
+  if wrong := set(names) - set(class_names):
+    raise ValueError(f"evaluation.classes has unknown {sorted(wrong)}")
+  return [list(class_names).index(name) for name in names] or None
 
 
 def joint_loss(
-  raw: Float[Array, "B Y X A F"],
+  output: Float[Array, "B Y X D"],
   batch: Batch,
   *,
+  read: Callable[[Array], region.Head],
   of_boxes: Callable[..., dict[str, Array]],
   of_label: Callable[..., dict[str, Array]] | None,
   labels_taught: Bool[Array, ""],
@@ -250,8 +288,9 @@ def joint_loss(
   """The mean over a batch, in which each picture pays for the labels it has.
 
   Args:
-    raw: of the pictures.
+    output: of the network, for all pictures.
     batch: those with an image label have no boxes.
+    read: the meaning of one picture's output.
     of_boxes: `losses.detection_loss` of one picture.
     of_label: `losses.image_label_loss` of one; None if there are no such
       pictures. Its parts are called image_objectness and so on.
@@ -264,12 +303,26 @@ def joint_loss(
   def mean(parts, counted):
     return {n: jnp.mean(jnp.where(counted, p, 0.0)) for n, p in parts.items()}
 
+  def boxes_of(output, *truth):
+    head = read(output)
+    return of_boxes(head.raw, *truth, class_logits=head.class_logits)
+
+  def label_of(output, label):
+    assert of_label is not None
+    head = read(output)
+    return of_label(
+      head.raw,
+      label,
+      class_logits=head.class_logits,
+      slot_errors=head.slot_errors,
+    )
+
   mask = batch.mask & ~has_label[:, None]
-  parts = jax.vmap(of_boxes)(raw, batch.boxes, batch.labels, mask)
+  parts = jax.vmap(boxes_of)(output, batch.boxes, batch.labels, mask)
   parts = mean(parts, batch.valid & ~has_label)
   if of_label is None:
     return parts
-  of_labels = jax.vmap(of_label)(raw, jnp.maximum(batch.image_label, 0))
+  of_labels = jax.vmap(label_of)(output, jnp.maximum(batch.image_label, 0))
   of_labels = mean(of_labels, batch.valid & has_label & labels_taught)
   return parts | {f"image_{name}": part for name, part in of_labels.items()}
 
@@ -296,99 +349,8 @@ def table(
     width=width,
   )
   exclusive = class_error == "softmax"
-  return (*layers, Region(pairs, num_classes, exclusive, tree))
-
-
-def slots(
-  output: Float[Array, "B Y X D"], num_priors: int
-) -> Float[Array, "B Y X A F"]:
-  """The network's output as `raw`, the numbers of each slot."""
-  return output.reshape(*output.shape[:3], num_priors, -1)
-
-
-def detect(
-  raw: Float[Array, "Y X A F"],
-  *,
-  priors: Float[Array, "A 2"],
-  probabilities: Callable[[Array], Array],
-  class_agnostic: bool,
-  **suppression: Any,
-) -> Detections:
-  """Detections of one picture from the network's raw output.
-
-  Args:
-    raw: no activation applied.
-    priors: width and height in cells.
-    probabilities: of the scored classes, from logits (N, C): one of
-      PROBABILITIES, or `node_probabilities`.
-    class_agnostic: suppress by objectness instead of class by class.
-    **suppression: see nms.py.
-  """
-  boxes = losses.decode(raw, priors).reshape(-1, 4)
-  numbers = raw.reshape(-1, raw.shape[-1])
-  objectness = jax.nn.sigmoid(numbers[:, 4])
-  of_class = probabilities(numbers[:, 5:])
-  if class_agnostic:
-    return nms.class_agnostic(boxes, objectness, of_class, **suppression)
-  return nms.per_class(boxes, objectness[:, None] * of_class, **suppression)
-
-
-def node_probabilities(
-  logits: Float[Array, "N C"], *, tree: WordTree, nodes: Sequence[int]
-) -> Float[Array, "N D"]:
-  """Probability of each of these D nodes: of the whole path from the top."""
-  paths = wordtree.path_log_probability(
-    tree, wordtree.log_softmax(tree, logits)
-  )
-  return jnp.exp(paths[:, jnp.asarray(nodes)])
-
-
-def detect_nodes(
-  raw: Float[Array, "Y X A F"],
-  *,
-  priors: Float[Array, "A 2"],
-  tree: WordTree,
-  tree_threshold: float,
-  walk_by: str,
-  max_candidates: int,
-  **suppression: Any,
-) -> Detections:
-  """Detections of one picture whose classes are a tree.
-
-  A box has one label, the node that `wordtree.walk` reaches, and its score is
-  the objectness alone.
-
-  Args:
-    raw: no activation applied.
-    priors: width and height in cells.
-    tree: its C nodes are the classes.
-    tree_threshold: .5 in the program.
-    walk_by: "paths", the probabilities of paths, as in the program, or
-      "conditional" ones, as in the paper.
-    max_candidates: boxes of the highest objectness; classes of others are not
-      looked at.
-    **suppression: iou_threshold, score_threshold, max_detections of
-      `nms.labelled`; nodes suppress only themselves.
-
-  Raises:
-    ValueError: for another walk_by.
-
-  Source: get_region_detections, do_nms_sort of the original program.
-  """
-  if walk_by not in ("paths", "conditional"):
-    raise ValueError(
-      f"walk_by is {walk_by!r}; allowed are 'paths' and 'conditional'"
-    )
-  boxes = losses.decode(raw, priors).reshape(-1, 4)
-  numbers = raw.reshape(-1, raw.shape[-1])
-  scores, best = jax.lax.top_k(
-    jax.nn.sigmoid(numbers[:, 4]), min(max_candidates, len(numbers))
-  )
-  logs = wordtree.log_softmax(tree, numbers[best, 5:])
-  if walk_by == "paths":
-    logs = wordtree.path_log_probability(tree, logs)
-  labels = wordtree.walk(tree, jnp.exp(logs), threshold=tree_threshold)
-  return nms.labelled(boxes[best], scores, labels, **suppression)
+  of_classes = tree if class_error == "tree" else None
+  return (*layers, Region(pairs, num_classes, exclusive, of_classes))
 
 
 def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:

@@ -3,7 +3,9 @@
 from yolo9000.wordtree.softmax import (
   log_softmax,
   most_probable,
+  path_error,
   path_log_probability,
+  path_to,
   walk,
 )
 from yolo9000.wordtree.tree import TreeError, WordTree
@@ -13,6 +15,8 @@ __all__ = [
   "WordTree",
   "log_softmax",
   "most_probable",
+  "path_error",
   "path_log_probability",
+  "path_to",
   "walk",
 ]

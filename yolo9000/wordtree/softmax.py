@@ -12,13 +12,14 @@ Source: YOLO9000, section 4, hierarchical classification.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from yolo9000.types import Float, Int
+from yolo9000.types import Bool, Float, Int
 from yolo9000.wordtree.tree import WordTree
 
 
@@ -55,6 +56,64 @@ def path_log_probability(
     padded = jnp.concatenate([total, jnp.zeros_like(total[..., :1])], axis=-1)
     total = total + padded[..., jump]
   return total
+
+
+class Path(NamedTuple):
+  """The nodes that a node's probability depends on; D = `tree.widest_path`.
+
+  Attributes:
+    nodes: those of all groups on its path, group by group; then padding.
+    depth: of each; -1 for padding.
+    own: whether it lies on the path itself.
+  """
+
+  nodes: Int[Array, " D"]
+  depth: Int[Array, " D"]
+  own: Bool[Array, " D"]
+
+
+def path_to(tree: WordTree, node: Int[Array, ""]) -> Path:
+  """The groups of siblings on the way from a node to the top."""
+  top, levels = len(tree.parents), int(tree.depth.max()) + 1
+  parents = jnp.asarray(
+    [parent if parent >= 0 else top for parent in (*tree.parents, -1)]
+  )
+  _, path = jax.lax.scan(  # (levels,), `top` beyond it
+    lambda below, _: (parents[below], below), node, length=levels
+  )
+  group = jnp.asarray(np.r_[tree.group, tree.num_groups])[path]
+  sizes = np.r_[tree.group_sizes, 0]
+  ends = jnp.cumsum(jnp.asarray(sizes)[group])
+  place = jnp.arange(tree.widest_path)
+  step = jnp.searchsorted(ends, place, side="right", method="scan_unrolled")
+  inside = step < levels
+  step = jnp.minimum(step, levels - 1)
+  starts = jnp.asarray(np.cumsum(sizes) - sizes)[group]
+  nodes = starts[step] + place - (ends - jnp.asarray(sizes)[group])[step]
+  nodes = jnp.where(inside, nodes, 0)
+  depth = jnp.where(inside, jnp.asarray(tree.depth)[nodes], -1)
+  return Path(nodes, depth, inside & (nodes == path[step]))
+
+
+def path_error(
+  tree: WordTree, path: Path, logits: Float[Array, "*N D"]
+) -> Float[Array, "*N"]:
+  """Minus the log-probability of a path's node, in nats.
+
+  Equal to its `path_log_probability`, but of the few logits that it depends on:
+  those of `path.nodes`.
+  """
+  depths = jnp.arange(int(tree.depth.max()) + 1, dtype=path.depth.dtype)
+  at_depth = path.depth[None] == depths[:, None]
+  ones = [1] * (logits.ndim - 1)
+  at_depth = at_depth.reshape(*ones, *at_depth.shape)
+  own = path.own.reshape(*ones, 1, -1)
+  logits = logits[..., None, :]
+  lowest = jnp.finfo(logits.dtype).min / 2
+  group = jax.nn.logsumexp(jnp.where(at_depth, logits, lowest), axis=-1)
+  chosen = jnp.sum(jnp.where(at_depth & own, logits, 0.0), axis=-1)
+  there = jnp.any(at_depth, axis=-1)
+  return jnp.sum(jnp.where(there, group - chosen, 0.0), axis=-1)
 
 
 def walk(

@@ -72,6 +72,11 @@ class WordTree:
     return int(self.group[-1]) + 1
 
   @cached_property
+  def group_sizes(self) -> Int[np.ndarray, " G"]:
+    """How many nodes each group has."""
+    return np.bincount(self.group).astype(np.int32)
+
+  @cached_property
   def child_group(self) -> Int[np.ndarray, " C"]:
     """Group of each node's children; -1 for a leaf."""
     groups = np.full(len(self.parents), -1, np.int32)
@@ -87,6 +92,15 @@ class WordTree:
     for node, parent in enumerate(self.parents):
       depth[node] = depth[parent] + 1 if parent >= 0 else 0
     return depth
+
+  @cached_property
+  def widest_path(self) -> int:
+    """Nodes in the groups on a path, of the path where they are most."""
+    widths = self.group_sizes[self.group].astype(np.int64)
+    for node, parent in enumerate(self.parents):
+      if parent >= 0:
+        widths[node] += widths[parent]
+    return int(widths.max())
 
   @property
   def leaves(self) -> Int[np.ndarray, " L"]:
