@@ -214,7 +214,7 @@ def classification(**changes):
     short_side=(0.5, 1.75),
     angle=7.0,
     aspect=0.75,
-    outside="black",
+    border="black",
     hue=0.1,
     saturation=0.75,
     exposure=0.75,
@@ -231,7 +231,7 @@ def test_turned_crops_are_the_programs(goldens):
   for k, (radians, scale, width, height, dx, dy, aspect) in enumerate(rows):
     assert width == height
     turn = aug.Turn(radians, scale, aspect, dx, dy)
-    ours = aug.rotate_and_crop(image, int(width), turn, outside="black")
+    ours = aug.rotate_and_crop(image, int(width), turn, border="black")
     theirs = 255 * golden[f"rotate_crop_{k}"].transpose(1, 2, 0)
     # Beyond the last pixel's centre the program mixes with black, as here.
     gap = np.abs(ours - theirs)
@@ -269,7 +269,7 @@ def test_turns_are_drawn_as_the_program_draws_them(goldens):
 
 def test_in_2017_a_small_picture_stayed_in_the_middle():
   rng = np.random.default_rng(0)
-  how = classification(short_side=(0.5, 0.5), outside="edge", aspect=1.0)
+  how = classification(short_side=(0.5, 0.5), border="edge", aspect=1.0)
   for _ in range(20):
     turn = aug.random_turn(rng, (100, 100), 64, how)
     assert turn.dx == turn.dy == 0 and turn.scale == pytest.approx(0.32)
@@ -278,8 +278,8 @@ def test_in_2017_a_small_picture_stayed_in_the_middle():
 def test_an_unturned_crop_of_the_pictures_size_is_the_picture():
   image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
   turn = aug.Turn(0.0, 1.0, 1.0, 0.0, 0.0)
-  for outside in aug.BORDERS:
-    out = aug.rotate_and_crop(image, 32, turn, outside=outside)
+  for border in aug.BORDERS:
+    out = aug.rotate_and_crop(image, 32, turn, border=border)
     np.testing.assert_array_equal(out, image)
 
 
@@ -297,7 +297,7 @@ def test_classifiers_augment_by_the_seed():
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"outside": "grey"}, "outside is 'grey'; allowed are edge, black"),
+    ({"border": "grey"}, "border is 'grey'; allowed are edge, black"),
     ({"aspect": 0.0}, "aspect 0.0 must be above 0"),
     ({"short_side": (2.0, 1.0)}, "the smaller first"),
     ({"saturation": 0.0}, "saturation 0.0 and exposure .* must be above 0"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from yolo9000.data import augment as aug
-from yolo9000.data import pipeline, shapes
+from yolo9000.data import pipeline, records, shapes
 from yolo9000.data.reading import Flaws, Source
 from yolo9000.data.records import DataError, Dataset, Record, read_picture
 
@@ -31,7 +31,6 @@ def size_of_step(step):
 def batches(data, count, **changes):
   datasets = data if isinstance(data, list) else [data]
   options = dict(
-    augmentation=AUGMENTATION,
     train_on_difficult=False,
     batch_size=4,
     size_of_step=lambda step: 64,
@@ -43,6 +42,7 @@ def batches(data, count, **changes):
     num_processes=0,
     weights=[1.0],
   )
+  options["augmentations"] = [AUGMENTATION] * len(datasets)
   stream = pipeline.train_batches(datasets, **{**options, **changes})
   return list(itertools.islice(stream, count))
 
@@ -117,11 +117,11 @@ def test_sizes_are_drawn_evenly():
 def test_surplus_objects_are_counted_reported_and_drawn_at_random(data, caplog):
   most = max(len(r.labels) for r in data.records)
   with caplog.at_level(logging.WARNING, "yolo9000"):
-    lost = pipeline.check_objects(data.records, 3)
+    lost = records.check_objects(data.records, 3)
   assert lost == sum(max(0, len(r.labels) - 3) for r in data.records) > 0
   assert "have more than max_objects = 3" in caplog.text
   assert f"{lost} are left out" in caplog.text
-  assert pipeline.check_objects(data.records, most) == 0
+  assert records.check_objects(data.records, most) == 0
   taken = {}
   for batch in batches(data, 60, max_objects=3):
     assert batch.mask.sum(1).max() <= 3
@@ -310,7 +310,7 @@ def test_a_picture_that_changes_while_training(data, tmp_path):
     records=[r._replace(path=str(path)) for r in data.records],
     read_image=read_picture,
   )
-  options = dict(augmentation=AUGMENTATION, train_on_difficult=False)
+  options = dict(augmentations=[AUGMENTATION], train_on_difficult=False)
   stream = pipeline.train_batches(
     [changing],
     **options,
@@ -351,14 +351,14 @@ CLASSIFICATION = aug.Classification(
 
 
 def test_classifiers_get_pictures_with_a_label():
-  (batch,) = batches(labelled(8), 1, augmentation=CLASSIFICATION)
+  (batch,) = batches(labelled(8), 1, augmentations=[CLASSIFICATION])
   assert batch.image.shape == (4, 64, 64, 3) and not batch.mask.any()
   np.testing.assert_array_equal(batch.image_label, batch.index)
 
 
 def test_classifiers_take_no_boxes(data):
   with pytest.raises(ValueError, match="shapes/train/0 has . boxes and image"):
-    batches(data, 1, augmentation=CLASSIFICATION)
+    batches(data, 1, augmentations=[CLASSIFICATION])
 
 
 def test_processes_end_with_the_batches():
@@ -384,3 +384,61 @@ if __name__ == "__main__":
       [sys.executable, path], capture_output=True, text=True
     )
   assert done.returncode == 0 and done.stderr == ""
+
+
+def test_each_data_set_has_its_own_augmentation(data):
+  whole = batches([data, labelled(8)], 6, weights=[1.0, 1.0])
+  flat = AUGMENTATION._replace(geometry="none", hue=0.0, flip=False)
+  flat = flat._replace(saturation=1.0, exposure=1.0)
+  mixed = batches(
+    [data, labelled(8)],
+    6,
+    weights=[1.0, 1.0],
+    augmentations=[AUGMENTATION, flat],
+  )
+  for before, after in zip(whole, mixed, strict=True):
+    alone = after.image_label >= 0
+    np.testing.assert_array_equal(before.image[~alone], after.image[~alone])
+    for image, label in zip(
+      after.image[alone], after.image_label[alone], strict=True
+    ):
+      assert (image == label).all()
+  with pytest.raises(ValueError, match="1 augmentations for 2 data sets"):
+    batches([data, data], 1, weights=[1.0, 1.0], augmentations=[flat])
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (4.0, 1.0), (1.0, 3.0)])
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_get_as_many_pictures_with_boxes(data, weights, devices):
+  """To one picture, whatever the ratio; each device has its part in a row."""
+  for batch in batches(
+    [data, labelled(8)], 20, weights=list(weights), batch_size=8
+  ):
+    boxed = (batch.image_label < 0).reshape(devices, -1).sum(1)
+    assert boxed.max() - boxed.min() <= 1
+
+
+def test_zooming_out_lays_the_whole_picture_smaller():
+  how = AUGMENTATION._replace(geometry="zoom out")
+  image = np.full((40, 60, 3), 9, np.uint8)
+  sides = []
+  for seed in range(50):
+    rng = np.random.default_rng(seed)
+    _, place, _ = aug.augment(rng, image, 96, how)
+    assert min(place) >= 0 and max(place) <= 1
+    sides.append(max(place.right - place.left, place.bottom - place.top))
+  assert 0.3 < min(sides) < 0.45 and 0.85 < max(sides) <= 1
+
+
+def test_pictures_that_a_detector_cannot_be_trained_on(data, caplog):
+  records.check_labels([data, labelled(2)], alone=True)
+  assert not caplog.text
+  with pytest.raises(ValueError, match="label/0 has the image label '0'"):
+    records.check_labels([data, labelled(2)], alone=False)
+  one = data.records[0]._replace(image_label=3)
+  both = data._replace(records=[*data.records[1:], one])
+  with pytest.raises(ValueError, match="label '.*' and [0-9]+ boxes"):
+    records.check_labels([both], alone=True)
+  with caplog.at_level(logging.WARNING, "yolo9000"):
+    records.check_labels([data], alone=True)
+  assert "no training picture has an image label alone" in caplog.text

@@ -699,3 +699,30 @@ def test_roots_that_are_none(tmp_path, form, root, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(DataError):
     read(form, root, "train")
+
+
+def test_a_map_of_the_original_program_is_by_order(animals, tmp_path):
+  """Line i is the node of class i; two classes may have one node."""
+  path = tmp_path / "a.map"
+  names = ("animal", "dog", "cat")
+  path.write_text("2\n1\n")  # cat, dog
+  data = read_for(animals, names, class_names=("cat", "dog"), map=str(path))
+  assert data.records[0].labels.tolist() == [1, 2]
+  path.write_text("0\n0\n")
+  data = read_for(animals, names, class_names=("cat", "dog"), map=str(path))
+  assert data.records[0].labels.tolist() == [0, 0]
+  assert data.notes["classes joined with others by the map"] == 1
+  for lines, message in (
+    ("1\n", "has 1 lines for 2 classes of the data set, cat, dog"),
+    ("1\n2\n0\n", "has 3 lines for 2 classes"),
+    ("1\n3\n", "a.map:2: 3; expected a class of the network, 0 to 2"),
+  ):
+    path.write_text(lines)
+    with pytest.raises(DataError, match=message):
+      read_for(animals, names, class_names=("cat", "dog"), map=str(path))
+
+
+def test_a_map_with_classes_that_the_data_set_has_not_says_so(animals):
+  pairs = (("dog", "dog"), ("cat", "cat"), ("eel", "dog"))
+  data = read_for(animals, ("cat", "dog"), map=pairs)
+  assert data.notes["classes of the map that the data set has not"] == 1

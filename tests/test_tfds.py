@@ -157,7 +157,7 @@ def test_it_trains_in_threads_and_in_processes(detection, processes):
   stream = pipeline.train_batches(
     [data],
     weights=[1.0],
-    augmentation=aug.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005),
+    augmentations=[aug.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005)],
     train_on_difficult=False,
     batch_size=4,
     size_of_step=SizeOfStep(),

@@ -111,7 +111,7 @@ def batches(
   return pipeline.train_batches(
     [dataset],
     weights=[1.0],
-    augmentation=how,
+    augmentations=[how],
     train_on_difficult=False,
     batch_size=batch_size,
     size_of_step=SizeOfStep(size),

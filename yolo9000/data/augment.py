@@ -11,6 +11,7 @@ the two differ by .4 to 2.3 of 255 levels in the mean.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import cv2
@@ -39,6 +40,8 @@ class Augmentation(NamedTuple):
     outside repeats the picture's edge.
   geometry "letterbox": from March 2017. The aspect changes as if each side had
     moved by up to jitter, the whole picture is laid at a random place on grey.
+  geometry "zoom out": as "letterbox", with the picture's longer side drawn from
+    a third of the square's to all of it; for pictures that one object fills.
   geometry "none": stretched to the square.
   hue moves by up to this part of the circle; saturation and exposure are
   multiplied by up to this factor or its inverse. flip mirrors half of the
@@ -64,9 +67,9 @@ class Classification(NamedTuple):
   the input's size cut out at a random place within it. Colours and flip are as
   for `Augmentation`.
 
-  outside "edge": as in January 2017; what lies outside repeats the picture's
+  border "edge": as in January 2017; what lies outside repeats the picture's
     edge, and a picture smaller than the input stays in the middle.
-  outside "black": as later; zeros, and a smaller picture moves as well.
+  border "black": as later; zeros, and a smaller picture moves as well.
 
   Source: the paper's section 3, "Training for classification"; random crops,
   rotations, and hue, saturation and exposure shifts. Short sides: 1 to 2 where
@@ -76,7 +79,7 @@ class Classification(NamedTuple):
   short_side: tuple[float, float]
   angle: float
   aspect: float
-  outside: str
+  border: str
   hue: float
   saturation: float
   exposure: float
@@ -190,9 +193,9 @@ class Turn(NamedTuple):
 
 
 def rotate_and_crop(
-  image: UInt8[np.ndarray, "H W 3"], size: int, turn: Turn, *, outside: str
+  image: UInt8[np.ndarray, "H W 3"], size: int, turn: Turn, *, border: str
 ) -> UInt8[np.ndarray, "S S 3"]:
-  """A turned, scaled square out of a picture; outside is a key of BORDERS.
+  """A turned, scaled square out of a picture; border is a key of BORDERS.
 
   Source: rotate_crop_image of the original program. Differs: OpenCV rounds
   places to 1/32 of a pixel.
@@ -208,7 +211,7 @@ def rotate_and_crop(
     np.concatenate([matrix, shift[:, None]], axis=1),
     (size, size),
     flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-    borderMode=BORDERS[outside],
+    borderMode=BORDERS[border],
   )
 
 
@@ -226,7 +229,7 @@ def random_turn(
   scale = side / max(1, min(height, int(width * aspect)))
   angle = np.radians(rng.uniform(-how.angle, how.angle))
   room = np.array([width * scale / aspect, height * scale]) / 2 - size / 2
-  room = np.maximum(room, 0) if how.outside == "edge" else np.abs(room)
+  room = np.maximum(room, 0) if how.border == "edge" else np.abs(room)
   dx, dy = rng.uniform(-room, room).tolist()
   return Turn(float(angle), scale, aspect, dx, dy)
 
@@ -241,13 +244,14 @@ def _jittered_crop(rng, image, size, jitter):
   )
 
 
-def _jittered_letterbox(rng, image, size, jitter):
+def _jittered_letterbox(rng, image, size, jitter, smallest=1.0):
   height, width = image.shape[:2]
   aspect = (width + rng.uniform(-jitter, jitter) * width) / (
     height + rng.uniform(-jitter, jitter) * height
   )
-  across = max(1, int(size * min(aspect, 1.0)))
-  down = max(1, int(size / max(aspect, 1.0)))
+  side = size * rng.uniform(smallest, 1.0) if smallest < 1 else size
+  across = max(1, int(side * min(aspect, 1.0)))
+  down = max(1, int(side / max(aspect, 1.0)))
   x, y = int(rng.uniform(0, size - across)), int(rng.uniform(0, size - down))
   return paste(image, (x, y), (across, down), (size, size))
 
@@ -255,6 +259,7 @@ def _jittered_letterbox(rng, image, size, jitter):
 GEOMETRIES = {
   "crop": _jittered_crop,
   "letterbox": _jittered_letterbox,
+  "zoom out": functools.partial(_jittered_letterbox, smallest=1 / 3),
   "none": lambda rng, image, size, jitter: stretch(image, (size, size)),
 }
 
@@ -293,9 +298,9 @@ def check(how: Augmentation | Classification) -> None:
       f"and must be above 0; 1 changes nothing"
     )
   if isinstance(how, Classification):
-    if how.outside not in BORDERS:
+    if how.border not in BORDERS:
       raise ValueError(
-        f"outside is {how.outside!r}; allowed are {', '.join(BORDERS)}"
+        f"border is {how.border!r}; allowed are {', '.join(BORDERS)}"
       )
     if how.aspect <= 0 or not 0 < how.short_side[0] <= how.short_side[1]:
       raise ValueError(
@@ -371,7 +376,7 @@ def augment(
   """
   if isinstance(how, Classification):
     turn = random_turn(rng, image.shape[:2], size, how)
-    out = rotate_and_crop(image, size, turn, outside=how.outside)
+    out = rotate_and_crop(image, size, turn, border=how.border)
     placement = Placement(0.0, 0.0, 1.0, 1.0)
   else:
     out, placement = GEOMETRIES[how.geometry](rng, image, size, how.jitter)

@@ -19,25 +19,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000.data import augment as aug
-from yolo9000.data.records import DataError, Dataset, Record, shown
+from yolo9000.data.records import (
+  DataError,
+  Dataset,
+  Record,
+  check_image_labels,
+  check_objects,
+  shown,
+)
 from yolo9000.types import Batch
 
 logger = logging.getLogger("yolo9000")
 
 MOST_TRIES = 100  # to find a picture in place of a broken one
-
-
-def check_objects(records: Sequence[Record], max_objects: int) -> int:
-  """Counts, and says, the objects that do not fit into max_objects."""
-  surplus = [len(record.labels) - max_objects for record in records]
-  lost = sum(count for count in surplus if count > 0)
-  if lost:
-    logger.warning(
-      "%d of %d pictures have more than max_objects = %d objects: a random "
-      "choice of that many is used each time, %d are left out",
-      *(sum(n > 0 for n in surplus), len(surplus), max_objects, lost),
-    )
-  return lost
 
 
 def image_size(
@@ -71,7 +65,7 @@ class _TrainBatches(NamedTuple):
 
   datasets: Sequence[Dataset]
   order: Any  # grain's: place -> index among all records
-  augmentation: aug.Augmentation | aug.Classification
+  augmentations: Sequence[aug.Augmentation | aug.Classification]
   train_on_difficult: bool
   batch_size: int
   size_of_step: Callable[[int], int]
@@ -91,7 +85,8 @@ class _TrainBatches(NamedTuple):
 
   def _fill(self, batch: Batch, row: int, place: int) -> None:
     index = int(self.order[place])
-    dataset, first = _find(self.datasets, index)
+    number, first = _find(self.datasets, index)
+    dataset, how = self.datasets[number], self.augmentations[number]
     image = self._read(dataset, index - first)
     tries = 0
     while image is None:
@@ -106,19 +101,17 @@ class _TrainBatches(NamedTuple):
       image = self._read(dataset, index - first)
     record = dataset.records[index - first]
     rng = np.random.default_rng((self.seed, place))
-    out, placement, flip = aug.augment(
-      rng, image, batch.image.shape[1], self.augmentation
-    )
+    out, placement, flip = aug.augment(rng, image, batch.image.shape[1], how)
     batch.image[row] = out
     batch.image_label[row] = record.image_label
     batch.index[row] = index
-    if isinstance(self.augmentation, aug.Classification):
+    if isinstance(how, aug.Classification):
       return
     boxes, big = aug.place_boxes(
       record.boxes,
       placement,
       flip=flip,
-      min_side=self.augmentation.min_side,
+      min_side=how.min_side,
     )
     wanted = big if self.train_on_difficult else big & ~record.difficult
     kept = rng.permutation(np.flatnonzero(wanted))[: self.max_objects]
@@ -135,12 +128,12 @@ class _TrainBatches(NamedTuple):
       return None
 
 
-def _find(datasets: Sequence[Dataset], index: int) -> tuple[Dataset, int]:
+def _find(datasets: Sequence[Dataset], index: int) -> tuple[int, int]:
   """The data set of an index that counts through all, and its first index."""
   first = 0
-  for dataset in datasets:
+  for number, dataset in enumerate(datasets):
     if index < first + len(dataset.records):
-      return dataset, first
+      return number, first
     first += len(dataset.records)
   raise IndexError(index)
 
@@ -163,7 +156,7 @@ def train_batches(
   datasets: Sequence[Dataset],
   *,
   weights: Sequence[float],
-  augmentation: aug.Augmentation | aug.Classification,
+  augmentations: Sequence[aug.Augmentation | aug.Classification],
   train_on_difficult: bool,
   batch_size: int,
   size_of_step: Callable[[int], int],
@@ -183,7 +176,7 @@ def train_batches(
   Args:
     datasets: the pictures; `Batch.index` counts through all of them.
     weights: of each data set: its share of the pictures, as in 4 to 1.
-    augmentation: what happens to each picture.
+    augmentations: what happens to each picture, for each data set.
     train_on_difficult: whether objects that VOC marks difficult, and crowds of
       COCO, are truths. Differs: the paper does not say; the program's converter
       leaves VOC's out.
@@ -218,6 +211,10 @@ def train_batches(
     raise ValueError(
       f"weights {tuple(weights)} must be {len(datasets)} numbers above 0"
     )
+  if len(augmentations) != len(datasets):
+    raise ValueError(
+      f"{len(augmentations)} augmentations for {len(datasets)} data sets"
+    )
   if not all(dataset.records for dataset in datasets):
     counts = [len(dataset.records) for dataset in datasets]
     raise ValueError(f"data sets of {counts} pictures; none may be empty")
@@ -226,13 +223,14 @@ def train_batches(
       f"broken_share {broken_share} must be from 0 to 1, and num_processes "
       f"{num_processes} at least 0"
     )
-  if isinstance(augmentation, aug.Classification):
-    check_image_labels(records)
+  for dataset, how in zip(datasets, augmentations, strict=True):
+    if isinstance(how, aug.Classification):
+      check_image_labels(dataset.records)
   check_objects(records, max_objects)
   make = _TrainBatches(
     datasets=datasets,
     order=_order([len(d.records) for d in datasets], weights, seed),
-    augmentation=augmentation,
+    augmentations=augmentations,
     train_on_difficult=train_on_difficult,
     batch_size=batch_size,
     size_of_step=size_of_step,
@@ -245,31 +243,6 @@ def train_batches(
   if not broken_share:
     return batches
   return _watched(batches, make, start_step, broken_share * len(records))
-
-
-def check_boxes(datasets: Sequence[Dataset]) -> None:
-  """Raises ValueError for a picture with an image label in place of boxes.
-
-  A detector's loss would take it for a picture without objects.
-  """
-  for dataset in datasets:
-    for record in dataset.records:
-      if record.image_label >= 0:
-        raise ValueError(
-          f"{shown(record.path)} has the image label "
-          f"{dataset.class_names[record.image_label]!r} and no boxes; YOLOv2 "
-          f"is trained on boxes alone"
-        )
-
-
-def check_image_labels(records: Sequence[Record]) -> None:
-  """Raises ValueError unless each picture has a label and no box."""
-  for record in records:
-    if record.image_label < 0 or len(record.labels):
-      raise ValueError(
-        f"{shown(record.path)} has {len(record.labels)} boxes and image label "
-        f"{record.image_label}; classifiers need pictures with a label alone"
-      )
 
 
 def _in_parallel(
@@ -315,7 +288,8 @@ def _watched(
         wanted = int(make.order[step * make.batch_size + row])
         if index == wanted:
           continue
-        dataset, first = _find(make.datasets, wanted)
+        number, first = _find(make.datasets, wanted)
+        dataset = make.datasets[number]
         reason = _reason(dataset, dataset.records[wanted - first])
         broken[wanted] = broken.get(wanted, 0) + 1
         logger.warning(

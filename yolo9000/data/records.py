@@ -1,11 +1,12 @@
-"""What a reader returns, and how a picture file becomes an array."""
+"""What a reader returns, whether a task can use it, and how files are read."""
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import PIL.Image
 from etils import epath
 
 from yolo9000.types import Bool, Float, Int, UInt8
+
+logger = logging.getLogger("yolo9000")
 
 # One picture per thread is faster than one picture over all threads.
 cv2.setNumThreads(0)
@@ -277,3 +280,60 @@ def check_size(record: Record, data: bytes) -> UInt8[np.ndarray, "H W 3"]:
       "wrong size",
     )
   return image
+
+
+def check_objects(records: Sequence[Record], max_objects: int) -> int:
+  """Counts, and says, the objects that do not fit into max_objects."""
+  surplus = [len(record.labels) - max_objects for record in records]
+  lost = sum(count for count in surplus if count > 0)
+  if lost:
+    logger.warning(
+      "%d of %d pictures have more than max_objects = %d objects: a random "
+      "choice of that many is used each time, %d are left out",
+      *(sum(n > 0 for n in surplus), len(surplus), max_objects, lost),
+    )
+  return lost
+
+
+def check_labels(datasets: Sequence[Dataset], *, alone: bool) -> None:
+  """Raises ValueError for pictures that a detector cannot be trained on.
+
+  A picture has boxes or an image label, not both. Without a rule for labels
+  alone, a picture that has one would be taken for one without objects.
+
+  Args:
+    datasets: to be trained on.
+    alone: there is such a rule.
+  """
+  labelled = 0
+  for dataset in datasets:
+    for record in dataset.records:
+      if record.image_label < 0:
+        continue
+      labelled += 1
+      name = dataset.class_names[record.image_label]
+      if len(record.labels):
+        raise ValueError(
+          f"{shown(record.path)} has the image label {name!r} and "
+          f"{len(record.labels)} boxes; expected one of the two"
+        )
+      if not alone:
+        raise ValueError(
+          f"{shown(record.path)} has the image label {name!r} and no boxes; "
+          f"task.slot_rule 'none' is for boxes alone"
+        )
+  if alone and not labelled:
+    logger.warning(
+      "no training picture has an image label alone: task.slot_rule and what "
+      "belongs to it have no effect"
+    )
+
+
+def check_image_labels(records: Sequence[Record]) -> None:
+  """Raises ValueError unless each picture has a label and no box."""
+  for record in records:
+    if record.image_label < 0 or len(record.labels):
+      raise ValueError(
+        f"{shown(record.path)} has {len(record.labels)} boxes and image label "
+        f"{record.image_label}; classifiers need pictures with a label alone"
+      )

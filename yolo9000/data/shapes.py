@@ -23,9 +23,13 @@ from yolo9000.data.records import DataError, Dataset, Record
 from yolo9000.types import Float, Int, UInt8
 
 SIDE = 256  # pixels
-# Pictures of each. In "boxes" no class of NEVER_BOXED occurs; "labels" are
-# pictures of one object each, with an image label and no box.
-SPLITS = {"train": 4000, "test": 400, "tiny": 8, "boxes": 4000, "labels": 4000}
+# Pictures of each. For joint training: "boxes", where no class of NEVER_BOXED
+# occurs, and "boxes_test" have no crowds, so that 128 pixels are enough;
+# "labels" and "labels_test" have one object, an image label and no box.
+SPLITS = {
+  **{"train": 4000, "test": 400, "tiny": 8, "boxes": 4000, "labels": 4000},
+  **{"labels_test": 400, "boxes_test": 400},
+}
 
 
 def _circle() -> np.ndarray:
@@ -56,17 +60,14 @@ def _scene(split: str, number: int) -> tuple[np.ndarray, np.ndarray]:
   """Boxes (M, 4) in pixels and labels (M,) of a scene, in drawing order."""
   rng = np.random.default_rng((list(SPLITS).index(split), number))
   classes = np.arange(len(CLASS_NAMES), dtype=np.int32)
-  if split == "labels":
-    size = np.round(SIDE * np.exp(rng.uniform(-1.9, -0.3, 2)))
-    low = np.round(rng.uniform(0, 1, 2) * (SIDE - size))
-    box_px = np.concatenate([low, low + size]).astype(np.float32)[None]
-    return box_px, rng.choice(classes, 1)
   if split == "boxes":
     classes = classes[~np.isin(CLASS_NAMES, NEVER_BOXED)]
   boxes: list[np.ndarray] = []
-  crowd = rng.random() < 0.5  # half of the scenes have a crowd of small objects
+  # Half of the scenes have a crowd of small objects.
+  crowd = rng.random() < 0.5 and split in ("train", "test", "tiny")
   centre = rng.uniform(0.25, 0.75, 2) * SIDE
-  for _ in range(rng.integers(2, 8)):
+  count = rng.integers(2, 8) if not split.startswith("labels") else 1
+  for _ in range(count):
     for _ in range(20):  # tries to find a place
       in_crowd = crowd and rng.random() < 0.6
       side = SIDE * (
@@ -177,7 +178,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   for number in range(int(count)):
     boxes_px, labels = _scene(name, number)
     image_label = -1
-    if name == "labels":
+    if name.startswith("labels"):
       image_label = int(labels[0])
       boxes_px, labels = boxes_px[:0], labels[:0]
     records.append(

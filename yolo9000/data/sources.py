@@ -91,8 +91,9 @@ def read_for(
   dataset = read(source, Flaws(strict=True))
   for flaw in dataset.flaws[:20]:
     logger.warning("%s", flaw)
+  joined = read_map(source.map, dataset.class_names, class_names)
   dataset = to_classes(
-    dataset, class_names, map=read_map(source.map), name=f"{name} ({source})"
+    dataset, class_names, map=joined, name=f"{name} ({source})"
   )
   records = dataset.records
   logger.info(
@@ -105,12 +106,24 @@ def read_for(
   return dataset
 
 
-def read_map(map: str | Sequence[Sequence[str]]) -> dict[str, str]:
-  """A map of class names: pairs as they are, or those of a CSV file.
+def read_map(
+  map: str | Sequence[Sequence[str]],
+  names: Sequence[str],
+  class_names: Sequence[str],
+) -> dict[str, str]:
+  """A map of class names: pairs as they are, or of a file.
+
+  The file is a CSV of pairs, or a .map of the original program: line i is the
+  network's number for class i of the data set.
+
+  Args:
+    map: see above.
+    names: classes of the data set.
+    class_names: the network's.
 
   Raises:
-    DataError: for a file that is missing or has another form, and for a name
-      that is mapped twice.
+    DataError: for a file that is missing or has another form, for a name that
+      is mapped twice, and for a .map of another length.
   """
   pairs: Sequence[Sequence[str]] = map or ()
   where = "map"
@@ -123,6 +136,9 @@ def read_map(map: str | Sequence[Sequence[str]]) -> dict[str, str]:
       pairs = [row for row in csv.reader(io.StringIO(text)) if row]
     except csv.Error as error:
       raise DataError(f"{map}: {error}") from None
+    if pairs and all(len(p) == 1 and p[0].strip().isdigit() for p in pairs):
+      numbers = [int(number) for (number,) in pairs]
+      return _read_numbers(map, numbers, names, class_names)
   result: dict[str, str] = {}
   for n, pair in enumerate(pairs, 1):
     if (
@@ -136,6 +152,30 @@ def read_map(map: str | Sequence[Sequence[str]]) -> dict[str, str]:
       )
     result[pair[0]] = pair[1]
   return result
+
+
+def _read_numbers(
+  where: str,
+  numbers: Sequence[int],
+  names: Sequence[str],
+  class_names: Sequence[str],
+) -> dict[str, str]:
+  """The map of a file with a number on each line."""
+  if len(numbers) != len(names):
+    raise DataError(
+      f"{where}: has {len(numbers)} lines for {len(names)} classes of the data "
+      f"set, {_some(names)}; expected a line for each, in their order"
+    )
+  for line, number in enumerate(numbers, 1):
+    if number >= len(class_names):
+      raise DataError(
+        f"{where}:{line}: {number}; expected a class of the network, 0 to "
+        f"{len(class_names) - 1}"
+      )
+  return {
+    name: class_names[number]
+    for name, number in zip(names, numbers, strict=True)
+  }
 
 
 def to_classes(
@@ -200,7 +240,8 @@ def to_classes(
       )
     )
   # Classes that were joined have no one category any more.
-  joined = len(set(map.values()) - {""}) < sum(bool(w) for w in map.values())
+  wanted = [map[own] for own in dataset.class_names if map[own]]
+  joined = len(wanted) - len(set(wanted))
   ids = [-1] * len(class_names)
   for own, category in zip(
     dataset.class_names, dataset.category_ids, strict=bool(dataset.category_ids)
@@ -208,6 +249,10 @@ def to_classes(
     if map[own]:
       ids[numbers[map[own]]] = category
   notes = dict(dataset.notes)
+  if unused := len(set(map) - set(dataset.class_names)):
+    notes["classes of the map that the data set has not"] = unused
+  if joined:
+    notes["classes joined with others by the map"] = joined
   if lost:
     notes["labels left out by the map"] = lost
   return dataset._replace(
