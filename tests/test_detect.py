@@ -11,7 +11,8 @@ import pytest
 from support import tiny_config
 
 from yolo9000 import boxes as box
-from yolo9000 import detect, model, plots, sweep, train, yolov2
+from yolo9000 import build, detect, model, plots, sweep, yolov2
+from yolo9000.darknet_files import read_tree
 from yolo9000.darknet_weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment
 from yolo9000.data.pictures import Item
@@ -308,6 +309,9 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
     "h30 conditional": ["--tree_threshold=.3", "--walk_by=conditional"],
     "map": [f"--map={tmp_path}/a.map", "--threshold=.02"],
     "few": ["--max_detections=2", "--tree_threshold=.3"],
+    "few cells": ["--max_cells=40", "--tree_threshold=.3"],
+    "leaves": ["--nodes=leaves", "--threshold=.002"],
+    "below": ["--nodes=below n00001000", "--threshold=.002"],
   }.items():
     code, rows = run(tmp_path / name, *words, photo, *more)
     assert code == 0 and rows
@@ -317,6 +321,10 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
   # The paper's rule goes farther down.
   assert np.mean(labels["h30 conditional"]) > np.mean(labels["h30"])
   assert len(labels["few"]) == 2 < len(labels["h30"])
+  assert labels["few cells"] == labels["h30"]
+  tree = read_tree(cfg.parent / "golden.tree")
+  assert max(labels["leaves"]) < len(tree.leaves)
+  assert max(labels["below"]) < len(tree.below(0))
   trained = model.from_darknet(
     *(cfg, weights),
     names=None,
@@ -432,7 +440,7 @@ def test_a_runs_detector_predicts_what_the_run_evaluated(tmp_path):
   )
   sweep.run_row(config, tmp_path, {})
   rows = json.loads((tmp_path / "detections.json").read_text())
-  data = train.read_data(config, "test", config.data.test)
+  data = build.read_data(config, "test", config.data.test)
   detector = Detector(
     model.from_run(tmp_path, which="latest"),
     score_threshold=0.01,

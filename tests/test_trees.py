@@ -163,6 +163,8 @@ def test_a_table(tmp_path):
   path.write_text("animal,\nstone,\ndog,animal\n")
   tree = build.ordered(build.read_csv(path))
   assert tree == WordTree(("animal", "stone", "dog"), (-1, -1, 0))
+  path.write_text("child,parent\nanimal,\nstone,\ndog,animal\n")
+  assert build.ordered(build.read_csv(path)) == tree
 
 
 @pytest.mark.parametrize(

@@ -205,3 +205,16 @@ def test_trees_of_one_node_and_of_one_group():
     rtol=1e-5,
     atol=1e-6,
   )
+
+
+def test_select_nodes_by_words():
+  for what, nodes in (
+    ("leaves", TREE.leaves),
+    ("level 1", TREE.level(1)),
+    ("below " + TREE.ids[1], TREE.below(1)),
+    (f"{TREE.ids[2]},{TREE.ids[0]}", [2, 0]),
+  ):
+    np.testing.assert_array_equal(TREE.select(what), nodes)
+  for wrong in ("level 9", "below eel", "eel", "level x", ""):
+    with pytest.raises(ValueError, match="expected leaves, level 0 to"):
+      TREE.select(wrong)

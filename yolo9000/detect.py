@@ -203,6 +203,8 @@ def _parser() -> argparse.ArgumentParser:
   add("--iou", type=float, default=0.45, help="of boxes that exclude another")
   add("--tree_threshold", type=float, default=0.5)
   add("--walk_by", choices=("paths", "conditional"), default="paths")
+  add("--nodes", help="of a tree, not walked: leaves, level 2, below dog, a,b")
+  add("--max_cells", type=int, default=0, help="see region.best_cells; 0: all")
   add("--max_detections", type=int, default=100, help="on one picture")
   add("--batch_size", type=int, default=1)
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
@@ -223,6 +225,8 @@ def _check(args: argparse.Namespace) -> None:
       )
   if not args.inputs and args.camera is None:
     raise ValueError("expected pictures, videos, folders or --camera")
+  if args.max_cells < 0:
+    raise ValueError("--max_cells must be at least 0")
   for name in ("batch_size", "threads", "max_detections", "frames"):
     value = getattr(args, name)
     if value is not None and value < 1:
@@ -250,8 +254,17 @@ def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
   if args.size:
     width, _, height = args.size.partition("x")
     size = (int(width), int(height or width))
+  names, nodes = trained.class_names, None
+  if args.nodes:
+    tree = getattr(trained.head, "tree", None)
+    if tree is None:
+      raise ValueError("--nodes is for a tree, and the model has none")
+    nodes = tree.select(args.nodes).tolist()
+    names = [tree.ids[n] if trained.nodes else names[n] for n in nodes]
   detector = Detector(
     trained,
+    nodes=nodes,
+    max_cells=args.max_cells,
     size=size,
     resize=args.resize,
     score_threshold=args.threshold,
@@ -260,7 +273,7 @@ def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
     walk_by=args.walk_by,
     max_detections=args.max_detections,
   )
-  return detector, trained.class_names
+  return detector, names
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from yolo9000 import boxes as box
 from yolo9000 import darknet, model, region, yolov1, yolov2
 from yolo9000.darknet_weights import fold, gpu_deviation
 from yolo9000.data import augment
-from yolo9000.layers import Connected, Detection, Local, layer_name
+from yolo9000.layers import Connected, Conv, Detection, Local, layer_name
 from yolo9000.types import Detections, Float, UInt8
 
 
@@ -99,7 +99,16 @@ class Detector:
       max_candidates=max_candidates,
       max_detections=max_detections,
     )
-    layers = layers[:-2] if max_cells else layers
+    if max_cells:
+      *layers, last, _ = layers
+      plain = isinstance(last, Conv) and last == Conv(
+        last.filters, 1, batch_norm=False, activation="linear"
+      )
+      if not plain:
+        raise ValueError(
+          f"max_cells is {max_cells}, but the last layer is {last}; expected a "
+          f"linear 1 x 1 convolution without batch norm"
+        )
     network = darknet.Darknet(
       tuple(layers), jnp.dtype(dtype), momentum=0.9, epsilon=1e-5
     )
@@ -168,7 +177,7 @@ def _predict(
   variables: Any,
   images: Any,
 ) -> Detections:
-  output = forward(network, variables, yolov2.normalise(images))
+  output = forward(network, variables, region.normalise(images))
   return jax.vmap(partial(read, variables))(output)
 
 

@@ -154,7 +154,7 @@ def read_csv(path: str | Path) -> dict[str, str | None]:
   """A tree from lines `child,parent`.
 
   A line with an empty parent is a node at the top. Without such lines, a parent
-  that is nobody's child is.
+  that is nobody's child is. A first line "child,parent" is the table's head.
 
   Raises:
     TreeError: for lines of another form, a node that is there twice, a parent
@@ -175,6 +175,8 @@ def _csv_rows(path: str | Path) -> tuple[dict[str, str | None], list[Flaw]]:
   flaws: list[Flaw] = []
   for line, text in enumerate(read_lines(path), 1):
     cells = [cell.strip() for cell in next(csv.reader([text]), [])]
+    if line == 1 and cells == ["child", "parent"]:
+      continue
     if len(cells) == 2 and cells[0]:
       rows.append((line, cells[0], cells[1]))
     elif cells:

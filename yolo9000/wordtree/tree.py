@@ -115,6 +115,31 @@ class WordTree:
     at = self.depth == depth
     return np.flatnonzero(at | ((self.child_group < 0) & (self.depth < depth)))
 
+  def select(self, what: str) -> Int[np.ndarray, " D"]:
+    """Nodes by a few words.
+
+    Args:
+      what: "leaves", "level 2", "below dog" (dog among them), or ids with
+        commas between.
+
+    Raises:
+      ValueError: for an id or level that there is not.
+    """
+    kind, _, rest = what.partition(" ")
+    if what == "leaves":
+      return self.leaves
+    if kind == "level" and rest.isdigit() and int(rest) <= self.depth.max():
+      return self.level(int(rest))
+    names = [rest] if kind == "below" else what.split(",")
+    if wrong := [name for name in names if name not in self.ids]:
+      raise ValueError(
+        f"{what!r}: there is no node {', '.join(wrong)}; expected leaves, "
+        f"level 0 to {self.depth.max()}, below and an id, or ids with commas "
+        f"between"
+      )
+    nodes = [self.ids.index(name) for name in names]
+    return self.below(nodes[0]) if kind == "below" else np.array(nodes)
+
   def path(self, node: int) -> tuple[int, ...]:
     """The node and all above it, up to the top."""
     path = []
