@@ -1,5 +1,7 @@
 """YOLO9000 as a task: a tree of classes, boxes and image labels together."""
 
+import shutil
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import darknet_files, train, yolov2
+from yolo9000 import build, darknet_files, model, sweep, train, yolov2
 from yolo9000.data import pipeline, shapes
 from yolo9000.data.reading import Flaws, Source
 from yolo9000.log import read_lines
@@ -63,7 +65,7 @@ def loss_of(task, variables, images, seen=1000):
 
 
 def test_each_picture_pays_for_the_labels_it_has():
-  task = train.build_task(config())
+  task = build.make_task(config())
   variables = start(task)
   images = batch()
   total, (_, parts) = loss_of(task, variables, images)
@@ -84,7 +86,7 @@ def test_each_picture_pays_for_the_labels_it_has():
 
 
 def test_labels_wait_for_the_warm_up():
-  task = train.build_task(config(task__label_warm_up_images=100))
+  task = build.make_task(config(task__label_warm_up_images=100))
   variables = start(task)
   _, (_, early) = loss_of(task, variables, batch(), seen=99)
   _, (_, late) = loss_of(task, variables, batch(), seen=100)
@@ -93,7 +95,7 @@ def test_labels_wait_for_the_warm_up():
 
 
 def test_padding_pays_nothing():
-  task = train.build_task(config())
+  task = build.make_task(config())
   variables = start(task)
   nothing = batch()._replace(valid=jnp.zeros(4, bool))
   assert loss_of(task, variables, nothing)[0] == 0
@@ -111,7 +113,7 @@ def test_classes_of_few_cells_teach_what_those_of_all_teach(
   changes = dict(task__slot_rule=slot_rule, task__class_error=class_error)
   results = []
   for max_cells in (0, 1):
-    task = train.build_task(config(task__max_cells=max_cells, **changes))
+    task = build.make_task(config(task__max_cells=max_cells, **changes))
     variables = start(task)
 
     def loss(params, task=task, variables=variables):
@@ -178,7 +180,7 @@ def test_joint_training_learns_both(tmp_path):
 @pytest.mark.parametrize("flat", [False, True])
 def test_other_rules_and_a_flat_softmax_trace(slot_rule, flat):
   changes = dict(task__class_error="softmax", task__tree=()) if flat else {}
-  task = train.build_task(config(task__slot_rule=slot_rule, **changes))
+  task = build.make_task(config(task__slot_rule=slot_rule, **changes))
   variables = jax.eval_shape(lambda k: task.init(k, 64), jax.random.key(0))
   _, (_, parts) = jax.eval_shape(
     task.loss, variables, batch(), jax.ShapeDtypeStruct((), "int32")
@@ -191,9 +193,56 @@ def test_a_tree_of_a_file(tmp_path):
   tree = WordTree(names, PARENTS)
   darknet_files.write_tree(path, tree)
   made = config(task__tree=str(path), data__class_names=names)
-  task = train.build_task(made)
+  task = build.make_task(made)
   jax.eval_shape(lambda key: task.init(key, 64), jax.random.key(0))
   assert yolov2.run_table(made.task, names)[-1].tree == tree
+
+
+def test_a_run_keeps_its_tree(tmp_path):
+  """And its file may be all that names the classes."""
+  path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
+  darknet_files.write_tree(path, WordTree(names, PARENTS))
+  made = config(task__tree=str(path), data__class_names=())
+  pairs = tuple((n, n.replace(" ", "_")) for n in shapes.CLASS_NAMES)
+  with made.unlocked():
+    made.data.train.main.map = made.data.test.map = pairs
+    made.run.total_steps = 1
+  sweep.run_row(made, tmp_path / "run", {})
+  path.unlink()
+  (tmp_path / "run").rename(tmp_path / "moved")
+  found = model.from_run(tmp_path / "moved", which="latest")
+  assert found.class_names == names and found.head.tree.parents == PARENTS
+
+
+def test_ratio_zero_leaves_a_data_set_out(tmp_path):
+  crops(tmp_path / "pictures", 4)
+  made = joint_config(tmp_path / "pictures", data__train__main__weight=0.0)
+  assert list(build.training_data(made)) == ["labels"]
+  with made.unlocked():
+    made.data.train.labels.weight = 0.0
+  with pytest.raises(ValueError, match=r"data.train \(.*\) has weight 0"):
+    build.training_data(made)
+
+
+def test_a_label_that_is_not_in_the_tree_lists_both_sides(tmp_path):
+  crops(tmp_path / "pictures", 4)
+  (tmp_path / "pictures" / "eel").mkdir()
+  folder = next((tmp_path / "pictures").glob("* *"))
+  shutil.copy(next(folder.glob("*.png")), tmp_path / "pictures" / "eel")
+  with pytest.raises(ValueError, match="in the data set or its map: eel"):
+    build.training_data(joint_config(tmp_path / "pictures"))
+
+
+def test_an_unknown_key_of_a_data_set_lists_the_known():
+  made = config()
+  with made.unlocked():
+    made.data.train.main.jiter = 0.1
+  with pytest.raises(ValueError, match="main has unknown .'jiter'.; allowed"):
+    build.check_config(made)
+  with made.unlocked():
+    del made.data.train.main["jiter"]
+    made.data.train.main.jitter = 0.4
+  assert build.augmentation(made, "main").jitter == 0.4 != made.data.jitter
 
 
 @pytest.mark.parametrize(
@@ -236,4 +285,4 @@ def test_a_tree_of_other_nodes_lists_both_sides(tmp_path):
   path = tmp_path / "a.tree"
   darknet_files.write_tree(path, WordTree(("disc", "eel"), (-1, -1)))
   with pytest.raises(ValueError, match="in the tree alone: .'eel'.,"):
-    train.build_task(config(task__tree=str(path)))
+    build.make_task(config(task__tree=str(path)))

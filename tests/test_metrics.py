@@ -14,6 +14,7 @@ from yolo9000.data import sources
 from yolo9000.data.reading import Flaws, Source
 from yolo9000.data.records import Record
 from yolo9000.types import Detections
+from yolo9000.wordtree import WordTree
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +162,37 @@ def test_every_node_of_a_tree_has_its_own_truths():
   )["groups"]
   assert means["kinds"] == pytest.approx(1)  # the cat is difficult
   assert means == {"kinds": means["kinds"], "breeds": 0, "none": None}
+
+
+def test_truths_of_classes_that_are_not_scored_do_not_count():
+  tree = WordTree(("dog", "cat", "pug"), (-1, -1, 0))
+  record = Record(
+    *("a", 10, 10, np.array([[0, 0, 5, 5], [5, 5, 9, 9]], np.float32)),
+    *(np.array([2, 1], np.int32), np.zeros(2, bool)),
+  )
+  found = Detections(
+    record.boxes_px[:1] / 10,
+    np.array([0.9], np.float32),
+    np.array([2], np.int32),
+    np.array([True]),
+  )
+
+  def score(scored):
+    make = metrics.make_evaluate("VOC07 AP", tree.ids, tree, {}, scored)
+    return make([found], [record])
+
+  whole, few = score(()), score(("pug",))
+  np.testing.assert_allclose(whole["VOC07 AP"], 1 / 3)
+  assert few["VOC07 AP"] == 1 and few["per_class"]["cat"]["truths"] == 0
+
+
+def test_extremes_are_the_worst_and_the_best():
+  values = (0.5, None, 0.1, 0.9, 0.3, 0.2)
+  per_class = {
+    name: {"VOC07 AP": value}
+    for name, value in zip("abcdef", values, strict=True)
+  }
+  assert metrics.extremes(per_class, "abcdef", count=2) == (
+    "worst c 10.0, f 20.0; best a 50.0, d 90.0"
+  )
+  assert metrics.extremes(per_class, "abcd", count=2) == ""

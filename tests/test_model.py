@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import darknet, model, sweep, train
+from yolo9000 import build, darknet, model, sweep, train
 from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
 from yolo9000.darknet_files import DarknetFileError
 from yolo9000.darknet_weights import (
@@ -426,7 +426,7 @@ def start(tmp_path, **changes):
   config = tiny_config(
     **{"run__total_steps": 1, "task__program_reorg": True, **changes}
   )
-  task, tx = train.build_task(config), train.build_optimizer(config)
+  task, tx = build.make_task(config), build.make_optimizer(config)
   state = train.init_state(config, task, tx)
   tmp_path.mkdir(exist_ok=True)
   return state, train.start_point(config, state, tmp_path)
@@ -517,7 +517,7 @@ def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
 def test_a_start_point_that_is_not_there_ends_before_anything(tmp_path):
   config = tiny_config(run__start_from=str(tmp_path / "nope"))
   with pytest.raises(ValueError, match="nope', which is not there"):
-    train.check_config(config)
+    build.check_config(config)
   with pytest.raises(FileNotFoundError, match="no run's folder"):
     model.read_start(tmp_path / "nope", "", NETWORK, epsilon=1e-5)
   with pytest.raises(FileNotFoundError, match="expected a run's folder"):

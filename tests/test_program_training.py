@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, losses, optimizer, region, yolov2
+from yolo9000 import darknet, losses, optimizer, region
 from yolo9000.batch_norm import ProgramBatchNorm
 from yolo9000.darknet_cfg import read_cfg
 from yolo9000.darknet_weights import read_weights
@@ -44,7 +44,7 @@ def as_variables(source, prefix, network, tmp_path):
 
 def images(source, start, count):
   batch = source["images_u8"][start : start + count].transpose(0, 2, 3, 1)
-  return yolov2.normalise(jnp.asarray(batch))
+  return region.normalise(jnp.asarray(batch))
 
 
 def apply(layers, variables, x):

@@ -12,7 +12,14 @@ import pytest
 from ml_collections import ConfigDict
 from support import ROOT, load_experiment
 
-from yolo9000 import benchmark_data, priors, sweep, train, yolov2
+from yolo9000 import (
+  benchmark_data,
+  build,
+  darknet_files,
+  priors,
+  sweep,
+  yolov2,
+)
 from yolo9000.data import pipeline, shapes
 from yolo9000.data.reading import Flaws, Source
 from yolo9000.layers import operations
@@ -62,6 +69,7 @@ FLOORS = {
   "darknet_cfg": 4,
   "region": 4,
   "yolov2": 5,
+  "classifier": 5,
   "data.pipeline": 4,
   "darknet_weights": 5,
   "priors": 7,
@@ -72,12 +80,14 @@ FLOORS = {
   "evaluate": 5,
   "model": 6,
   "detector": 7,
-  "train": 7,
+  "build": 7,
+  "train": 8,
   "benchmark": 10,
   "benchmark_peers": 10,
+  "benchmark_tree": 11,
   "detect": 8,
-  "sweep": 8,
-  "main": 9,
+  "sweep": 9,
+  "main": 10,
 }
 WITHOUT_JAX = (
   "benchmark_data",
@@ -161,16 +171,36 @@ def configs():
   for path in EXPERIMENTS:
     module = load_experiment(path)
     for argument in ("", *getattr(module, "ARGUMENTS", ())):
-      config = module.get_config(argument) if argument else module.get_config()
-      yield pytest.param(path, config, id=f"{path.stem}:{argument}")
+      yield pytest.param(path, argument, id=f"{path.stem}:{argument}")
 
 
-@pytest.mark.parametrize(("path", "config"), list(configs()))
-def test_every_experiment_traces_its_init_loss_and_predict(path, config):
+# Arguments that need a folder, below shared.
+FOLDERS = {
+  "animals": "data/joint_tiny_imagenet_animals",
+  "full": "darknet",
+}
+
+
+@pytest.mark.parametrize(("path", "argument"), list(configs()))
+def test_every_experiment_traces_its_init_loss_and_predict(
+  path, argument, request, tmp_path
+):
+  if argument == "own":
+    nodes = WordTree(("a", "b", "c"), (-1, 0, 0))
+    darknet_files.write_tree(tmp_path / "classes.tree", nodes)
+    argument = f"own={tmp_path}"
+  elif argument in FOLDERS:
+    folder = request.getfixturevalue("shared") / FOLDERS[argument]
+    argument = f"{argument}={folder}"
+  module = load_experiment(path)
+  config = module.get_config(argument) if argument else module.get_config()
   assert isinstance(config, ConfigDict)
-  assert all(
-    word in load_experiment(path).__doc__ for word in ("python -m", "AP")
-  )
+  assert "python -m" in module.__doc__
+  assert "AP" in module.__doc__ or "top-1" in module.__doc__
+  if not config.data.class_names and not config.task.tree:
+    config.task.tree = str(tmp_path / "a.tree")
+    tree = WordTree(("a", "b", "c"), (-1, 0, 0))
+    darknet_files.write_tree(config.task.tree, tree)
   rows = sweep.row_configs(config.lock()) if config.rows else {"": config}
   for row in rows.values():
     with jax.numpy_dtype_promotion("standard"):  # Flax promotes bfloat16
@@ -178,7 +208,7 @@ def test_every_experiment_traces_its_init_loss_and_predict(path, config):
 
 
 def trace(row):
-  task, tx = train.build_task(row), train.build_optimizer(row)
+  task, tx = build.make_task(row), build.make_optimizer(row)
   size, most = row.run.image_sizes[-1], row.data.max_objects
   variables = jax.eval_shape(
     lambda key: task.init(key, size), jax.random.key(0)
@@ -189,7 +219,7 @@ def trace(row):
   loss, _ = jax.eval_shape(task.loss, variables, batch, step)
   assert loss.shape == ()
   found = jax.eval_shape(task.predict, variables, batch.image)
-  assert found.boxes.shape == (2, row.task.max_detections, 4)
+  assert found.boxes.shape[0] == 2 and found.boxes.shape[2] == 4
 
 
 def test_every_ablation_switch_changes_something():
@@ -197,7 +227,7 @@ def test_every_ablation_switch_changes_something():
   config = load_experiment(ROOT / "experiments" / "ablation.py").get_config()
   seen = []
   for row in sweep.row_configs(config.lock()).values():
-    task = train.build_task(row)
+    task = build.make_task(row)
     shapes = jax.eval_shape(lambda k, t=task: t.init(k, 64), jax.random.key(0))
     seen.append(
       (
@@ -273,6 +303,15 @@ def test_the_benchmark_command(tmp_path):
     assert re.search(rf"{line} +[\d.]+ ms/image +[\d.]+ images/s", done.stdout)
 
 
+def test_the_tree_benchmark_command(tmp_path):
+  words = "--width=.0625 --size=64 --nodes=50 --cells=2 --rounds=1"
+  done = run_module("yolo9000.benchmark_tree", *words.split(), cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for what in ("log-softmax, tree", "training step, few", "prediction, few"):
+    assert re.search(rf"{what}.* ms, [\d.]+ times", done.stdout), what
+  assert re.search(r"train_step_bytes +\d+ MiB, \d+ with few", done.stdout)
+
+
 def test_the_data_benchmark_command(tmp_path):
   words = "--rounds=1 --images=64 --memory_images=640 --annotations=100"
   done = run_module("yolo9000.benchmark_data", *words.split(), cwd=tmp_path)
@@ -340,8 +379,9 @@ def test_the_quick_yolo9000_makes_its_table(tmp_path):
   assert done.returncode == 0, done.stderr
   header, _, *rows = (tmp_path / "w/table.md").read_text().splitlines()
   assert header.endswith("| boxed coarsely | coarse | never boxed |")
-  assert [row.split(" | ")[0] for row in rows[:3]] == [
-    *("| joint, tree", "| boxes alone, tree", "| joint, flat softmax")
+  assert [row.split(" | ")[0] for row in rows[:4]] == [
+    *("| joint, tree", "| boxes alone, tree", "| joint, flat softmax"),
+    "| flat softmax, fine classes alone",
   ]
 
 

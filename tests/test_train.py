@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import checkpoint, parallel, train
+from yolo9000 import build, checkpoint, parallel, train
 from yolo9000.data import shapes
 from yolo9000.data.reading import Flaws, Source
 from yolo9000.data.records import DataError
@@ -146,13 +146,13 @@ def test_ten_steps_are_five_a_kill_and_five_to_the_bit(tmp_path, devices, spmd):
 
 def states_after(config, steps, devices):
   """States after some steps on the first devices, and their losses."""
-  task, tx = train.build_task(config), train.build_optimizer(config)
+  task, tx = build.make_task(config), build.make_optimizer(config)
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (parallel.AXIS,))
   local_step = partial(train.train_step, task=task, tx=tx, average=0.9)
   step, place = parallel.make_step(local_step, spmd=config.run.spmd, mesh=mesh)
   state = parallel.replicate(train.init_state(config, task, tx), mesh)
-  data = [train.read_data(config, "main", config.data.train.main)]
-  batches, _ = train.training_batches(config, data, 0)
+  data = [build.read_data(config, "main", config.data.train.main)]
+  batches, _ = build.training_batches(config, data, 0)
   losses = []
   for _ in range(steps):
     state, parts = step(state, place(next(batches)))

@@ -55,7 +55,9 @@ DARKNET19: tuple[Layer, ...] = (
 
 # Section 2, training for detection: three 3 x 3 convolutions of 1024 filters,
 # the last one after the passthrough from layer 16, "the final 3 x 3 x 512".
+# YOLO9000 has none of them, in the program's yolo9000.cfg.
 HEADS: dict[str, tuple[Layer, ...]] = {
+  "bare": (),
   "none": (Conv(1024, 3), Conv(1024, 3), Conv(1024, 3)),
   "paper": (
     *(Conv(1024, 3), Conv(1024, 3)),
@@ -98,8 +100,8 @@ def yolov2(
 
   Args:
     outputs: A * (5 + C).
-    passthrough: "none", "paper" (512 channels become 2048) or "program" (64
-      become 256).
+    passthrough: "paper" (512 channels become 2048), "program" (64 become 256),
+      "none", or "bare": none and no other convolution of the head.
     program_reorg: see `Reorg`; released weights need it.
     width: 1 is the paper's network.
 

@@ -114,17 +114,18 @@ def write_coco_json(
 def write_report(
   folder: Path, detections: list[Detections], dataset: Dataset
 ) -> None:
-  """detections.json, precision_recall.png and detections.png in folder."""
+  """detections.json and .png in folder, precision_recall.png of boxes."""
   folder.mkdir(parents=True, exist_ok=True)
   write_coco_json(folder / "detections.json", detections, dataset)
   found, truth = average_precision.collect(detections, dataset.records)
-  curves = {
-    name: average_precision.voc_curve(
-      found, truth, label, iou_threshold=average_precision.VOC_IOU
-    )
-    for label, name in enumerate(dataset.class_names)
-  }
-  plots.precision_recall(folder / "precision_recall.png", curves)
+  if len(truth.label):
+    curves = {
+      name: average_precision.voc_curve(
+        found, truth, label, iou_threshold=average_precision.VOC_IOU
+      )
+      for label, name in enumerate(dataset.class_names)
+    }
+    plots.precision_recall(folder / "precision_recall.png", curves)
   shown = range(min(12, len(dataset.records)))
   plots.picture_grid(
     folder / "detections.png",

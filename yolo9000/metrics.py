@@ -37,17 +37,20 @@ def credit_ancestors(
       labels.append(table[labels[-1]])
       rows.append(rows[0])
     label, row = np.concatenate(labels), np.concatenate(rows)
-    label, row = label[label >= 0], row[label >= 0]
-    areas = record.areas_px
-    result.append(
-      record._replace(
-        labels=label.astype(np.int32),
-        boxes_px=record.boxes_px[row],
-        difficult=record.difficult[row],
-        areas_px=None if areas is None else areas[row],
-      )
-    )
+    record = keep_truths(record, row[label >= 0])
+    result.append(record._replace(labels=label[label >= 0].astype(np.int32)))
   return result
+
+
+def keep_truths(record: Any, index: Any) -> Any:
+  """A record with these of its truths, by number or by a mask."""
+  areas = record.areas_px
+  return record._replace(
+    labels=record.labels[index],
+    boxes_px=record.boxes_px[index],
+    difficult=record.difficult[index],
+    areas_px=None if areas is None else areas[index],
+  )
 
 
 def group_means(
@@ -63,6 +66,30 @@ def group_means(
     known = [value for value in values if value is not None]
     means[group] = float(np.mean(known)) if known else None
   return {**metrics, "groups": means}
+
+
+def extremes(
+  per_class: Mapping[str, Mapping[str, Any]],
+  names: Sequence[str],
+  *,
+  count: int,
+) -> str:
+  """The classes with the worst and the best VOC07 AP, as in Table 7.
+
+  "" if there are not more than both together.
+  """
+  known = sorted(
+    (per_class[name]["VOC07 AP"], name)
+    for name in names
+    if per_class[name]["VOC07 AP"] is not None
+  )
+  if len(known) <= 2 * count:
+    return ""
+  lowest, highest = known[:count], known[-count:]
+  return "; ".join(
+    f"{word} " + ", ".join(f"{name} {100 * value:.1f}" for value, name in part)
+    for word, part in (("worst", lowest), ("best", highest))
+  )
 
 
 # COCO's twelve figures, in the order in which its program prints them.
@@ -204,6 +231,7 @@ def make_evaluate(
   class_names: Sequence[str],
   tree: Any,
   groups: Mapping[str, Sequence[str]],
+  scored_classes: Sequence[str],
 ) -> Callable[..., dict[str, Any]]:
   """The fourth function of a Task.
 
@@ -213,10 +241,12 @@ def make_evaluate(
     tree: a WordTree whose nodes are the classes, each of which then has its own
       AP, see `credit_ancestors`; or None.
     groups: see `group_means`.
+    scored_classes: truths of others do not count; none for all.
 
   Raises:
     ValueError: for a group with a class that there is not.
   """
+  scored = [n for n, c in enumerate(class_names) if c in set(scored_classes)]
   for group, names in groups.items():
     if wrong := set(names) - set(class_names):
       raise ValueError(f"group {group!r} has unknown classes {sorted(wrong)}")
@@ -226,6 +256,11 @@ def make_evaluate(
   ) -> dict[str, Any]:
     if tree is not None:
       records = credit_ancestors(records, tree.parents)
+    if scored:
+      records = [
+        keep_truths(record, np.isin(record.labels, scored))
+        for record in records
+      ]
     metrics = METRICS[metric](detections, records, class_names=class_names)
     return group_means(metrics, groups)
 

@@ -14,12 +14,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from yolo9000 import checkpoint, darknet_files, yolov2
+from yolo9000 import checkpoint, classifier, darknet_files, yolov2
 from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
 from yolo9000.darknet_files import DarknetFileError
 from yolo9000.darknet_weights import (
@@ -33,6 +34,8 @@ from yolo9000.darknet_weights import (
   write_weights,
 )
 from yolo9000.layers import Detection, Layer, Region, Route, layer_name
+
+KEPT_TREE = "classes.tree"  # in a run's folder
 
 
 class Model(NamedTuple):
@@ -135,6 +138,49 @@ def from_darknet(
   )
 
 
+def of_name(name: str) -> ModuleType:
+  """The file of a model: its `make_task` and `run_table`.
+
+  Raises:
+    ValueError: for another name.
+  """
+  models = {"yolov2": yolov2, "classifier": classifier}
+  if name not in models:
+    raise ValueError(f"task.model is {name!r}; allowed are {', '.join(models)}")
+  return models[name]
+
+
+def class_names(
+  names: Sequence[str], tree: str | Sequence[int]
+) -> tuple[str, ...]:
+  """A config's classes: data.class_names or, if empty, its tree file's nodes.
+
+  Raises:
+    ValueError: if there is neither.
+  """
+  if names:
+    return tuple(names)
+  if tree and isinstance(tree, str):
+    return darknet_files.read_tree(tree).ids
+  raise ValueError(
+    "data.class_names is empty; expected names, or a .tree file as task.tree"
+  )
+
+
+def run_table(task: Any, names: Sequence[str]) -> tuple[Layer, ...]:
+  """The layers that a config's task and data.class_names describe."""
+  return of_name(task["model"]).run_table(
+    task, class_names(names, task["tree"])
+  )
+
+
+def keep_tree(tree: Any, workdir: str | Path) -> None:
+  """Copies a tree's file into a run, which can then be moved elsewhere."""
+  if tree and isinstance(tree, str):
+    found = darknet_files.read_tree(tree)
+    darknet_files.write_tree(Path(workdir) / KEPT_TREE, found)
+
+
 def from_run(workdir: str | Path, *, which: str) -> Model:
   """The detector that a run trained; its running average where it has one.
 
@@ -150,9 +196,12 @@ def from_run(workdir: str | Path, *, which: str) -> Model:
     raise FileNotFoundError(f"{path}: is not there; expected a run's folder")
   config = json.loads(path.read_text())
   state = checkpoint.read(workdir, which)
-  task, names = config["task"], tuple(config["data"]["class_names"])
+  task = config["task"]
+  if (Path(workdir) / KEPT_TREE).is_file():
+    task["tree"] = str(Path(workdir) / KEPT_TREE)
+  names = class_names(config["data"]["class_names"], task["tree"])
   variables = state["average"] or state["variables"]
-  layers = yolov2.run_table(task, names)
+  layers = run_table(task, names)
   size = config["evaluation"]["image_size"]
   return Model(
     network=Network(layers, (size, size, 3)),
@@ -162,7 +211,7 @@ def from_run(workdir: str | Path, *, which: str) -> Model:
     class_names=names,
     nodes=None,
     resize=config["data"]["resize"],
-    class_agnostic=task["class_agnostic_nms"],
+    class_agnostic=task.get("class_agnostic_nms", False),
     seen=int(state["step"]) * config["run"]["batch_size"],
   )
 

@@ -73,7 +73,7 @@ def make_step(
       local_step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0
     )
     return step, lambda batch: jax.tree.map(
-      lambda x: x.reshape(mesh.size, -1, *x.shape[1:]), batch
+      lambda x: x.reshape(mesh.size, len(x) // mesh.size, *x.shape[1:]), batch
     )
   if spmd == "shard_map":
     # check_vma would sum the gradients of replicated parameters by itself, and

@@ -17,13 +17,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import losses, nms, wordtree
-from yolo9000.types import Detections, Float, Int
+from yolo9000.types import Detections, Float, Int, UInt8
 from yolo9000.wordtree import WordTree
 
 PROBABILITIES: dict[str, Callable[[Array], Array]] = {
   "softmax": jax.nn.softmax,
   "logistic": jax.nn.sigmoid,
 }
+
+
+def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+  """Pictures travel as bytes and become [0, 1] on the device."""
+  return images.astype(jnp.float32) / 255
 
 
 def slots(
@@ -228,6 +233,15 @@ def class_probabilities(
     return jnp.zeros_like(values).at[:, chosen].set(rule(values[:, chosen]))
 
   return probabilities
+
+
+def labels_of(
+  names: Sequence[str], class_names: Sequence[str]
+) -> list[int] | None:
+  """Labels of the classes that can be detected; None for all."""
+  if wrong := set(names) - set(class_names):
+    raise ValueError(f"evaluation.classes has unknown {sorted(wrong)}")
+  return [list(class_names).index(name) for name in names] or None
 
 
 def detect(

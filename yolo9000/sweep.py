@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from yolo9000 import plots, train
+from yolo9000 import metrics, plots, train
 from yolo9000.log import read_lines, write_whole
 
 logger = logging.getLogger("yolo9000")
@@ -137,12 +137,12 @@ def run_row(
 
   same = [d for d, c in trained.items() if _training(c) == _training(config)]
   if same:
-    metrics = train.evaluate_run(config, same[0], workdir)
+    figures = train.evaluate_run(config, same[0], workdir)
   else:
-    metrics = train.train(config, workdir)
+    figures = train.train(config, workdir)
   lines = read_lines(workdir / "metrics.jsonl")
   results = {
-    **metrics,
+    **figures,
     "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
     "weights_of": same[0].name if same else workdir.name,
     "commit": commit(),
@@ -163,6 +163,14 @@ def report_failure(workdir: Path, error: Exception) -> None:
     )
 
 
+ROW = "row "  # run.start_from = "row NAME": from that row's weights
+
+
+def _folder(workdir: Path, row: str) -> Path:
+  """Where a row's run is."""
+  return workdir / row.replace(" ", "_")
+
+
 def run_rows(config: Any, workdir: Path) -> int:
   """Runs every row, then writes table.md, table.csv and table.png.
 
@@ -176,7 +184,10 @@ def run_rows(config: Any, workdir: Path) -> int:
   trained: dict[Path, Any] = {}
   for name, row_config in row_configs(config).items():
     logger.info("row %s", name)
-    folder = workdir / name.replace(" ", "_")
+    folder = _folder(workdir, name)
+    start = row_config.run.start_from
+    if start.startswith(ROW):
+      row_config.run.start_from = str(_folder(workdir, start[len(ROW) :]))
     try:
       results[name] = run_row(row_config, folder, trained)
       if results[name]["weights_of"] == folder.name:
@@ -190,8 +201,10 @@ def run_rows(config: Any, workdir: Path) -> int:
   return len(errors)
 
 
-COLUMNS = (
-  *("row", "VOC07 AP", "paper", "VOC10 AP", "training minutes", "weights of"),
+# Of a run's results, those that a table shows where there are any.
+FIGURES = (
+  *("VOC07 AP", "VOC10 AP", "COCO AP"),
+  *("top-1", "top-5", "hierarchical"),
 )
 
 
@@ -202,19 +215,24 @@ def write_table(
   errors: dict[str, str],
 ) -> None:
   """table.md, table.csv and table.png: the paper's number beside ours."""
-  rows, groups = [], list(config.task.groups)
-  columns = (*COLUMNS, *groups)
+  any_result = next(iter(results.values()), {})
+  figures = [name for name in FIGURES if name in any_result] or ["metric"]
+  groups = list(any_result.get("groups", ()))
+  columns = [
+    *("row", figures[0], "paper", *figures[1:]),
+    *("training minutes", "weights of", *groups),
+  ]
+  rows = []
   for name, paper, _ in config.rows:
     found, theirs = results.get(name), "" if paper is None else f"{paper:.1f}"
     if found is None:
       rows.append((name, "failed", theirs, *[""] * (len(columns) - 3)))
       continue
+    first, *others = (_percent(found[figure]) for figure in figures)
     rows.append(
       (
-        name,
-        *(_percent(found["VOC07 AP"]), theirs),
-        *(_percent(found["VOC10 AP"]), f"{found['training_minutes']:.1f}"),
-        found["weights_of"],
+        *(name, first, theirs, *others),
+        *(f"{found['training_minutes']:.1f}", found["weights_of"]),
         *(_percent(found["groups"][group]) for group in groups),
       )
     )
@@ -222,11 +240,22 @@ def write_table(
     "| " + " | ".join(cells) + " |"
     for cells in (columns, ["---"] * len(columns), *rows)
   ]
+  of_boxes = ""
+  if "score_threshold" in config.task:
+    of_boxes = (
+      f" AP is the mean over classes; VOC's at IoU .5; scores above "
+      f"{config.task.score_threshold}, at most {config.task.max_detections} "
+      f"detections per picture."
+    )
   notes = [
     f"Each row adds to the one above it. Data: {config.data.test.format} "
-    f"{config.data.test.split}; paper: {config.paper}. AP in percent, "
-    f"mean over classes at IoU .5; scores above {config.task.score_threshold}, "
-    f"at most {config.task.max_detections} detections per picture.",
+    f"{config.data.test.split}; paper: {config.paper}. In percent.{of_boxes}",
+    *(
+      f"{name}, {group}: {extremes}."
+      for name, found in results.items()
+      for group, names in config.task.to_dict().get("groups", {}).items()
+      if (extremes := metrics.extremes(found["per_class"], names, count=5))
+    ),
     *(f"{name} failed: {error}" for name, error in errors.items()),
     *(
       f"Commit {code}, {device}."
@@ -235,7 +264,7 @@ def write_table(
       )
     ),
   ]
-  text = "\n".join([*lines, "", *notes]) + "\n"
+  text = "\n".join([*lines, "", "\n\n".join(notes)]) + "\n"
   (workdir / "table.md").write_text(text)
   with (workdir / "table.csv").open("w", newline="") as file:
     csv.writer(file).writerows([columns, *rows])

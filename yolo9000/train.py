@@ -1,15 +1,13 @@
 """The one training loop, from a config to a trained model.
 
-The loop knows a model only as a Task, four functions. What it needs of the
-config it reads here; nothing below receives one.
+The loop knows a model only as a Task, four functions.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Generator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,19 +18,9 @@ import numpy as np
 import optax
 from jax import Array
 
-from yolo9000 import (
-  compilation,
-  evaluate,
-  model,
-  optimizer,
-  parallel,
-  plots,
-  yolov2,
-)
+from yolo9000 import build, compilation, evaluate, model, parallel, plots
 from yolo9000.checkpoint import Checkpoints
 from yolo9000.darknet_cfg import Network
-from yolo9000.data import augment, pipeline, sources
-from yolo9000.data.reading import Source
 from yolo9000.data.records import Dataset
 from yolo9000.log import Log, write_whole
 from yolo9000.types import Batch, Detections, Task
@@ -57,66 +45,6 @@ class State(NamedTuple):
   average: Any  # running average of variables; () without one
 
 
-def build_task(config: Any) -> Task:
-  """The Task that a config describes, with its predict jitted."""
-  options = config.task.to_dict()
-  name = options.pop("model")
-  if name != "yolov2":
-    raise ValueError(f"task.model is {name!r}; allowed is yolov2")
-  task = yolov2.make_task(
-    class_names=config.data.class_names,
-    scored_classes=config.evaluation.classes,
-    **options,
-  )
-  return task._replace(predict=jax.jit(task.predict))
-
-
-def build_optimizer(config: Any) -> optax.GradientTransformation:
-  """The optimizer and its schedule."""
-  options = config.optimizer.to_dict()
-  options.pop("average")
-  schedule = optimizer.make_schedule(
-    total_steps=config.run.total_steps, **config.schedule.to_dict()
-  )
-  return optimizer.make_optimizer(schedule, **options)
-
-
-def check_config(config: Any) -> None:
-  """Finds what would only show later, at the first evaluation or batch.
-
-  Raises:
-    ValueError: naming the value and what is allowed.
-  """
-  run, mesh = config.run, parallel.make_mesh()
-  if not run.image_sizes or run.resize_every < 1:
-    raise ValueError(
-      f"run.image_sizes {run.image_sizes} must hold at least one size, and "
-      f"run.resize_every {run.resize_every} must be at least 1"
-    )
-  for size in (*run.image_sizes, config.evaluation.image_size):
-    yolov2.check_image_size(size)
-  for batch_size in (run.batch_size, config.evaluation.batch_size):
-    parallel.check_batch_size(batch_size, mesh)
-  if config.task.norm_axis not in ("", parallel.AXIS):
-    raise ValueError(
-      f"norm_axis is {config.task.norm_axis!r}; allowed are '' (each device "
-      f"alone) and {parallel.AXIS!r} (across devices)"
-    )
-  if run.start_from and not Path(run.start_from).exists():
-    raise ValueError(
-      f"run.start_from is {run.start_from!r}, which is not there; expected a "
-      f"run's folder or a .weights file"
-    )
-  augment.check(augmentation(config))
-  augment.check_resize(config.data.resize)
-
-
-def augmentation(config: Any) -> augment.Augmentation:
-  """What happens to a training picture."""
-  fields = augment.Augmentation._fields
-  return augment.Augmentation(**{name: config.data[name] for name in fields})
-
-
 def init_state(config: Any, task: Task, tx: Any) -> State:
   """The state before the first step, a function of the seed alone."""
   size = config.run.image_sizes[0]
@@ -139,7 +67,7 @@ def start_point(config: Any, state: State, workdir: Path) -> State:
     ValueError: if it cannot be read, or nothing of it fits.
   """
   run, task = config.run, config.task
-  layers = yolov2.run_table(task, config.data.class_names)
+  layers = model.run_table(task, config.data.class_names)
   network = Network(layers, (run.image_sizes[0],) * 2 + (3,))
   start = model.read_start(
     *(run.start_from, run.start_cfg, network), epsilon=task.norm_epsilon
@@ -199,7 +127,7 @@ def check_finite(
   step: int,
   parts: dict[str, float],
   batch: Batch,
-  data: list[Dataset],
+  data: Iterable[Dataset],
   workdir: Path,
 ) -> None:
   """Stops the run at a loss that is not finite, and keeps the batch.
@@ -219,51 +147,6 @@ def check_finite(
     f"A lower schedule.rate, more schedule.burn_in_steps or "
     f"optimizer.clip_norm often help."
   )
-
-
-def read_data(config: Any, name: str, description: Any) -> Dataset:
-  """A data set of the config, with the network's classes."""
-  source = Source(**description)
-  root = os.path.join(config.data.root, source.root)
-  return sources.read_for(
-    name, source._replace(root=root), class_names=config.data.class_names
-  )
-
-
-def training_batches(
-  config: Any, data: list[Dataset], start_step: int
-) -> tuple[Generator[Batch, None, None], dict[int, Batch]]:
-  """The batches from start_step on, and an empty one of each size to come."""
-  if config.task.slot_rule == "none":
-    pipeline.check_boxes(data)
-  options, run = config.data, config.run
-  size_of_step = partial(
-    pipeline.image_size,
-    sizes=tuple(run.image_sizes),
-    every=run.resize_every,
-    seed=run.seed,
-  )
-  batches = pipeline.train_batches(
-    data,
-    weights=[d.weight for _, d in options.train.items() if d.weight],
-    augmentation=augmentation(config),
-    train_on_difficult=options.train_on_difficult,
-    batch_size=run.batch_size,
-    size_of_step=size_of_step,
-    max_objects=options.max_objects,
-    seed=run.seed,
-    start_step=start_step,
-    broken_share=options.broken_share,
-    num_threads=options.num_threads,
-    num_processes=options.num_processes,
-  )
-  empty = {}
-  for size in map(size_of_step, range(start_step, run.total_steps)):
-    if size not in empty:
-      empty[size] = pipeline.empty_batch(
-        run.batch_size, size=size, max_objects=options.max_objects
-      )
-  return batches, empty
 
 
 def score(
@@ -290,9 +173,9 @@ def evaluate_run(config: Any, source: Path, workdir: Path) -> dict[str, Any]:
 
   Writes what `evaluate.write_report` writes to workdir; trains nothing.
   """
-  check_config(config)
-  data = read_data(config, "test", config.data.test)
-  task, tx = build_task(config), build_optimizer(config)
+  build.check_config(config)
+  data = build.read_data(config, "test", config.data.test)
+  task, tx = build.make_task(config), build.make_optimizer(config)
   like = jax.eval_shape(partial(init_state, config, task, tx))
   with contextlib.closing(Checkpoints(source)) as checkpoints:
     state = checkpoints.restore_latest(
@@ -319,16 +202,14 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
   """
   run, total = config.run, config.run.total_steps
   workdir.mkdir(parents=True, exist_ok=True)
-  check_config(config)
+  build.check_config(config)
+
+  model.keep_tree(config.task.tree, workdir)
 
   # Data, model, optimizer.
-  train_data = [
-    read_data(config, name, described)
-    for name, described in config.data.train.items()
-    if described.weight  # 0 leaves a data set out
-  ]
-  test_data = read_data(config, "test", config.data.test)
-  task, tx = build_task(config), build_optimizer(config)
+  train_data = build.training_data(config)
+  test_data = build.read_data(config, "test", config.data.test)
+  task, tx = build.make_task(config), build.make_optimizer(config)
   mesh = parallel.make_mesh()
   local_step = partial(
     train_step, task=task, tx=tx, average=config.optimizer.average
@@ -348,7 +229,7 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
     if start:
       state = checkpoints.restore_latest(like)
       logger.info("%s: goes on from step %d", workdir, start)
-    batches, empty = training_batches(config, train_data, start)
+    batches, empty = build.training_batches(config, train_data, start)
     stack.enter_context(contextlib.closing(batches))
     log = Log(workdir, start, total, run.batch_size)
     stack.enter_context(contextlib.closing(log))
@@ -378,7 +259,7 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
       while len(unchecked) > (0 if on_cpu or saves or evaluates else 1):
         number, images, parts = unchecked.pop(0)
         parts = {k: float(v) for k, v in jax.device_get(parts).items()}
-        check_finite(number, parts, images, train_data, workdir)
+        check_finite(number, parts, images, train_data.values(), workdir)
         log.add(parts)
 
       if due(done, run.log_every, total):

@@ -159,7 +159,7 @@ def make_task(
     probabilities=region.class_probabilities(
       class_error,
       word_tree,
-      _labels(scored_classes, class_names),
+      region.labels_of(scored_classes, class_names),
     ),
     class_agnostic=class_agnostic_nms,
     iou_threshold=iou_threshold,
@@ -182,7 +182,10 @@ def make_task(
 
   def loss(variables: dict[str, Any], batch: Batch, images_seen: Array):
     output, new = trunk.apply(
-      variables, normalise(batch.image), train=True, mutable=["batch_stats"]
+      variables,
+      region.normalise(batch.image),
+      train=True,
+      mutable=["batch_stats"],
     )
     pull = jnp.where(images_seen < prior_pull_images, prior_pull, 0.0)
     parts = joint_loss(
@@ -203,7 +206,7 @@ def make_task(
   def predict(
     variables: dict[str, Any], images: UInt8[Array, "B H W 3"]
   ) -> Detections:
-    outputs: Any = trunk.apply(variables, normalise(images), train=False)
+    outputs: Any = trunk.apply(variables, region.normalise(images), train=False)
     candidates = partial(
       region.candidates,
       last=last_layer(variables),
@@ -212,7 +215,9 @@ def make_task(
     )
     return jax.vmap(lambda one: picture_detections(candidates(one)))(outputs)
 
-  evaluate = metrics.make_evaluate(metric, class_names, word_tree, groups)
+  evaluate = metrics.make_evaluate(
+    metric, class_names, word_tree, groups, scored_classes
+  )
   return Task(init, loss, predict, evaluate)
 
 
@@ -265,15 +270,6 @@ def _check_options(
       f"{slot_rule!r} and class_error {class_error!r}, which need all classes "
       f"of every cell"
     )
-
-
-def _labels(
-  names: Sequence[str], class_names: Sequence[str]
-) -> list[int] | None:
-  """Labels of the classes that can be detected; None for all."""
-  if wrong := set(names) - set(class_names):
-    raise ValueError(f"evaluation.classes has unknown {sorted(wrong)}")
-  return [list(class_names).index(name) for name in names] or None
 
 
 def joint_loss(
@@ -351,8 +347,3 @@ def table(
   exclusive = class_error == "softmax"
   of_classes = tree if class_error == "tree" else None
   return (*layers, Region(pairs, num_classes, exclusive, of_classes))
-
-
-def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
-  """Pictures travel as bytes and become [0, 1] on the device."""
-  return images.astype(jnp.float32) / 255

@@ -1,0 +1,193 @@
+"""What a tree of thousands of classes costs: python -m yolo9000.benchmark_tree
+
+A softmax in each group of siblings against one over all classes; YOLO9000's
+last layer for every cell against that for few (task.max_cells): time, and
+memory by the compiler. Medians of interleaved rounds in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from yolo9000 import (
+  benchmark,
+  darknet,
+  darknet_files,
+  losses,
+  priors,
+  region,
+  wordtree,
+  yolov2,
+)
+from yolo9000.benchmark_data import interleaved
+from yolo9000.layers import operations
+from yolo9000.wordtree import WordTree
+
+LABELS = 32
+
+
+def random_tree(num_nodes: int) -> WordTree:
+  """Groups of about as many siblings as in the published tree."""
+  rng = np.random.default_rng(0)
+  parents = [-1] * 3
+  node = 0
+  while len(parents) < num_nodes:
+    if rng.random() < 0.25 or node == len(parents) - 1:
+      parents += [node] * int(1 + rng.geometric(0.2))
+    node += 1
+  parents = parents[:num_nodes]
+  return WordTree(tuple(map(str, range(num_nodes))), tuple(parents))
+
+
+def softmax_jobs(tree: WordTree) -> dict[str, Callable[[], Any]]:
+  """Flat and by groups, for LABELS rows of logits: softmax, loss, gradient."""
+  rng = np.random.default_rng(0)
+  count = len(tree.ids)
+  logits = jnp.asarray(rng.normal(size=(LABELS, count)), jnp.float32)
+  labels = jnp.asarray(rng.integers(0, count, LABELS), jnp.int32)
+  alone = jnp.eye(LABELS, dtype=bool)
+  weight = jnp.asarray(rng.normal(size=logits.shape), jnp.float32)
+  flat_error, tree_error = (
+    losses.softmax_error,
+    partial(losses.tree_error, tree=tree),
+  )
+
+  def job(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    compiled = jax.jit(function)
+    return lambda: jax.block_until_ready(compiled(*args))
+
+  def gradient(function: Callable[[Any], Any]) -> Callable[[], Any]:
+    return job(jax.grad(lambda x: jnp.sum(weight * function(x))), logits)
+
+  def of_loss(error: Callable[..., Any]) -> Callable[[], Any]:
+    total = jax.grad(lambda x, y: jnp.sum(error(x, y, alone)))
+    return job(total, logits, labels)
+
+  grouped = partial(wordtree.log_softmax, tree)
+  return {
+    "log-softmax, flat": job(jax.nn.log_softmax, logits),
+    "log-softmax, tree": job(grouped, logits),
+    "its gradient, flat": gradient(jax.nn.log_softmax),
+    "its gradient, tree": gradient(grouped),
+    "loss of labels, flat": job(flat_error, logits, labels, alone),
+    "loss of labels, tree": job(tree_error, logits, labels, alone),
+    "its gradient, flat ": of_loss(flat_error),
+    "its gradient, tree ": of_loss(tree_error),
+  }
+
+
+def trunk_job(width: float, dtype: str, images: Any) -> Callable[[], Any]:
+  """The network without its last layer."""
+  layers = yolov2.table(
+    num_classes=1,
+    priors=priors.YOLO9000,
+    class_error="softmax",
+    passthrough="paper",
+    program_reorg=False,
+    width=width,
+    tree=None,
+  )
+  network = darknet.Darknet(layers[:-2], jnp.dtype(dtype), 0.9, 1e-5)
+
+  @jax.jit
+  def run(variables: Any, images: Any) -> Any:
+    return network.apply(variables, region.normalise(images), train=False)
+
+  start = partial(network.init, train=False)
+  zeros = jnp.zeros((1, 64, 64, 3), jnp.float32)
+  variables = jax.jit(start)(jax.random.key(0), zeros)
+  return lambda: jax.block_until_ready(run(variables, images))
+
+
+def print_ratios(times: dict[str, float]) -> None:
+  """Pairs of lines, the second with its ratio to the first."""
+  names = list(times)
+  for first, second in zip(names[::2], names[1::2], strict=True):
+    ratio = times[second] / times[first]
+    print(f"{first:24} {1000 * times[first]:10.2f} ms")
+    print(f"{second:24} {1000 * times[second]:10.2f} ms, {ratio:.2f} times")
+
+
+def main() -> None:
+  """Prints a line for each part."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--tree", help="a .tree file; default: a random one")
+  parser.add_argument("--nodes", type=int, default=9418, help="of that one")
+  parser.add_argument("--width", type=float, default=1.0)
+  parser.add_argument("--size", type=int, default=544)
+  parser.add_argument("--batch_size", type=int, default=2)
+  parser.add_argument("--cells", type=int, default=32, help="task.max_cells")
+  parser.add_argument("--dtype", default="float32")
+  parser.add_argument("--rounds", type=int, default=5)
+  args = parser.parse_args()
+  tree = random_tree(args.nodes)
+  if args.tree:
+    tree = darknet_files.read_tree(args.tree)
+  count = len(tree.ids)
+  device = jax.devices()[0].device_kind
+  print(
+    f"tree of {count} nodes, {tree.num_groups} groups; width {args.width:g}, "
+    f"{args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, "
+    f"{args.cells} cells, on {jax.device_count()} x {device}, jax "
+    f"{jax.__version__}"
+  )
+  print_ratios(interleaved(softmax_jobs(tree), rounds=10 * args.rounds))
+  batch = benchmark.random_batch(
+    size=args.size, batch_size=args.batch_size, num_classes=count
+  )
+  options: dict[str, Any] = dict(
+    num_classes=count,
+    priors=priors.YOLO9000,
+    width=args.width,
+    dtype=args.dtype,
+    class_names=tree.ids,
+    class_error="tree",
+    tree=tree,
+  )
+  whole, few = (
+    benchmark.network_jobs(
+      benchmark.make_task(**options, max_cells=cells), batch
+    )
+    for cells in (0, args.cells)
+  )
+  times = interleaved(
+    {
+      "training step, every cell": whole.train_step,
+      "training step, few": few.train_step,
+      "prediction, every cell": whole.forward,
+      "prediction, few cells": few.forward,
+      "without the last layer": trunk_job(args.width, args.dtype, batch.image),
+    },
+    rounds=args.rounds,
+  )
+  trunk = times.pop("without the last layer")
+  print_ratios(times)
+  for name in ("prediction, every cell", "prediction, few cells"):
+    share = 1 - trunk / times[name]
+    print(f"{name:24} {100 * share:10.1f} % of it after the last but one layer")
+  table = yolov2.table(
+    num_classes=count,
+    priors=priors.YOLO9000,
+    class_error="tree",
+    passthrough="paper",
+    program_reorg=False,
+    width=args.width,
+    tree=tree,
+  )
+  shape = (args.size, args.size, 3)
+  last = 1 - operations(table[:-2], shape) / operations(table, shape)
+  print(f"last layer, every cell   {100 * last:10.1f} % of the operations")
+  for name in ("train_step_bytes", "forward_bytes"):
+    both = [getattr(jobs, name) / 2**20 for jobs in (whole, few)]
+    print(f"{name:24} {both[0]:8.0f} MiB, {both[1]:.0f} with few cells")
+
+
+if __name__ == "__main__":
+  main()
