@@ -23,10 +23,18 @@ RAW = jnp.einsum("yxd,de->yxe", FEATURES, LAST.kernel) + LAST.bias[None, None]
 RAW = RAW.reshape(3, 4, 2, 12)
 
 
+PARAMS = {"kernel": LAST.kernel[None, None], "bias": LAST.bias}
+VARIABLES = {"params": {"last": PARAMS}}
+
+
+def reader(max_cells):
+  return region.Reader("last", PRIORS, jnp.float32, max_cells, TREE)
+
+
 def detections(max_cells, *, threshold, class_agnostic):
   output = FEATURES if max_cells else RAW.reshape(3, 4, 24)
   return region.detect(
-    region.candidates(output, last=LAST, priors=PRIORS, max_cells=max_cells),
+    reader(max_cells).candidates(VARIABLES, output),
     probabilities=region.class_probabilities("tree", TREE, None),
     class_agnostic=class_agnostic,
     iou_threshold=0.5,
@@ -81,9 +89,9 @@ def test_parts_of_the_last_layer_are_those_of_the_whole():
 
 
 def test_a_whole_output_has_its_classes():
-  head = region.read(RAW.reshape(3, 4, 24), last=LAST, whole=True, tree=TREE)
+  head = reader(0).head(VARIABLES, RAW.reshape(3, 4, 24))
   assert head.raw.shape == (3, 4, 2, 12) and head.class_logits is None
-  head = region.read(FEATURES, last=LAST, whole=False, tree=TREE)
+  head = reader(2).head(VARIABLES, FEATURES)
   assert head.raw.shape == (3, 4, 2, 5) and head.slot_errors is not None
 
 

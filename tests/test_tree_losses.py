@@ -253,3 +253,25 @@ def test_unknown_rules_name_the_known(rules):
       slot_rule=rules[0],
       objectness_rule=rules[1],
     )
+
+
+@pytest.mark.parametrize("children", [1, 7, 100_000])
+def test_trees_of_any_size(children):
+  """100,000 nodes in one group, or seven below each; or one node alone."""
+  count = 1 if children == 1 else 100_000
+  parents = tuple(
+    -1 if children > count - 1 else (n - 1) // children if n else -1
+    for n in range(count)
+  )
+  tree = WordTree(tuple(map(str, range(count))), parents)
+  rng = np.random.default_rng(0)
+  logits = jnp.asarray(rng.normal(size=(2, count)), jnp.float32)
+  labels = jnp.array([count - 1, count // 2])
+  error = jax.jit(partial(losses.tree_error, tree=tree))
+  found = error(logits, labels, jnp.eye(2, dtype=bool))
+  for row, label, value in zip(logits, labels, found, strict=True):
+    total = 0.0
+    for node in tree.path(int(label)):
+      siblings = np.asarray(row)[tree.group == tree.group[node]]
+      total += np.log(np.exp(siblings).sum()) - float(row[node])
+    np.testing.assert_allclose(value, total, rtol=1e-5, atol=1e-6)

@@ -8,7 +8,7 @@ memory by the compiler. Medians of interleaved rounds in one run.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from yolo9000 import (
   yolov2,
 )
 from yolo9000.benchmark_data import interleaved
-from yolo9000.layers import operations
+from yolo9000.layers import Layer, operations
 from yolo9000.wordtree import WordTree
 
 LABELS = 32
@@ -83,18 +83,23 @@ def softmax_jobs(tree: WordTree) -> dict[str, Callable[[], Any]]:
   }
 
 
-def trunk_job(width: float, dtype: str, images: Any) -> Callable[[], Any]:
-  """The network without its last layer."""
-  layers = yolov2.table(
-    num_classes=1,
+def head_table(args: argparse.Namespace, count: int) -> tuple[Layer, ...]:
+  """YOLO9000's layers."""
+  return yolov2.table(
+    num_classes=count,
     priors=priors.YOLO9000,
     class_error="softmax",
-    passthrough="paper",
+    passthrough=args.head,
     program_reorg=False,
-    width=width,
+    width=args.width,
     tree=None,
   )
-  network = darknet.Darknet(layers[:-2], jnp.dtype(dtype), 0.9, 1e-5)
+
+
+def trunk_job(args: argparse.Namespace, images: Any) -> Callable[[], Any]:
+  """The network without its last layer."""
+  layers = head_table(args, 1)[:-2]
+  network = darknet.Darknet(layers, jnp.dtype(args.dtype), 0.9, 1e-5)
 
   @jax.jit
   def run(variables: Any, images: Any) -> Any:
@@ -106,13 +111,59 @@ def trunk_job(width: float, dtype: str, images: Any) -> Callable[[], Any]:
   return lambda: jax.block_until_ready(run(variables, images))
 
 
-def print_ratios(times: dict[str, float]) -> None:
-  """Pairs of lines, the second with its ratio to the first."""
+def ratios(times: dict[str, float]) -> Iterator[str]:
+  """Lines in pairs, the second with its ratio to the first."""
   names = list(times)
   for first, second in zip(names[::2], names[1::2], strict=True):
     ratio = times[second] / times[first]
-    print(f"{first:24} {1000 * times[first]:10.2f} ms")
-    print(f"{second:24} {1000 * times[second]:10.2f} ms, {ratio:.2f} times")
+    yield f"{first:26} {1000 * times[first]:8.2f} ms"
+    yield f"{second:26} {1000 * times[second]:8.2f} ms, {ratio:.2f} times"
+
+
+def head_lines(tree: WordTree, args: argparse.Namespace) -> Iterator[str]:
+  """Time and memory with the classes of every cell and with those of few."""
+  count = len(tree.ids)
+  size = dict(size=args.size, batch_size=args.batch_size)
+  batch = benchmark.random_batch(**size, num_classes=count)
+  whole, few = (
+    benchmark.network_jobs(
+      benchmark.make_task(
+        num_classes=count,
+        class_names=tree.ids,
+        class_error="tree",
+        tree=tree,
+        priors=priors.YOLO9000,
+        passthrough=args.head,
+        width=args.width,
+        dtype=args.dtype,
+        max_cells=cells,
+      ),
+      batch,
+    )
+    for cells in (0, args.cells)
+  )
+  times = interleaved(
+    {
+      "training step, every cell": whole.train_step,
+      "training step, few": few.train_step,
+      "prediction, every cell": whole.forward,
+      "prediction, few cells": few.forward,
+      "without the last layer": trunk_job(args, batch.image),
+    },
+    rounds=args.rounds,
+  )
+  trunk = times.pop("without the last layer")
+  yield from ratios(times)
+  for name in ("prediction, every cell", "prediction, few cells"):
+    share = 100 * (1 - trunk / times[name])
+    yield f"{name:26} {share:8.1f} % in the last layer and after it"
+  table = head_table(args, count)
+  shape = (args.size, args.size, 3)
+  share = 1 - operations(table[:-2], shape) / operations(table, shape)
+  yield f"{'every cell':26} {100 * share:8.1f} % of the operations in it"
+  for name in ("train_step_bytes", "forward_bytes"):
+    both = [getattr(jobs, name) / 2**20 for jobs in (whole, few)]
+    yield f"{name:26} {both[0]:8.0f} MiB, {both[1]:.0f} with few cells"
 
 
 def main() -> None:
@@ -124,69 +175,24 @@ def main() -> None:
   parser.add_argument("--size", type=int, default=544)
   parser.add_argument("--batch_size", type=int, default=2)
   parser.add_argument("--cells", type=int, default=32, help="task.max_cells")
+  parser.add_argument("--head", default="bare", help="task.passthrough")
   parser.add_argument("--dtype", default="float32")
   parser.add_argument("--rounds", type=int, default=5)
   args = parser.parse_args()
   tree = random_tree(args.nodes)
   if args.tree:
     tree = darknet_files.read_tree(args.tree)
-  count = len(tree.ids)
   device = jax.devices()[0].device_kind
   print(
-    f"tree of {count} nodes, {tree.num_groups} groups; width {args.width:g}, "
-    f"{args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, "
-    f"{args.cells} cells, on {jax.device_count()} x {device}, jax "
-    f"{jax.__version__}"
+    f"tree of {len(tree.ids)} nodes, {tree.num_groups} groups; {args.head} "
+    f"head, width {args.width:g}, {args.size}x{args.size}, batch "
+    f"{args.batch_size}, {args.dtype}, {args.cells} cells, on "
+    f"{jax.device_count()} x {device}, jax {jax.__version__}"
   )
-  print_ratios(interleaved(softmax_jobs(tree), rounds=10 * args.rounds))
-  batch = benchmark.random_batch(
-    size=args.size, batch_size=args.batch_size, num_classes=count
-  )
-  options: dict[str, Any] = dict(
-    num_classes=count,
-    priors=priors.YOLO9000,
-    width=args.width,
-    dtype=args.dtype,
-    class_names=tree.ids,
-    class_error="tree",
-    tree=tree,
-  )
-  whole, few = (
-    benchmark.network_jobs(
-      benchmark.make_task(**options, max_cells=cells), batch
-    )
-    for cells in (0, args.cells)
-  )
-  times = interleaved(
-    {
-      "training step, every cell": whole.train_step,
-      "training step, few": few.train_step,
-      "prediction, every cell": whole.forward,
-      "prediction, few cells": few.forward,
-      "without the last layer": trunk_job(args.width, args.dtype, batch.image),
-    },
-    rounds=args.rounds,
-  )
-  trunk = times.pop("without the last layer")
-  print_ratios(times)
-  for name in ("prediction, every cell", "prediction, few cells"):
-    share = 1 - trunk / times[name]
-    print(f"{name:24} {100 * share:10.1f} % of it after the last but one layer")
-  table = yolov2.table(
-    num_classes=count,
-    priors=priors.YOLO9000,
-    class_error="tree",
-    passthrough="paper",
-    program_reorg=False,
-    width=args.width,
-    tree=tree,
-  )
-  shape = (args.size, args.size, 3)
-  last = 1 - operations(table[:-2], shape) / operations(table, shape)
-  print(f"last layer, every cell   {100 * last:10.1f} % of the operations")
-  for name in ("train_step_bytes", "forward_bytes"):
-    both = [getattr(jobs, name) / 2**20 for jobs in (whole, few)]
-    print(f"{name:24} {both[0]:8.0f} MiB, {both[1]:.0f} with few cells")
+  for line in ratios(interleaved(softmax_jobs(tree), rounds=10 * args.rounds)):
+    print(line)
+  for line in head_lines(tree, args):
+    print(line)
 
 
 if __name__ == "__main__":

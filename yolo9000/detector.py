@@ -221,16 +221,13 @@ def _reader(
       probabilities=probabilities,
       class_agnostic=trained.class_agnostic,
     )
-  priors = jnp.asarray(head.priors, jnp.float32)
-  name = layer_name(len(trained.network.layers) - 2)
-
-  def read(variables: Any, output: Any) -> Detections:
-    last = region.LastLayer.of(
-      variables["params"][name], len(priors), jnp.dtype(dtype)
-    )
-    found = region.candidates(
-      output, last=last, priors=priors, max_cells=max_cells
-    )
-    return detect(found, **suppression)
-
-  return read
+  reader = region.Reader(
+    layer_name(len(trained.network.layers) - 2),
+    jnp.asarray(head.priors, jnp.float32),
+    jnp.dtype(dtype),
+    max_cells,
+    head.tree,
+  )
+  return lambda variables, output: detect(
+    reader.candidates(variables, output), **suppression
+  )

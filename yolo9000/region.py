@@ -111,27 +111,6 @@ class Head(NamedTuple):
   slot_errors: Callable[..., Array] | None = None
 
 
-def read(
-  output: Float[Array, "Y X D"],
-  *,
-  last: LastLayer,
-  whole: bool,
-  tree: WordTree | None,
-) -> Head:
-  """What the losses need of one picture.
-
-  Args:
-    output: of the last layer or, unless `whole`, what it sees.
-    last: that layer.
-    whole: the classes of every slot are in the output.
-    tree: of the classes, if they are one.
-  """
-  if whole:
-    return Head(slots(output[None], last.num_priors)[0])
-  errors = partial(last.path_error, output, tree=tree) if tree else None
-  return Head(last.boxes(output), partial(last.class_logits, output), errors)
-
-
 class Candidates(NamedTuple):
   """Slots that may become detections.
 
@@ -191,17 +170,47 @@ def best_cells(
   )
 
 
-def candidates(
-  output: Float[Array, "Y X D"],
-  *,
-  last: LastLayer,
-  priors: Float[Array, "A 2"],
-  max_cells: int,
-) -> Candidates:
-  """Of the last layer's output or, with max_cells, of what it sees."""
-  if max_cells:
-    return best_cells(output, last, priors, max_cells=max_cells)
-  return all_slots(slots(output[None], last.num_priors)[0], priors)
+class Reader(NamedTuple):
+  """The meaning of what a network gives for a picture.
+
+  Attributes:
+    layer: name of the last convolution's parameters.
+    priors: width and height in cells.
+    dtype: of the computation.
+    max_cells: 0: the network gives its last layer's output. Else it gives what
+      that layer sees, and detections are looked for in so many cells.
+    tree: of the classes, if they are one.
+  """
+
+  layer: str
+  priors: Float[Array, "A 2"]
+  dtype: Any
+  max_cells: int
+  tree: WordTree | None
+
+  def _last(self, variables: Any) -> LastLayer:
+    params = variables["params"][self.layer]
+    return LastLayer.of(params, len(self.priors), self.dtype)
+
+  def head(self, variables: Any, output: Float[Array, "Y X D"]) -> Head:
+    """What the losses need of one picture."""
+    if not self.max_cells:
+      return Head(slots(output[None], len(self.priors))[0])
+    last, errors = self._last(variables), None
+    if self.tree is not None:
+      errors = partial(last.path_error, output, tree=self.tree)
+    return Head(last.boxes(output), partial(last.class_logits, output), errors)
+
+  def candidates(
+    self, variables: Any, output: Float[Array, "Y X D"]
+  ) -> Candidates:
+    """What may become detections of one picture."""
+    if not self.max_cells:
+      raw = slots(output[None], len(self.priors))[0]
+      return all_slots(raw, self.priors)
+    return best_cells(
+      output, self._last(variables), self.priors, max_cells=self.max_cells
+    )
 
 
 def class_probabilities(

@@ -171,9 +171,13 @@ def make_task(
   network = make_network(layers)
   trunk = make_network(layers[:-2]) if max_cells else network
 
-  def last_layer(variables: dict[str, Any]) -> region.LastLayer:
-    params = variables["params"][layer_name(len(layers) - 2)]
-    return region.LastLayer.of(params, len(prior_array), trunk.dtype)
+  reader = region.Reader(
+    layer_name(len(layers) - 2),
+    prior_array,
+    trunk.dtype,
+    max_cells,
+    word_tree if class_error == "tree" else None,
+  )
 
   def init(key: Array, image_size: int) -> dict[str, Any]:
     check_image_size(image_size)
@@ -191,12 +195,7 @@ def make_task(
     parts = joint_loss(
       output,
       batch,
-      read=partial(
-        region.read,
-        last=last_layer(variables),
-        whole=not max_cells,
-        tree=word_tree if class_error == "tree" else None,
-      ),
+      read=partial(reader.head, variables),
       of_boxes=partial(of_boxes, prior_pull=pull),
       of_label=None if slot_rule == "none" else of_label,
       labels_taught=images_seen >= label_warm_up_images,
@@ -207,13 +206,8 @@ def make_task(
     variables: dict[str, Any], images: UInt8[Array, "B H W 3"]
   ) -> Detections:
     outputs: Any = trunk.apply(variables, region.normalise(images), train=False)
-    candidates = partial(
-      region.candidates,
-      last=last_layer(variables),
-      priors=prior_array,
-      max_cells=max_cells,
-    )
-    return jax.vmap(lambda one: picture_detections(candidates(one)))(outputs)
+    candidates = jax.vmap(partial(reader.candidates, variables))(outputs)
+    return jax.vmap(picture_detections)(candidates)
 
   evaluate = metrics.make_evaluate(
     metric, class_names, word_tree, groups, scored_classes

@@ -217,18 +217,15 @@ def to_classes(
     c == wanted for c, wanted in map.items()
   ):
     return dataset
-  # The last entry serves the label -1.
-  table = np.array(
-    [numbers.get(map[c], -1) for c in dataset.class_names] + [-1], np.int32
-  )
+  new = [numbers.get(map[own], -1) for own in dataset.class_names]
+  table = np.array([*new, -1], np.int32)  # the last entry serves the label -1
   records, lost = [], 0
   for record in dataset.records:
     labels = table[record.labels]
     kept = labels >= 0
-    lost += int(np.sum(~kept)) + (
-      record.image_label >= 0 and int(table[record.image_label] < 0)
-    )
+    lost += int(np.sum(~kept))
     if record.image_label >= 0 and table[record.image_label] < 0:
+      lost += 1
       continue
     records.append(
       record._replace(
@@ -240,25 +237,24 @@ def to_classes(
       )
     )
   # Classes that were joined have no one category any more.
-  wanted = [map[own] for own in dataset.class_names if map[own]]
-  joined = len(wanted) - len(set(wanted))
+  used = [map[own] for own in dataset.class_names if map[own]]
+  joined = len(used) - len(set(used))
   ids = [-1] * len(class_names)
   for own, category in zip(
     dataset.class_names, dataset.category_ids, strict=bool(dataset.category_ids)
   ):
     if map[own]:
       ids[numbers[map[own]]] = category
-  notes = dict(dataset.notes)
-  if unused := len(set(map) - set(dataset.class_names)):
-    notes["classes of the map that the data set has not"] = unused
-  if joined:
-    notes["classes joined with others by the map"] = joined
-  if lost:
-    notes["labels left out by the map"] = lost
+  unused = set(map) - set(dataset.class_names)
+  notes = {
+    "classes of the map that the data set has not": len(unused),
+    "classes joined with others by the map": joined,
+    "labels left out by the map": lost,
+  }
   return dataset._replace(
     records=records,
     class_names=tuple(class_names),
-    notes=notes,
+    notes={**dataset.notes, **{note: n for note, n in notes.items() if n}},
     category_ids=tuple(ids) if dataset.category_ids and not joined else (),
   )
 
