@@ -19,12 +19,6 @@ from ml_collections import ConfigDict
 from yolo9000.data import shapes
 
 ARGUMENTS = ("quick", "wordtree")
-OUTLINES = tuple(shapes.OUTLINES)
-NODES = (*OUTLINES, *shapes.CLASS_NAMES)
-PARENTS = (
-  *[-1] * len(OUTLINES),
-  *(OUTLINES.index(name.split()[1]) for name in shapes.CLASS_NAMES),
-)
 IMAGES, BATCH = 1_281_167, 128  # of ImageNet; of a step
 
 
@@ -60,7 +54,7 @@ def miniature() -> ConfigDict:
     root="",  # the roots of the data sets begin here
     train=dict(main=dict(source, split="labels", weight=1.0)),
     test=dict(source, split="labels_test"),
-    class_names=NODES,  # (): the nodes of task.tree
+    class_names=shapes.NODES,  # (): the nodes of task.tree
     max_objects=0,
     train_on_difficult=False,
     short_side=(1.0, 8 / 7),
@@ -85,7 +79,7 @@ def miniature() -> ConfigDict:
     norm_axis="",  # each device alone; "data" is across devices
     program_norm=False,
     class_error="tree",
-    tree=PARENTS,
+    tree=shapes.PARENTS,
   )
   config.optimizer = dict(
     name="sgd",

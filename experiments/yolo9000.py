@@ -47,11 +47,6 @@ from yolo9000.data import shapes
 ARGUMENTS = ("choices", "quick", "own", "animals", "full")
 WITH_FOLDER = ("own", "animals", "full")
 OUTLINES = tuple(shapes.OUTLINES)
-NODES = (*OUTLINES, *shapes.CLASS_NAMES)
-PARENTS = (
-  *[-1] * len(OUTLINES),
-  *(OUTLINES.index(name.split()[1]) for name in shapes.CLASS_NAMES),
-)
 BOXED = tuple(n for n in shapes.CLASS_NAMES if n not in shapes.NEVER_BOXED)
 COARSE = tuple((name, name.split()[1]) for name in shapes.CLASS_NAMES)
 STEPS = 6000
@@ -98,7 +93,7 @@ def miniature() -> ConfigDict:
       labels=dict(source, split="labels", map=(), weight=1.0),
     ),
     test=dict(source, split="boxes_test", map=()),
-    class_names=NODES,
+    class_names=shapes.NODES,
     max_objects=30,
     train_on_difficult=False,
     geometry="crop",
@@ -125,7 +120,7 @@ def miniature() -> ConfigDict:
     norm_axis="",  # each device alone; "data" is across devices
     program_norm=False,
     class_error="tree",
-    tree=PARENTS,
+    tree=shapes.PARENTS,
     weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
     ignore_iou=0.6,
     small_box_weight=True,
@@ -187,16 +182,18 @@ def miniature() -> ConfigDict:
 def set_rows(config: ConfigDict, *, steps: int, fine: Sequence[str]) -> None:
   """The table: name, the paper's VOC07 AP, what is added to the row above.
 
-  Without image labels a run sees half as many pictures, all with boxes. A flat
+  Boxes alone are as many pictures with boxes as in joint training. A flat
   softmax is evaluated twice, the second time with the fine classes alone.
   """
   config.run.total_steps = steps
+  weights = {name: data.weight for name, data in config.data.train.items()}
+  boxed = round(steps * (1 - weights["labels"] / sum(weights.values())))
   config.rows = (
     ("joint, tree", 19.7, ()),
     (
       "boxes alone, tree",
       None,
-      (("data.train.labels.weight", 0.0), ("run.total_steps", steps // 2)),
+      (("data.train.labels.weight", 0.0), ("run.total_steps", boxed)),
     ),
     (
       "joint, flat softmax",
@@ -369,7 +366,7 @@ def full(config: ConfigDict, folder: Path) -> None:
   )
   config.data.update(
     class_names=(),
-    max_objects=90,
+    max_objects=30,  # as in the program
     jitter=0.2,
     hue=0.1,
     saturation=0.75,
@@ -394,7 +391,7 @@ def full(config: ConfigDict, folder: Path) -> None:
     prior_pull_images=12_800,
     slot_rule="probability",
     label_warm_up_images=0,
-    max_cells=64,
+    max_cells=289,  # all of 544 pixels: exact
   )
   config.optimizer.update(name="sgd", average=0.0)
   config.schedule.update(
@@ -402,7 +399,7 @@ def full(config: ConfigDict, folder: Path) -> None:
     rate=1e-3,
     burn_in_steps=1000,
     burn_in_power=4.0,
-    at=(400_000, 450_000),
+    at=(400_000 / 500_200, 450_000 / 500_200),
     factors=(0.1, 0.1),
   )
   config.run.update(

@@ -118,6 +118,23 @@ def test_it_learns_and_goes_on_at_another_size(tmp_path):
     _ = model.from_run(tmp_path / "small", which="latest").head
 
 
+def test_classes_of_another_tree_are_not_taken():
+  one = classifier.table(
+    num_classes=7, width=1 / 16, class_error="tree", tree=TREE
+  )
+  other = classifier.table(
+    num_classes=7, width=1 / 16, class_error="softmax", tree=None
+  )
+  task = build.make_task(
+    config(task__tree=TREE.parents, data__class_names=TREE.ids)
+  )
+  fresh = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 32)
+  fresh = jax.device_get(fresh)
+  _, report = model.take(one, fresh, other, fresh)
+  assert report[-2].endswith("taken")
+  assert report[-1].startswith("layer_23: fresh, layer 25 is Softmax")
+
+
 @pytest.mark.parametrize("nodes", [1369, 9418])
 def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
   path = shared / "darknet" / "9k.tree"
@@ -145,6 +162,10 @@ def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
     ({"data__border": "grey"}, "border is 'grey'; allowed are edge, black"),
     (
       {"data__train__main__split": "train"},
+      "has [0-9]+ boxes and image label -1; classifiers need",
+    ),
+    (
+      {"data__test__split": "boxes_test[:8]"},
       "has [0-9]+ boxes and image label -1; classifiers need",
     ),
     ({"task__model": "vgg"}, "'vgg'; allowed are yolov2, classifier"),

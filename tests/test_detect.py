@@ -309,7 +309,7 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
     "h30 conditional": ["--tree_threshold=.3", "--walk_by=conditional"],
     "map": [f"--map={tmp_path}/a.map", "--threshold=.02"],
     "few": ["--max_detections=2", "--tree_threshold=.3"],
-    "few cells": ["--max_cells=40", "--tree_threshold=.3"],
+    "few cells": ["--max_cells=11", "--tree_threshold=.3"],
     "leaves": ["--nodes=leaves", "--threshold=.002"],
     "below": ["--nodes=below n00001000", "--threshold=.002"],
   }.items():

@@ -17,13 +17,7 @@ from yolo9000.wordtree import WordTree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
-OUTLINES = tuple(shapes.OUTLINES)
-# Five outlines at the top, each in four colours.
-NODES = (
-  *OUTLINES,
-  *(f"{hue} {name}" for name in OUTLINES for hue in shapes.HUES),
-)
-PARENTS = (-1,) * 5 + tuple(n for n in range(5) for _ in range(4))
+NODES, PARENTS = shapes.NODES, shapes.PARENTS
 COARSE = tuple((name, name.split()[1]) for name in shapes.CLASS_NAMES)
 
 
@@ -207,6 +201,9 @@ def test_a_run_keeps_its_tree(tmp_path):
     made.data.train.main.map = made.data.test.map = pairs
     made.run.total_steps = 1
   sweep.run_row(made, tmp_path / "run", {})
+  darknet_files.write_tree(path, WordTree(names, (-1,) * len(names)))
+  with pytest.raises(ValueError, match="is not .*, the tree that this run"):
+    model.keep_tree(str(path), tmp_path / "run")
   path.unlink()
   (tmp_path / "run").rename(tmp_path / "moved")
   found = model.from_run(tmp_path / "moved", which="latest")
@@ -239,7 +236,11 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
   with pytest.raises(ValueError, match="main has unknown .'jiter'.; allowed"):
     build.check_config(made)
   with made.unlocked():
+    made.data.test.mapp = ""
     del made.data.train.main["jiter"]
+  with pytest.raises(ValueError, match="data.test has unknown .'mapp'."):
+    build.check_config(made)
+  with made.unlocked():
     made.data.train.main.jitter = 0.4
   assert build.augmentation(made, "main").jitter == 0.4 != made.data.jitter
 
@@ -257,7 +258,19 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
       "max_cells is 4; it must be .* 0 with slot_rule 'score'",
     ),
     ({"task__max_cells": -1}, "max_cells is -1; it must be at least 0"),
-    ({"evaluation__classes": ("eel",)}, "evaluation.classes .* .'eel'."),
+    (
+      {"evaluation__classes": ("eel",)},
+      "evaluation.classes is .*; unknown are .'eel'.",
+    ),
+    (
+      {"evaluation__classes": ("disc", "disc")},
+      "expected class names, each once",
+    ),
+    (
+      {"task__class_agnostic_nms": True},
+      "in a tree is always a top node; it must be False",
+    ),
+    ({"schedule__name": "steps", "schedule__at": (5.0,)}, "expected parts of"),
     ({"task__tree": PARENTS[:-1]}, "25 ids and 24 parents make no tree"),
     ({"task__tree": (1,) + PARENTS[1:]}, "node 0 .disc. has parent 1"),
     ({"task__tree": "none.tree"}, "none.tree: cannot be read"),

@@ -307,7 +307,7 @@ def test_the_tree_benchmark_command(tmp_path):
   words = "--width=.0625 --size=64 --nodes=50 --cells=2 --rounds=1"
   done = run_module("yolo9000.benchmark_tree", *words.split(), cwd=tmp_path)
   assert done.returncode == 0, done.stderr
-  for what in ("log-softmax, tree", "training step, few", "prediction, few"):
+  for what in ("tree log-softmax", "training step, few", "prediction, few"):
     assert re.search(rf"{what}.* ms, [\d.]+ times", done.stdout), what
   assert re.search(r"train_step_bytes +\d+ MiB, \d+ with few", done.stdout)
 

@@ -118,3 +118,42 @@ def test_evaluation_alone_checks_its_values(finished, tmp_path):
   wrong = sweep.with_changes(row, [("evaluation.image_size", 70)])
   with pytest.raises(ValueError, match="70 must be a positive multiple of 32"):
     sweep.run_row(wrong, tmp_path, {workdir / "passthrough": row})
+
+
+def test_a_row_that_starts_from_another_can_be_moved(tmp_path):
+  rows = (
+    ("first", None, ()),
+    ("second", None, (("run.start_from", "row first"),)),
+  )
+  config = tiny_config(rows=rows, run__total_steps=1)
+  assert sweep.run_rows(config, tmp_path / "a") == 0
+  assert "taken" in (tmp_path / "a" / "second" / "start.txt").read_text()
+  (tmp_path / "a").rename(tmp_path / "b")
+  assert sweep.run_rows(config, tmp_path / "b") == 0
+
+
+def test_a_row_cannot_start_from_one_that_did_not_finish(tmp_path):
+  rows = (
+    ("first", None, (("run.image_sizes", (65,)),)),
+    (
+      "second",
+      None,
+      (("run.image_sizes", (64,)), ("run.start_from", "row first")),
+    ),
+  )
+  assert sweep.run_rows(tiny_config(rows=rows), tmp_path) == 2
+  table = (tmp_path / "table.md").read_text()
+  assert "'row first', a row that did not finish before" in table
+
+
+def test_rows_may_have_different_figures(tmp_path):
+  """A row without a figure, or without a group, says none."""
+  config = tiny_config(rows=(("a", None, ()), ("b", None, ())))
+  found = {"VOC07 AP": 0.5, "VOC10 AP": 0.4, "metric": 0.5, "groups": {}}
+  found |= {"training_minutes": 1.0, "weights_of": "a", "per_class": {}}
+  found |= {"commit": "c", "hardware": "h"}
+  results = {"a": found, "b": {**found, "COCO AP": 0.3}}
+  sweep.write_table(config, tmp_path, results, {})
+  table = (tmp_path / "table.md").read_text()
+  assert "| a | 50.0 |  | 40.0 | none |" in table
+  assert "| b | 50.0 |  | 40.0 | 30.0 |" in table

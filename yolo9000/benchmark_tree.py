@@ -72,14 +72,14 @@ def softmax_jobs(tree: WordTree) -> dict[str, Callable[[], Any]]:
 
   grouped = partial(wordtree.log_softmax, tree)
   return {
-    "log-softmax, flat": job(jax.nn.log_softmax, logits),
-    "log-softmax, tree": job(grouped, logits),
-    "its gradient, flat": gradient(jax.nn.log_softmax),
-    "its gradient, tree": gradient(grouped),
-    "loss of labels, flat": job(flat_error, logits, labels, alone),
-    "loss of labels, tree": job(tree_error, logits, labels, alone),
-    "its gradient, flat ": of_loss(flat_error),
-    "its gradient, tree ": of_loss(tree_error),
+    "flat log-softmax": job(jax.nn.log_softmax, logits),
+    "tree log-softmax": job(grouped, logits),
+    "flat log-softmax, gradient": gradient(jax.nn.log_softmax),
+    "tree log-softmax, gradient": gradient(grouped),
+    "flat loss": job(flat_error, logits, labels, alone),
+    "tree loss": job(tree_error, logits, labels, alone),
+    "flat loss, gradient": of_loss(flat_error),
+    "tree loss, gradient": of_loss(tree_error),
   }
 
 
@@ -112,7 +112,7 @@ def trunk_job(args: argparse.Namespace, images: Any) -> Callable[[], Any]:
 
 
 def ratios(times: dict[str, float]) -> Iterator[str]:
-  """Lines in pairs, the second with its ratio to the first."""
+  """Lines for pairs of jobs, the second with its ratio to the first."""
   names = list(times)
   for first, second in zip(names[::2], names[1::2], strict=True):
     ratio = times[second] / times[first]

@@ -70,6 +70,11 @@ def check_config(config: Any) -> None:
       f"run.start_from is {run.start_from!r}, which is not there; expected a "
       f"run's folder or a .weights file"
     )
+  if wrong := set(config.data.test) - set(Source._fields):
+    raise ValueError(
+      f"data.test has unknown {sorted(wrong)}; allowed are "
+      f"{', '.join(Source._fields)}"
+    )
   for name in config.data.train:
     augment.check(augmentation(config, name))
   augment.check_resize(config.data.resize)
@@ -115,6 +120,18 @@ def read_data(config: Any, name: str, description: Any) -> Dataset:
     source._replace(root=os.path.join(config.data.root, source.root)),
     class_names=model.class_names(config.data.class_names, config.task.tree),
   )
+
+
+def test_data(config: Any) -> Dataset:
+  """The data set to be evaluated on.
+
+  Raises:
+    ValueError: if a classifier's has pictures without a label.
+  """
+  data = read_data(config, "test", config.data.test)
+  if is_classifier(config):
+    records.check_image_labels(data.records)
+  return data
 
 
 def training_data(config: Any) -> dict[str, Dataset]:

@@ -293,7 +293,8 @@ def image_label_loss(
     The three parts by name. Their sum is the loss.
 
   Raises:
-    ValueError: for another rule.
+    ValueError: for another rule, or class_logits without slot_errors where
+      these are needed.
 
   Source: YOLO9000, section 4, "Joint classification and detection".
   """
@@ -302,6 +303,8 @@ def image_label_loss(
       f"slot_rule {slot_rule!r} must be one of {', '.join(SLOT_RULES)}, and "
       f"objectness_rule {objectness_rule!r} of {', '.join(OBJECTNESS_RULES)}"
     )
+  if class_logits and not slot_errors and slot_rule != "objectness":
+    raise ValueError(f"slot_rule {slot_rule!r} needs slot_errors as well")
   slots = raw.reshape(-1, raw.shape[-1])  # (N, F)
   objectness = jax.nn.sigmoid(slots[:, 4])
 
@@ -321,8 +324,12 @@ def image_label_loss(
   others = jnp.sum(objectness**2) - objectness[best] ** 2
   return {
     "objectness": weights.objectness
-    * (lacking**2 / 2 if objectness_rule != "later" else 0.0 * lacking),
+    * (objectness_rule != "later")
+    * lacking**2
+    / 2,
     "background": weights.background
-    * (others / 2 if objectness_rule != "paper" else 0.0 * others),
+    * (objectness_rule != "paper")
+    * others
+    / 2,
     "label": weights.label * error(logits)[0],
   }

@@ -33,7 +33,15 @@ from yolo9000.darknet_weights import (
   read_weights,
   write_weights,
 )
-from yolo9000.layers import Detection, Layer, Region, Route, layer_name
+from yolo9000.layers import (
+  Detection,
+  Layer,
+  Region,
+  Route,
+  Softmax,
+  layer_name,
+)
+from yolo9000.wordtree import WordTree
 
 KEPT_TREE = "classes.tree"  # in a run's folder
 
@@ -175,10 +183,20 @@ def run_table(task: Any, names: Sequence[str]) -> tuple[Layer, ...]:
 
 
 def keep_tree(tree: Any, workdir: str | Path) -> None:
-  """Copies a tree's file into a run, which can then be moved elsewhere."""
-  if tree and isinstance(tree, str):
-    found = darknet_files.read_tree(tree)
-    darknet_files.write_tree(Path(workdir) / KEPT_TREE, found)
+  """Copies a tree's file into a run, which can then be moved elsewhere.
+
+  Raises:
+    ValueError: if the run has another one, from before.
+  """
+  if not (tree and isinstance(tree, str)):
+    return
+  found, kept = darknet_files.read_tree(tree), Path(workdir) / KEPT_TREE
+  if kept.is_file() and darknet_files.read_tree(kept) != found:
+    raise ValueError(
+      f"{tree} is not {kept}, the tree that this run began with; expected the "
+      f"same, or another folder for the run"
+    )
+  darknet_files.write_tree(kept, found)
 
 
 def from_run(workdir: str | Path, *, which: str) -> Model:
@@ -197,7 +215,7 @@ def from_run(workdir: str | Path, *, which: str) -> Model:
   config = json.loads(path.read_text())
   state = checkpoint.read(workdir, which)
   task = config["task"]
-  if (Path(workdir) / KEPT_TREE).is_file():
+  if task["tree"] and isinstance(task["tree"], str):
     task["tree"] = str(Path(workdir) / KEPT_TREE)
   names = class_names(config["data"]["class_names"], task["tree"])
   variables = state["average"] or state["variables"]
@@ -224,10 +242,15 @@ def write(model: Model, stem: str | Path) -> None:
   """
   stem = Path(stem)
   stem.parent.mkdir(parents=True, exist_ok=True)
-  write_cfg(stem.with_name(f"{stem.name}.cfg"), model.network)
+  network = model.network
+  if (tree := getattr(network.layers[-1], "tree", None)) is not None:
+    ids = tuple("_".join(name.split()) for name in tree.ids)  # no blanks there
+    last = network.layers[-1]._replace(tree=WordTree(ids, tree.parents))
+    network = network._replace(layers=(*network.layers[:-1], last))
+  write_cfg(stem.with_name(f"{stem.name}.cfg"), network)
   write_weights(
     stem.with_name(f"{stem.name}.weights"),
-    *(model.network, model.variables, Header(seen=model.seen)),
+    *(network, model.variables, Header(seen=model.seen)),
   )
   darknet_files.write_names(
     stem.with_name(f"{stem.name}.names"), model.class_names
@@ -243,8 +266,8 @@ def take(
   """Fresh variables with what `found` has of the same layers, and a report.
 
   Layers are taken up to the first row that is another there, for what comes
-  after it sees other numbers. If that row is the Region, the layer before it
-  stays fresh too: its numbers are of other priors or classes.
+  after it sees other numbers. If that row is the Region or Softmax, the layer
+  before it stays fresh too: its numbers are of other priors or classes.
 
   Args:
     layers, fresh: of the network to be trained.
@@ -261,7 +284,7 @@ def take(
     if not _same(here, there, cut):
       break
     cut += 1
-  first = cut - 1 if isinstance(here, Region) else cut
+  first = cut - 1 if isinstance(here, (Region, Softmax)) else cut
   ours, theirs = _by_layer(fresh), _by_layer(found)
   flat: dict[tuple[str, ...], Any] = dict(flatten_dict(fresh))
   report = []

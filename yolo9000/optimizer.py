@@ -98,11 +98,15 @@ def make_schedule(
     power: of "polynomial".
 
   Raises:
-    ValueError: for another name.
+    ValueError: for another name, or `at` that is no part of the run.
   """
   if name == "constant":
     schedule = steps(rate, at=(), factors=())
   elif name == "steps":
+    if not all(0 < share <= 1 for share in at):
+      raise ValueError(
+        f"schedule.at is {tuple(at)}; expected parts of the run, such as .8"
+      )
     at = [round(share * total_steps) for share in at]
     schedule = steps(rate, at=at, factors=factors)
   elif name == "polynomial":

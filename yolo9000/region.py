@@ -221,25 +221,25 @@ def class_probabilities(
   Args:
     class_error: "softmax", "logistic" or "tree".
     tree: for "tree".
-    nodes: the classes that can be answers, as labels; the others' probability
-      is given to them in proportion ("logistic": is left out). None for all.
+    nodes: the classes that can be answers, as labels; None for all. A softmax
+      is taken over these alone; in a tree they keep their paths' probability,
+      as in the original program.
   """
 
-  rule = PROBABILITIES["logistic" if class_error == "logistic" else "softmax"]
-
   def probabilities(logits: Float[Array, "N C"]) -> Float[Array, "N C"]:
-    values = logits
-    if class_error == "tree":
+    if class_error != "tree":
+      rule = PROBABILITIES[class_error]
+      if nodes is None:
+        return rule(logits)
+      few = rule(logits[:, jnp.asarray(nodes)])
+    else:
       assert tree is not None
-      values = wordtree.path_log_probability(
-        tree, wordtree.log_softmax(tree, logits)
+      few = node_probabilities(
+        logits, tree=tree, nodes=nodes or range(len(tree.ids))
       )
       if nodes is None:
-        return jnp.exp(values)
-    if nodes is None:
-      return rule(values)
-    chosen = jnp.asarray(nodes)
-    return jnp.zeros_like(values).at[:, chosen].set(rule(values[:, chosen]))
+        return few
+    return jnp.zeros_like(logits).at[:, jnp.asarray(nodes)].set(few)
 
   return probabilities
 
@@ -247,10 +247,19 @@ def class_probabilities(
 def labels_of(
   names: Sequence[str], class_names: Sequence[str]
 ) -> list[int] | None:
-  """Labels of the classes that can be detected; None for all."""
-  if wrong := set(names) - set(class_names):
-    raise ValueError(f"evaluation.classes has unknown {sorted(wrong)}")
-  return [list(class_names).index(name) for name in names] or None
+  """Labels of the classes that can be detected; None for all.
+
+  Raises:
+    ValueError: for a name that there is not, or that is there twice.
+  """
+  labels = {name: label for label, name in enumerate(class_names)}
+  wrong = set(names) - set(class_names)
+  if isinstance(names, str) or wrong or len(set(names)) < len(names):
+    raise ValueError(
+      f"evaluation.classes is {names!r}; expected class names, each once"
+      + (f"; unknown are {sorted(wrong)}" if wrong else "")
+    )
+  return [labels[name] for name in names] or None
 
 
 def detect(

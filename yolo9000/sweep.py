@@ -102,7 +102,11 @@ def _training(config: Any) -> dict[str, Any]:
 
 
 def run_row(
-  config: Any, workdir: Path, trained: dict[Path, Any]
+  config: Any,
+  workdir: Path,
+  trained: dict[Path, Any],
+  *,
+  start_from: str | None = None,
 ) -> dict[str, Any]:
   """One run in its own folder; a finished one is taken as it is.
 
@@ -111,6 +115,7 @@ def run_row(
     workdir: of this run; holds config.json and, once finished, results.json.
     trained: folders and configs of finished runs. If one differs from this run
       in its evaluation alone, its weights are evaluated and nothing is trained.
+    start_from: in place of the config's, where that names a row.
 
   Returns:
     The content of results.json.
@@ -139,6 +144,8 @@ def run_row(
   if same:
     figures = train.evaluate_run(config, same[0], workdir)
   else:
+    if start_from is not None:
+      config = with_changes(config, (("run.start_from", start_from),))
     figures = train.train(config, workdir)
   lines = read_lines(workdir / "metrics.jsonl")
   results = {
@@ -171,6 +178,16 @@ def _folder(workdir: Path, row: str) -> Path:
   return workdir / row.replace(" ", "_")
 
 
+def _row_folder(workdir: Path, row: str, results: dict[str, Any]) -> str:
+  """The run of a row that is finished; ValueError otherwise."""
+  if row not in results:
+    raise ValueError(
+      f"run.start_from is {ROW + row!r}, a row that did not finish before; "
+      f"those that did: {', '.join(results) or 'none'}"
+    )
+  return str(_folder(workdir, row))
+
+
 def run_rows(config: Any, workdir: Path) -> int:
   """Runs every row, then writes table.md, table.csv and table.png.
 
@@ -185,11 +202,11 @@ def run_rows(config: Any, workdir: Path) -> int:
   for name, row_config in row_configs(config).items():
     logger.info("row %s", name)
     folder = _folder(workdir, name)
-    start = row_config.run.start_from
-    if start.startswith(ROW):
-      row_config.run.start_from = str(_folder(workdir, start[len(ROW) :]))
     try:
-      results[name] = run_row(row_config, folder, trained)
+      start = row_config.run.start_from
+      if start.startswith(ROW):
+        start = _row_folder(workdir, start.removeprefix(ROW), results)
+      results[name] = run_row(row_config, folder, trained, start_from=start)
       if results[name]["weights_of"] == folder.name:
         trained[folder] = row_config
     except train.Preempted:
@@ -215,9 +232,9 @@ def write_table(
   errors: dict[str, str],
 ) -> None:
   """table.md, table.csv and table.png: the paper's number beside ours."""
-  any_result = next(iter(results.values()), {})
-  figures = [name for name in FIGURES if name in any_result] or ["metric"]
-  groups = list(any_result.get("groups", ()))
+  figures = [n for n in FIGURES if any(n in r for r in results.values())]
+  figures = figures or ["metric"]
+  groups = list(config.task.to_dict().get("groups", ()))
   columns = [
     *("row", figures[0], "paper", *figures[1:]),
     *("training minutes", "weights of", *groups),
@@ -228,12 +245,12 @@ def write_table(
     if found is None:
       rows.append((name, "failed", theirs, *[""] * (len(columns) - 3)))
       continue
-    first, *others = (_percent(found[figure]) for figure in figures)
+    first, *others = (_percent(found.get(figure)) for figure in figures)
     rows.append(
       (
         *(name, first, theirs, *others),
         *(f"{found['training_minutes']:.1f}", found["weights_of"]),
-        *(_percent(found["groups"][group]) for group in groups),
+        *(_percent(found["groups"].get(group)) for group in groups),
       )
     )
   lines = [

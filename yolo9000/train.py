@@ -174,7 +174,7 @@ def evaluate_run(config: Any, source: Path, workdir: Path) -> dict[str, Any]:
   Writes what `evaluate.write_report` writes to workdir; trains nothing.
   """
   build.check_config(config)
-  data = build.read_data(config, "test", config.data.test)
+  data = build.test_data(config)
   task, tx = build.make_task(config), build.make_optimizer(config)
   like = jax.eval_shape(partial(init_state, config, task, tx))
   with contextlib.closing(Checkpoints(source)) as checkpoints:
@@ -204,12 +204,11 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
   workdir.mkdir(parents=True, exist_ok=True)
   build.check_config(config)
 
-  model.keep_tree(config.task.tree, workdir)
-
   # Data, model, optimizer.
   train_data = build.training_data(config)
-  test_data = build.read_data(config, "test", config.data.test)
+  test_data = build.test_data(config)
   task, tx = build.make_task(config), build.make_optimizer(config)
+  model.keep_tree(config.task.tree, workdir)
   mesh = parallel.make_mesh()
   local_step = partial(
     train_step, task=task, tx=tx, average=config.optimizer.average

@@ -90,9 +90,11 @@ def make_task(
     prior_pull_images: ...while fewer images than this have been seen.
     slot_rule, objectness_rule: what pictures with a label alone teach, see
       `losses.image_label_loss`; slot_rule "none" if there are no such pictures.
-    label_warm_up_images: they teach nothing until so many images were seen.
+    label_warm_up_images: they have no loss until so many images of both kinds
+      were seen; their batch statistics count from the start.
     class_agnostic_nms: suppress by objectness instead of class by class.
     iou_threshold, score_threshold, max_candidates, max_detections: see nms.py.
+      In a tree every node on a box's path is a candidate of its own.
     max_cells: 0: every cell has its classes computed. Else those with objects
       alone, and in prediction so many, see `region.best_cells`; training is the
       same, in less time and memory if there are thousands of classes.
@@ -115,6 +117,7 @@ def make_task(
     objectness_rule=objectness_rule,
     metric=metric,
     max_cells=max_cells,
+    class_agnostic_nms=class_agnostic_nms,
   )
   prior_array = jnp.asarray(priors, jnp.float32)
   layers = table(
@@ -229,6 +232,7 @@ def _check_options(
   width: float,
   slot_rule: str,
   max_cells: int,
+  class_agnostic_nms: bool,
   **named: str,
 ) -> None:
   """Raises ValueError for a value that is not allowed, saying what is."""
@@ -249,6 +253,11 @@ def _check_options(
     raise ValueError(f"width is {width}; it must be above 0 (1 is the paper's)")
   if class_error == "tree" and tree is None:
     raise ValueError("class_error is 'tree', but there is no tree")
+  if class_error == "tree" and class_agnostic_nms:
+    raise ValueError(
+      "class_agnostic_nms gives a box its most probable class, which in a tree "
+      "is always a top node; it must be False with class_error 'tree'"
+    )
   if slot_rule != "none" and class_error == "logistic":
     raise ValueError(
       "class_error 'logistic' has no probability of one label; pictures with a "

@@ -49,6 +49,12 @@ OUTLINES: dict[str, np.ndarray] = {
 }
 HUES = {"red": 0, "yellow": 60, "green": 120, "blue": 240}  # degrees
 CLASS_NAMES = tuple(f"{hue} {name}" for name in OUTLINES for hue in HUES)
+# As a tree: the outlines at the top, below each its four colours.
+NODES = (*OUTLINES, *CLASS_NAMES)
+PARENTS = (
+  *[-1] * len(OUTLINES),
+  *(list(OUTLINES).index(name.split()[1]) for name in CLASS_NAMES),
+)
 # One of each outline, for joint training.
 NEVER_BOXED = (
   *("red disc", "yellow ring", "green box", "blue triangle", "red cross"),

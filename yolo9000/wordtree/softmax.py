@@ -79,7 +79,9 @@ def path_to(tree: WordTree, node: Int[Array, ""]) -> Path:
     [parent if parent >= 0 else top for parent in (*tree.parents, -1)]
   )
   _, path = jax.lax.scan(  # (levels,), `top` beyond it
-    lambda below, _: (parents[below], below), node, length=levels
+    lambda below, _: (parents[below], below),
+    node.astype(parents.dtype),
+    length=levels,
   )
   group = jnp.asarray(np.r_[tree.group, tree.num_groups])[path]
   sizes = np.r_[tree.group_sizes, 0]
@@ -103,17 +105,23 @@ def path_error(
   Equal to its `path_log_probability`, but of the few logits that it depends on:
   those of `path.nodes`.
   """
-  depths = jnp.arange(int(tree.depth.max()) + 1, dtype=path.depth.dtype)
-  at_depth = path.depth[None] == depths[:, None]
-  ones = [1] * (logits.ndim - 1)
-  at_depth = at_depth.reshape(*ones, *at_depth.shape)
-  own = path.own.reshape(*ones, 1, -1)
-  logits = logits[..., None, :]
-  lowest = jnp.finfo(logits.dtype).min / 2
-  group = jax.nn.logsumexp(jnp.where(at_depth, logits, lowest), axis=-1)
-  chosen = jnp.sum(jnp.where(at_depth & own, logits, 0.0), axis=-1)
-  there = jnp.any(at_depth, axis=-1)
-  return jnp.sum(jnp.where(there, group - chosen, 0.0), axis=-1)
+  levels = int(tree.depth.max()) + 1
+  columns = jnp.moveaxis(logits, -1, 0)  # (D, *N)
+  ones = [1] * (columns.ndim - 1)
+  depth = jnp.where(path.depth < 0, levels, path.depth)  # padding comes last
+
+  def of_levels(reduce: Callable[..., Array], columns: Array) -> Array:
+    return reduce(columns, depth, levels + 1)
+
+  highest = of_levels(jax.ops.segment_max, jax.lax.stop_gradient(columns))
+  highest = jnp.where(jnp.isfinite(highest), highest, 0.0)
+  shifted = columns - highest[depth]
+  total = of_levels(jax.ops.segment_sum, jnp.exp(shifted))
+  own = jnp.where(path.own.reshape(-1, *ones), shifted, 0.0)
+  own = of_levels(jax.ops.segment_sum, own)
+  there = (jnp.arange(levels) <= path.depth.max()).reshape(-1, *ones)
+  error = jnp.log(jnp.where(there, total[:-1], 1.0)) - own[:-1]
+  return jnp.sum(jnp.where(there, error, 0.0), axis=0)
 
 
 def walk(
