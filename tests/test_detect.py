@@ -11,7 +11,7 @@ import pytest
 from support import tiny_config
 
 from yolo9000 import boxes as box
-from yolo9000 import build, detect, model, plots, sweep, yolov2
+from yolo9000 import build, detect, model, plots, region, sweep
 from yolo9000.darknet_files import read_tree
 from yolo9000.darknet_weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment
@@ -260,7 +260,7 @@ def test_detector_in_pixels_of_the_photo(
   These networks are a sixteenth wide and have random weights; rounding to bytes
   alone, let alone another interpolation, moves their boxes by some percent.
   """
-  monkeypatch.setattr(yolov2, "normalise", lambda images: images)
+  monkeypatch.setattr(region, "normalise", lambda images: images)
   source = goldens(f"fwd_{name}")
   image = decode_picture(str(shared / "darknet" / f"{photo}.jpg"))
   trained = model.from_darknet(
@@ -309,7 +309,8 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
     "h30 conditional": ["--tree_threshold=.3", "--walk_by=conditional"],
     "map": [f"--map={tmp_path}/a.map", "--threshold=.02"],
     "few": ["--max_detections=2", "--tree_threshold=.3"],
-    "few cells": ["--max_cells=11", "--tree_threshold=.3"],
+    "all cells": ["--max_cells=12", "--tree_threshold=.3"],
+    "few cells": ["--max_cells=4", "--tree_threshold=.3"],
     "leaves": ["--nodes=leaves", "--threshold=.002"],
     "below": ["--nodes=below n00001000", "--threshold=.002"],
   }.items():
@@ -321,7 +322,8 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
   # The paper's rule goes farther down.
   assert np.mean(labels["h30 conditional"]) > np.mean(labels["h30"])
   assert len(labels["few"]) == 2 < len(labels["h30"])
-  assert labels["few cells"] == labels["h30"]
+  assert labels["all cells"] == labels["h30"]
+  assert 0 < len(labels["few cells"]) < len(labels["h30"])
   tree = read_tree(cfg.parent / "golden.tree")
   assert max(labels["leaves"]) < len(tree.leaves)
   assert max(labels["below"]) < len(tree.below(0))

@@ -266,8 +266,8 @@ def take(
   """Fresh variables with what `found` has of the same layers, and a report.
 
   Layers are taken up to the first row that is another there, for what comes
-  after it sees other numbers. If that row is the Region or Softmax, the layer
-  before it stays fresh too: its numbers are of other priors or classes.
+  after it sees other numbers. If that row is the Region or Softmax, the last
+  convolution stays fresh too: its numbers are of other priors or classes.
 
   Args:
     layers, fresh: of the network to be trained.
@@ -284,8 +284,10 @@ def take(
     if not _same(here, there, cut):
       break
     cut += 1
-  first = cut - 1 if isinstance(here, (Region, Softmax)) else cut
   ours, theirs = _by_layer(fresh), _by_layer(found)
+  first = cut
+  if isinstance(here, (Region, Softmax)):
+    first = max(n for n in range(cut) if layer_name(n) in ours)
   flat: dict[tuple[str, ...], Any] = dict(flatten_dict(fresh))
   report = []
   for index in range(len(layers)):
