@@ -286,7 +286,7 @@ def take(
     cut += 1
   ours, theirs = _by_layer(fresh), _by_layer(found)
   first = cut
-  if isinstance(here, (Region, Softmax)):
+  if cut < len(layers) and isinstance(here, (Region, Softmax)):
     first = max(n for n in range(cut) if layer_name(n) in ours)
   flat: dict[tuple[str, ...], Any] = dict(flatten_dict(fresh))
   report = []
