@@ -168,7 +168,7 @@ def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
       {"data__test__split": "boxes_test[:8]"},
       "has [0-9]+ boxes and image label -1; classifiers need",
     ),
-    ({"task__model": "vgg"}, "'vgg'; allowed are yolov2, classifier"),
+    ({"task__model": "vgg"}, "'vgg'; allowed are yolov1, yolov2, cl"),
   ],
 )
 def test_what_cannot_be_says_what_can(tmp_path, changes, message):

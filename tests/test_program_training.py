@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from test_yolov1 import truths
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, losses, optimizer, region
+from yolo9000 import darknet, losses, optimizer, region, yolov1
 from yolo9000.batch_norm import ProgramBatchNorm
 from yolo9000.darknet_cfg import read_cfg
 from yolo9000.darknet_weights import read_weights
-from yolo9000.layers import Conv
+from yolo9000.layers import Connected, Conv, Local
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -33,8 +34,8 @@ def as_variables(source, prefix, network, tmp_path):
   }["g" if "grad" in prefix else "w"]
   parts = [struct.pack("<3iQ", 0, 2, 0, 0)]
   for index, row in enumerate(network.layers):
-    for name in names if isinstance(row, Conv) else ():
-      if row.batch_norm or name[0] in "bw":
+    for name in names if isinstance(row, (Conv, Connected, Local)) else ():
+      if getattr(row, "batch_norm", False) or name[0] in "bw":
         array = source[f"{prefix}/{index:02d}/{name}"]
         parts.append(array.astype("<f4").tobytes())
   path = tmp_path / "arrays.weights"
@@ -122,6 +123,29 @@ def detector_loss(params, stats, source, start, network, seen):
   return sum(part.sum() for part in parts.values()), new["batch_stats"]
 
 
+def yolov1_loss(params, stats, source, start, network, seen, most=1.0):
+  """most: of the error of one output; the program's CPU has no such bound."""
+  del seen
+  variables = {"params": params, "batch_stats": stats}
+  output, new = apply(network.layers, variables, images(source, start, 4))
+  how = network.layers[-1]
+  rows = source["truth"][start : start + 4].reshape(4, how.side**2, -1)
+  boxes, labels, mask = (
+    jnp.asarray(np.stack(arrays))
+    for arrays in zip(*(truths(row, how.side) for row in rows), strict=True)
+  )
+  parts = jax.vmap(
+    partial(
+      yolov1.detection_loss,
+      how=how,
+      weights=losses.Weights(5.0, 1.0, 0.5, 1.0),
+      rescore=True,
+      by_size=False,
+    )
+  )(yolov1.clipped(output, most), boxes, labels, mask)
+  return sum(part.sum() for part in parts.values()), new["batch_stats"]
+
+
 def source_map(source, labels):
   if "map" not in source:
     return labels
@@ -145,13 +169,16 @@ RUNS = [
   ("train_yolov2", "nowarm/", detector_loss, 2, 64000, 2),
   ("train_treeclassifier", "", classifier_loss, 1, 0, 2),
   ("train_yolo9000", "", detector_loss, 2, 0, 2),
+  ("train_yolov1", "", yolov1_loss, 2, 0, 2),
+  ("train_yolov1", "noclamp/", partial(yolov1_loss, most=np.inf), 2, 0, 1),
 ]
 
 
 @pytest.mark.parametrize(
   "run",
   RUNS,
-  ids=["classifier", "yolov2", "yolov2 nowarm", "tree", "yolo9000"],
+  ids=["classifier", "yolov2", "yolov2 nowarm", "tree", "yolo9000"]
+  + ["yolov1", "yolov1 noclamp"],
 )
 def test_updates_are_the_programs(run, goldens, golden_network, tmp_path):
   """To 4e-6 of an array's largest number after one, 1e-4 after the last.
@@ -203,7 +230,8 @@ def test_updates_are_the_programs(run, goldens, golden_network, tmp_path):
     if update == 0:
       moved = optax.tree.norm(optax.tree.sub(recorded["params"], before))
       off = optax.tree.norm(optax.tree.sub(params, recorded["params"]))
-      assert off < 0.01 * moved
+      # YOLOv1's burn-in step is as small as the rounding of its weights.
+      assert off < (0.03 if name == "train_yolov1" else 0.01) * moved
 
 
 @pytest.mark.parametrize("norm", ["program", "exact"])

@@ -52,7 +52,7 @@ FLOORS = {
   "data.reading": 3,
   "darknet": 3,
   "darknet_files": 3,
-  "yolov1": 4,
+  "yolov1": 5,
   "data.coco": 4,
   "data.folders": 4,
   "data.jsonl": 4,

@@ -1,4 +1,4 @@
-"""YOLOv1's loss."""
+"""YOLOv1: its network, loss and task."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import losses, yolov1
+from yolo9000 import darknet, losses, yolov1
+from yolo9000.darknet_cfg import read_cfg
+from yolo9000.data import pipeline
 from yolo9000.layers import Detection
 
 CASES = (
@@ -122,3 +124,93 @@ def test_gradients_are_finite_without_truths():
   found = jax.grad(loss)(jnp.ones(48))
   assert np.isfinite(found).all()
   assert not found[:8].any() and not found[16:].any()
+
+
+def test_the_network_is_the_programs(shared):
+  network = read_cfg(shared / "darknet" / "cfg" / "yolov1.cfg")
+  table = darknet.yolov1(
+    outputs=1715, head="local", batch_norm=True, dropout=0.5, width=1.0
+  )
+  assert network.layers[:-1] == table
+
+
+TASK = dict(
+  class_names=("a", "b"),
+  head="connected",
+  batch_norm=False,
+  dropout=0.5,
+  width=1 / 64,
+  num_boxes=2,
+  side=2,
+  square_root=True,
+  exclusive=False,
+  dtype="float32",
+  norm_momentum=0.9,
+  norm_epsilon=1e-5,
+  norm_axis="",
+  program_norm=False,
+  weights=dict(coord=5.0, objectness=1.0, background=0.5, label=1.0),
+  rescore=True,
+  by_size=False,
+  clip_gradient=1.0,
+  iou_threshold=0.5,
+  score_threshold=0.0,
+  max_candidates=16,
+  max_detections=4,
+  metric="VOC07 AP",
+  groups={},
+  scored_classes=(),
+)
+
+
+@pytest.mark.parametrize("head", ["connected", "local"])
+def test_a_step_down_the_gradient_lowers_the_loss(libraries_promote, head):
+  task = yolov1.make_task(**{**TASK, "head": head, "batch_norm": True})
+  variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 128)
+  rng = np.random.default_rng(0)
+  batch = pipeline.empty_batch(4, size=128, max_objects=2)
+  low = rng.uniform(0, 0.5, (4, 2, 2))
+  batch = batch._replace(
+    image=rng.integers(0, 256, batch.image.shape).astype(np.uint8),
+    boxes=np.concatenate([low, low + 0.4], -1).astype(np.float32),
+    mask=np.ones((4, 2), bool),
+  )
+  batch = jax.tree.map(jnp.asarray, batch)
+
+  @jax.jit
+  def loss(params, seen):
+    value, (_, parts) = task.loss({**variables, "params": params}, batch, seen)
+    return value, parts
+
+  seen = jnp.asarray(4)
+  (before, parts), gradient = jax.value_and_grad(loss, has_aux=True)(
+    variables["params"], seen
+  )
+  np.testing.assert_allclose(before, sum(parts.values()), rtol=1e-6)
+  lower = jax.tree.map(lambda p, g: p - 1e-5 * g, variables["params"], gradient)
+  assert loss(lower, seen)[0] < before
+  # Dropout: the same for the same pictures, another for the next.
+  assert loss(lower, seen)[0] == loss(lower, seen)[0]
+  assert loss(lower, seen)[0] != loss(lower, seen + 4)[0]
+  found = task.predict(variables, batch.image)
+  assert found.boxes.shape == (4, 4, 4)
+
+
+def test_no_error_of_an_output_is_beyond_the_clip():
+  gradient = jax.grad(lambda x: jnp.sum(5 * yolov1.clipped(x, 2.0) ** 2))
+  np.testing.assert_allclose(
+    gradient(jnp.array([0.1, 3.0, -3.0])), [1.0, 2.0, -2.0], rtol=1e-6
+  )
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"head": "none"}, "head is 'none'; allowed are connected, local"),
+    ({"metric": "mAP"}, "metric is 'mAP'; allowed are VOC07 AP"),
+    ({"side": 3}, "image size 128 with 3 cells a side; expected 192"),
+  ],
+)
+def test_what_cannot_be_says_what_can(changes, message):
+  with pytest.raises(ValueError, match=message):
+    yolov1.make_task(**{**TASK, **changes}).init(jax.random.key(0), 128)

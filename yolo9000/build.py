@@ -26,11 +26,18 @@ def make_task(config: Any) -> Task:
   """The Task that a config describes, with its predict jitted."""
   options = config.task.to_dict()
   task = model.of_name(options.pop("model")).make_task(
-    class_names=model.class_names(config.data.class_names, options["tree"]),
+    class_names=model.class_names(
+      config.data.class_names, options.get("tree", "")
+    ),
     scored_classes=config.evaluation.classes,
     **options,
   )
   return task._replace(predict=jax.jit(task.predict))
+
+
+def _tree(config: Any) -> Any:
+  """Of the classes; YOLOv1 has none."""
+  return config.task.tree if "tree" in config.task else ""
 
 
 def make_optimizer(config: Any) -> optax.GradientTransformation:
@@ -118,7 +125,7 @@ def read_data(config: Any, name: str, description: Any) -> Dataset:
   return sources.read_for(
     name,
     source._replace(root=os.path.join(config.data.root, source.root)),
-    class_names=model.class_names(config.data.class_names, config.task.tree),
+    class_names=model.class_names(config.data.class_names, _tree(config)),
   )
 
 
@@ -152,7 +159,7 @@ def training_data(config: Any) -> dict[str, Dataset]:
       f"weight 0; at least one must be above"
     )
   if not is_classifier(config):
-    alone = config.task.slot_rule != "none"
+    alone = config.task.to_dict().get("slot_rule", "none") != "none"
     records.check_labels(list(data.values()), alone=alone)
   return data
 

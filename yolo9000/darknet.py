@@ -120,6 +120,49 @@ def yolov2(
   return (*widen((*DARKNET19, *head), width), last)
 
 
+# YOLO's 24 convolutions, rows 0 to 27 of yolov1.cfg; its paper's Figure 3 has
+# 1024 filters where the last but one pair here has them too.
+YOLOV1: tuple[Layer, ...] = (
+  *(Conv(64, 7, stride=2), MaxPool(), Conv(192, 3), MaxPool()),
+  *(Conv(128, 1), Conv(256, 3), Conv(256, 1), Conv(512, 3), MaxPool()),
+  *(Conv(256, 1), Conv(512, 3)) * 4,
+  *(Conv(512, 1), Conv(1024, 3), MaxPool()),
+  *(Conv(512, 1), Conv(1024, 3)) * 2,
+  *(Conv(1024, 3), Conv(1024, 3, stride=2), Conv(1024, 3), Conv(1024, 3)),
+)
+
+
+def yolov1(
+  *, outputs: int, head: str, batch_norm: bool, dropout: float, width: float
+) -> tuple[Layer, ...]:
+  """YOLOv1's network: a vector of outputs.
+
+  Args:
+    outputs: S * S * (C + 5 B).
+    head: "connected", 4096 numbers as in the paper, or "local", a locally
+      connected layer of 256 filters as in the program's yolov1.cfg.
+    batch_norm: in the convolutions. Not in YOLO's paper; Table 2's first step.
+    dropout: probability, before the last layer; .5 in the paper, 0 for none.
+    width: 1 is the paper's network.
+
+  Raises:
+    ValueError: for another head.
+  """
+  heads: dict[str, Layer] = {
+    "connected": Connected(max(4, round(4096 * width))),
+    "local": Local(max(4, round(256 * width)), 3),
+  }
+  if head not in heads:
+    raise ValueError(f"head is {head!r}; allowed are {', '.join(heads)}")
+  convolutions = tuple(
+    row._replace(batch_norm=batch_norm) if isinstance(row, Conv) else row
+    for row in widen(YOLOV1, width)
+  )
+  last = Connected(outputs, activation="linear")
+  drop = (Dropout(dropout),) if dropout else ()
+  return (*convolutions, heads[head], *drop, last)
+
+
 def convolve(
   x: Float[Array, "B H W C"],
   kernel: Float[Array, "S S C D"],

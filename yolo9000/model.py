@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from yolo9000 import checkpoint, classifier, darknet_files, yolov2
+from yolo9000 import checkpoint, classifier, darknet_files, yolov1, yolov2
 from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
 from yolo9000.darknet_files import DarknetFileError
 from yolo9000.darknet_weights import (
@@ -152,7 +152,7 @@ def of_name(name: str) -> ModuleType:
   Raises:
     ValueError: for another name.
   """
-  models = {"yolov2": yolov2, "classifier": classifier}
+  models = {"yolov1": yolov1, "yolov2": yolov2, "classifier": classifier}
   if name not in models:
     raise ValueError(f"task.model is {name!r}; allowed are {', '.join(models)}")
   return models[name]
@@ -178,7 +178,7 @@ def class_names(
 def run_table(task: Any, names: Sequence[str]) -> tuple[Layer, ...]:
   """The layers that a config's task and data.class_names describe."""
   return of_name(task["model"]).run_table(
-    task, class_names(names, task["tree"])
+    task, class_names(names, task.get("tree", ""))
   )
 
 
@@ -214,7 +214,7 @@ def from_run(workdir: str | Path, *, which: str) -> Model:
     raise FileNotFoundError(f"{path}: is not there; expected a run's folder")
   config = json.loads(path.read_text())
   state = checkpoint.read(workdir, which)
-  task = config["task"]
+  task = {"tree": "", **config["task"]}  # YOLOv1 has none
   if task["tree"] and isinstance(task["tree"], str):
     task["tree"] = str(Path(workdir) / KEPT_TREE)
   names = class_names(config["data"]["class_names"], task["tree"])

@@ -208,7 +208,7 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
   train_data = build.training_data(config)
   test_data = build.test_data(config)
   task, tx = build.make_task(config), build.make_optimizer(config)
-  model.keep_tree(config.task.tree, workdir)
+  model.keep_tree(config.task.to_dict().get("tree"), workdir)
   mesh = parallel.make_mesh()
   local_step = partial(
     train_step, task=task, tx=tx, average=config.optimizer.average

@@ -1,10 +1,12 @@
-"""YOLOv1: how its output is read, and its loss.
+"""YOLOv1 as a Task: the network, its loss, its detections, its score.
 
 Source: Redmon et al., "You Only Look Once", arXiv 1506.02640, section 2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,10 +14,195 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import nms
-from yolo9000.layers import Detection
+from yolo9000 import darknet, metrics, nms, region
+from yolo9000.layers import Detection, Layer
 from yolo9000.losses import Weights
-from yolo9000.types import Bool, Detections, Float, Int
+from yolo9000.types import Batch, Bool, Detections, Float, Int, Task, UInt8
+
+STRIDE = 64  # pixels per cell
+# What `table` needs of a config's task.
+TABLE_OPTIONS = (
+  "head batch_norm dropout width num_boxes side square_root exclusive".split()
+)
+
+
+def make_task(
+  *,
+  class_names: Sequence[str],
+  head: str,
+  batch_norm: bool,
+  dropout: float,
+  width: float,
+  num_boxes: int,
+  side: int,
+  square_root: bool,
+  exclusive: bool,
+  dtype: str,
+  norm_momentum: float,
+  norm_epsilon: float,
+  norm_axis: str,
+  program_norm: bool,
+  weights: dict[str, float],
+  rescore: bool,
+  by_size: bool,
+  clip_gradient: float,
+  iou_threshold: float,
+  score_threshold: float,
+  max_candidates: int,
+  max_detections: int,
+  metric: str,
+  groups: dict[str, Sequence[str]],
+  scored_classes: Sequence[str],
+) -> Task:
+  """YOLOv1 for these classes.
+
+  Args:
+    class_names: in the order of the labels; C of them.
+    head, batch_norm, dropout, width: see `darknet.yolov1`.
+    num_boxes, side, square_root, exclusive: see `layers.Detection`; the input
+      has 64 pixels for each of `side` cells.
+    dtype: of the computation, "float32" or "bfloat16".
+    norm_momentum, norm_epsilon, norm_axis, program_norm: see
+      `darknet.Darknet`.
+    weights, rescore, by_size: see `detection_loss`.
+    clip_gradient: most that one output's error may be, before it goes back
+      through the network. Differs: 1 on the program's GPU, 0 (none) on its CPU
+      and in the paper.
+    iou_threshold, score_threshold, max_candidates, max_detections: see nms.py.
+    metric, groups, scored_classes: see `metrics.make_evaluate`.
+
+  Raises:
+    ValueError: for a value that is not allowed, saying what is.
+  """
+  if metric not in metrics.METRICS or dtype not in ("float32", "bfloat16"):
+    raise ValueError(
+      f"metric is {metric!r}; allowed are {', '.join(metrics.METRICS)}; dtype "
+      f"is {dtype!r}; allowed are float32, bfloat16"
+    )
+  layers = table(
+    num_classes=len(class_names),
+    head=head,
+    batch_norm=batch_norm,
+    dropout=dropout,
+    width=width,
+    num_boxes=num_boxes,
+    side=side,
+    square_root=square_root,
+    exclusive=exclusive,
+  )
+  how = layers[-1]
+  assert isinstance(how, Detection)
+  network = darknet.Darknet(
+    layers=layers,
+    dtype=jnp.dtype(dtype),
+    momentum=norm_momentum,
+    epsilon=norm_epsilon,
+    axis_name=norm_axis or None,
+    program_norm=program_norm,
+  )
+  of_boxes = jax.vmap(
+    partial(
+      detection_loss,
+      how=how,
+      weights=Weights(**weights),
+      rescore=rescore,
+      by_size=by_size,
+    )
+  )
+  picture_detections = partial(
+    detect,
+    how=how,
+    iou_threshold=iou_threshold,
+    score_threshold=score_threshold,
+    max_candidates=max_candidates,
+    max_detections=max_detections,
+  )
+
+  def init(key: Array, image_size: int) -> dict[str, Any]:
+    if image_size != STRIDE * side:
+      raise ValueError(
+        f"image size {image_size} with {side} cells a side; expected "
+        f"{STRIDE * side}, 64 pixels for each"
+      )
+    image = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+    made = dict(network.init(key, image, train=False))
+    return {"batch_stats": {}, **made}
+
+  def loss(variables: dict[str, Any], batch: Batch, images_seen: Array):
+    # Dropout is a function of the images seen, so that a resumed run repeats.
+    key = jax.random.fold_in(jax.random.key(0), images_seen)
+    result: Any = network.apply(
+      variables,
+      region.normalise(batch.image),
+      train=True,
+      mutable=["batch_stats"],
+      rngs={"dropout": key},
+    )
+    output, new = result
+    if clip_gradient:  # of each picture's loss, not of their mean
+      output = jnp.asarray(clipped(output, clip_gradient / len(batch.image)))
+    parts = of_boxes(output, batch.boxes, batch.labels, batch.mask)
+    parts = {
+      name: jnp.mean(jnp.where(batch.valid, part, 0.0))
+      for name, part in parts.items()
+    }
+    stats = new.get("batch_stats", {})
+    return sum(parts.values()), (stats, parts)
+
+  def predict(
+    variables: dict[str, Any], images: UInt8[Array, "B H W 3"]
+  ) -> Detections:
+    output: Any = network.apply(
+      variables, region.normalise(images), train=False
+    )
+    return jax.vmap(picture_detections)(output)
+
+  evaluate = metrics.make_evaluate(
+    metric, class_names, None, groups, scored_classes
+  )
+  return Task(init, loss, predict, evaluate)
+
+
+def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
+  """The layers of a run, from its config's task."""
+  options = {key: task[key] for key in TABLE_OPTIONS}
+  return table(num_classes=len(class_names), **options)
+
+
+def table(
+  *,
+  num_classes: int,
+  num_boxes: int,
+  side: int,
+  square_root: bool,
+  exclusive: bool,
+  **network: Any,
+) -> tuple[Layer, ...]:
+  """YOLOv1's layers, the last of which says how its output is read."""
+  how = Detection(side, num_classes, num_boxes, square_root, exclusive)
+  outputs = side**2 * (num_classes + 5 * num_boxes)
+  return (*darknet.yolov1(outputs=outputs, **network), how)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def clipped(output: Float[Array, "*N"], most: float) -> Float[Array, "*N"]:
+  """The output; in the gradient no entry is beyond most in size.
+
+  Source: backward_connected_layer_gpu of the original program, with 1.
+  """
+  del most
+  return output
+
+
+def _clipped_forward(output, most):
+  return clipped(output, most), None
+
+
+def _clipped_backward(most, _, gradient):
+  return (jnp.clip(gradient, -most, most),)
+
+
+clipped.defvjp(_clipped_forward, _clipped_backward)
 
 
 def split(
