@@ -23,6 +23,7 @@ from yolo9000 import (
 from yolo9000.data import pipeline, shapes
 from yolo9000.data.reading import Flaws, Source
 from yolo9000.layers import operations
+from yolo9000.wordtree import WordTree
 
 PACKAGE = ROOT / "yolo9000"
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))

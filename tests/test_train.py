@@ -151,8 +151,7 @@ def states_after(config, steps, devices):
   local_step = partial(train.train_step, task=task, tx=tx, average=0.9)
   step, place = parallel.make_step(local_step, spmd=config.run.spmd, mesh=mesh)
   state = parallel.replicate(train.init_state(config, task, tx), mesh)
-  data = [build.read_data(config, "main", config.data.train.main)]
-  batches, _ = build.training_batches(config, data, 0)
+  batches, _ = build.training_batches(config, build.training_data(config), 0)
   losses = []
   for _ in range(steps):
     state, parts = step(state, place(next(batches)))
@@ -342,8 +341,8 @@ def test_the_best_state_is_kept(tmp_path):
       r"must be a list of \(width, height",
     ),
     ({"task.priors": ((1.0, -2.0),)}, "must be positive"),
-    ({"task.model": "yolov9"}, "'yolov9'; allowed is yolov2"),
-    ({"task.passthrough": "yes"}, "'yes'; allowed are none, paper, program"),
+    ({"task.model": "yolov9"}, "'yolov9'; allowed are yolov1, yolov2"),
+    ({"task.passthrough": "yes"}, "'yes'; allowed are bare, none, paper"),
     ({"task.class_error": "mse"}, "'mse'; allowed are softmax, logistic"),
     ({"task.dtype": "float16"}, "'float16'; allowed are float32, bfloat16"),
     ({"task.width": 0.0}, "width is 0.0; it must be above 0"),
@@ -351,7 +350,7 @@ def test_the_best_state_is_kept(tmp_path):
     ({"run.batch_size": 3}, "3 must be a multiple of the 2 devices"),
     ({"run.batch_size": 10}, "batch_size 10 .* training pictures, 8"),
     ({"data.resize": "crop"}, "'crop'; allowed are stretch, letterbox"),
-    ({"data.geometry": "zoom"}, "'zoom'; allowed are crop, letterbox, none"),
+    ({"data.geometry": "zoom"}, "'zoom'; allowed are crop, letterbox, zoom"),
     ({"data.jitter": 0.6}, "jitter is 0.6; it must be at least 0 and below .5"),
     ({"data.min_side": 0.0}, "min_side is 0.0; it must be between 0 and 1"),
     ({"data.exposure": 0.0}, "must be above 0; 1 changes nothing"),
@@ -360,7 +359,7 @@ def test_the_best_state_is_kept(tmp_path):
     ({"task.norm_axis": "devices"}, "'devices'; allowed are '' .* and 'data'"),
     ({"evaluation.batch_size": 3}, "3 must be a multiple of the 2 devices"),
     ({"data.broken_share": 2.0}, "broken_share 2.0 must be from 0 to 1"),
-    ({"data.train.main.weight": 0.0}, "batch_size 4 .* pictures, 0"),
+    ({"data.train.main.weight": 0.0}, "data.train .main. has weight 0"),
     ({"data.train.main.weight": -1.0}, "must be 1 numbers above 0"),
     ({"task.metric": "mAP"}, "'mAP'; allowed are VOC07 AP, COCO AP"),
     ({"data.test.format": "coca"}, "'coca' is unknown; there are coco, csv"),
