@@ -82,16 +82,16 @@ def miniature() -> ConfigDict:
     tree=shapes.PARENTS,
   )
   config.optimizer = dict(
-    name="sgd",
+    name="adamw",
     momentum=0.9,
     weight_decay=5e-4,
     clip_norm=0.0,
     average=0.0,  # of the weights that are evaluated; 0 is off
   )
   config.schedule = dict(
-    name="polynomial",
-    rate=0.1,
-    burn_in_steps=0,
+    name="cosine",
+    rate=5e-3,
+    burn_in_steps=100,
     burn_in_power=1.0,
     at=(),
     factors=(),
@@ -101,7 +101,7 @@ def miniature() -> ConfigDict:
     seed=0,
     start_from="",  # a run's folder or a .weights file, see model.read_start
     start_cfg="",
-    total_steps=1000,
+    total_steps=2000,
     batch_size=32,
     image_sizes=(64,),
     resize_every=10,
@@ -121,7 +121,7 @@ def miniature() -> ConfigDict:
       (
         ("run.start_from", "row tree 64"),
         ("run.image_sizes", (128,)),
-        ("run.total_steps", 100),
+        ("run.total_steps", 200),
         ("schedule.rate", 1e-3),
         ("evaluation.image_size", 128),
       ),
@@ -133,8 +133,8 @@ def miniature() -> ConfigDict:
         ("task.class_error", "softmax"),
         ("run.start_from", ""),
         ("run.image_sizes", (64,)),
-        ("run.total_steps", 1000),
-        ("schedule.rate", 0.1),
+        ("run.total_steps", 2000),
+        ("schedule.rate", 5e-3),
         ("evaluation.image_size", 64),
       ),
     ),
@@ -172,6 +172,8 @@ def full_scale(config: ConfigDict) -> None:
     checkpoint_every=5000,
     log_every=100,
   )
+  config.optimizer.name = "sgd"
+  config.schedule.update(name="polynomial", rate=0.1, burn_in_steps=0)
   config.evaluation.update(image_size=224, batch_size=BATCH)
   config.rows = (
     ("224", 71.9, ()),
