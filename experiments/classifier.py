@@ -3,7 +3,16 @@
 python -m yolo9000.main --config=experiments/classifier.py
 
 The default is a miniature, pictures of one drawn object each; the second row
-goes on at twice the size, as the paper does from 224 to 448.
+goes on at twice the size, as the paper does from 224 to 448. On 2 cores (x86-64,
+no GPU), commit 09275eb, seed 0: 2.2 minutes, in percent of 400 pictures
+
+  row       top-1  top-5
+  tree 64    84.2  100.0
+  tree 128   84.8  100.0
+  flat 64    81.2  100.0
+
+The colour is always right, so an outline that is wrong shares nothing of the
+label's path, and the hierarchical accuracy is the top-1.
 
 Arguments, as in --config=experiments/classifier.py:wordtree
   quick     the miniature with few steps, to see that everything works.

@@ -27,7 +27,7 @@ from yolo9000 import (
   yolov2,
 )
 from yolo9000.benchmark_data import interleaved
-from yolo9000.layers import Layer, operations
+from yolo9000.layers import STRIDE, Layer, operations
 from yolo9000.wordtree import WordTree
 
 LABELS = 32
@@ -111,6 +111,38 @@ def trunk_job(args: argparse.Namespace, images: Any) -> Callable[[], Any]:
   return lambda: jax.block_until_ready(run(variables, images))
 
 
+def last_layer_job(
+  args: argparse.Namespace, count: int, max_cells: int
+) -> Callable[[], Any]:
+  """The last layer alone: boxes of every slot, classes of some cells."""
+  rng, side = np.random.default_rng(0), args.size // STRIDE
+  depth, anchors = round(1024 * args.width), priors.YOLO9000
+  outputs = len(anchors) * (5 + count)
+  features = rng.normal(size=(args.batch_size, side, side, depth))
+  kernel = rng.normal(size=(depth, outputs)) / depth
+  last = region.LastLayer(
+    jnp.asarray(kernel, jnp.float32),
+    jnp.zeros(outputs),
+    len(anchors),
+    jnp.dtype(args.dtype),
+  )
+  shapes = jnp.asarray(anchors, jnp.float32)
+
+  @jax.jit
+  def run(features: Any, kernel: Any) -> Any:
+    layer = last._replace(kernel=kernel)
+    if not max_cells:
+      cells = layer.cells(features.reshape(-1, depth))
+      raw = cells.reshape(*features.shape[:3], len(anchors), -1)
+      return jax.vmap(lambda one: region.all_slots(one, shapes))(raw)
+    return jax.vmap(
+      lambda one: region.best_cells(one, layer, shapes, max_cells=max_cells)
+    )(features)
+
+  placed = jnp.asarray(features, jnp.float32)
+  return lambda: jax.block_until_ready(run(placed, last.kernel))
+
+
 def ratios(times: dict[str, float]) -> Iterator[str]:
   """Lines for pairs of jobs, the second with its ratio to the first."""
   names = list(times)
@@ -148,15 +180,17 @@ def head_lines(tree: WordTree, args: argparse.Namespace) -> Iterator[str]:
       "training step, few": few.train_step,
       "prediction, every cell": whole.forward,
       "prediction, few cells": few.forward,
+      "last layer, every cell": last_layer_job(args, count, 0),
+      "last layer, few cells": last_layer_job(args, count, args.cells),
       "without the last layer": trunk_job(args, batch.image),
     },
     rounds=args.rounds,
   )
   trunk = times.pop("without the last layer")
   yield from ratios(times)
-  for name in ("prediction, every cell", "prediction, few cells"):
-    share = 100 * (1 - trunk / times[name])
-    yield f"{name:26} {share:8.1f} % in the last layer and after it"
+  for name in ("last layer, every cell", "last layer, few cells"):
+    share = 100 * times[name] / (trunk + times[name])
+    yield f"{name:26} {share:8.1f} % of the network's time"
   table = head_table(args, count)
   shape = (args.size, args.size, 3)
   share = 1 - operations(table[:-2], shape) / operations(table, shape)
@@ -174,7 +208,7 @@ def main() -> None:
   parser.add_argument("--width", type=float, default=1.0)
   parser.add_argument("--size", type=int, default=544)
   parser.add_argument("--batch_size", type=int, default=2)
-  parser.add_argument("--cells", type=int, default=32, help="task.max_cells")
+  parser.add_argument("--cells", type=int, default=16, help="task.max_cells")
   parser.add_argument("--head", default="bare", help="task.passthrough")
   parser.add_argument("--dtype", default="float32")
   parser.add_argument("--rounds", type=int, default=5)

@@ -58,7 +58,7 @@ class LastLayer(NamedTuple):
     return (product + bias).astype(jnp.float32)
 
   def _columns(
-    self, features: Float[Array, "*N D"], columns: Int[Array, " K"]
+    self, features: Float[Array, "*N D"], columns: slice | Int[Array, " K"]
   ) -> Float[Array, "*N A K"]:
     """These of the F numbers, for every slot of the cells."""
     depth = len(self.kernel)
@@ -69,7 +69,7 @@ class LastLayer(NamedTuple):
 
   def boxes(self, features: Float[Array, "Y X D"]) -> Float[Array, "Y X A 5"]:
     """Box and objectness of every slot."""
-    return self._columns(features, jnp.arange(5))
+    return self._columns(features, slice(0, 5))
 
   def cells(self, features: Float[Array, "K D"]) -> Float[Array, "K A F"]:
     """All numbers of these cells."""

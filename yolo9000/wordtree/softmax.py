@@ -51,11 +51,11 @@ def path_log_probability(
 
   In round k each node adds the sum of the 2^k nodes above those it has.
   """
-  total = conditional
+  total = jnp.moveaxis(conditional, -1, 0)  # whole rows are faster to gather
   for jump in tree.jumps:
-    padded = jnp.concatenate([total, jnp.zeros_like(total[..., :1])], axis=-1)
-    total = total + padded[..., jump]
-  return total
+    padded = jnp.concatenate([total, jnp.zeros_like(total[:1])])
+    total = total + padded[jump]
+  return jnp.moveaxis(total, 0, -1)
 
 
 class Path(NamedTuple):
@@ -74,20 +74,20 @@ class Path(NamedTuple):
 
 def path_to(tree: WordTree, node: Int[Array, ""]) -> Path:
   """The groups of siblings on the way from a node to the top."""
-  top, levels = len(tree.parents), int(tree.depth.max()) + 1
-  parents = jnp.asarray(
-    [parent if parent >= 0 else top for parent in (*tree.parents, -1)]
-  )
-  _, path = jax.lax.scan(  # (levels,), `top` beyond it
-    lambda below, _: (parents[below], below),
-    node.astype(parents.dtype),
-    length=levels,
-  )
+  levels = int(tree.depth.max()) + 1
+  path = node.astype(jnp.int32)[None]
+  for jump in tree.jumps:  # 1, 2, 4, .. nodes are known, and so as many more
+    beyond = jnp.asarray(np.r_[jump, len(jump)], jnp.int32)
+    path = jnp.concatenate([path, beyond[path]])
+  path = path[:levels]
   group = jnp.asarray(np.r_[tree.group, tree.num_groups])[path]
   sizes = np.r_[tree.group_sizes, 0]
   ends = jnp.cumsum(jnp.asarray(sizes)[group])
   place = jnp.arange(tree.widest_path)
-  step = jnp.searchsorted(ends, place, side="right", method="scan_unrolled")
+  few = levels * tree.widest_path < 1e6
+  step = jnp.searchsorted(
+    ends, place, side="right", method="compare_all" if few else "scan_unrolled"
+  )
   inside = step < levels
   step = jnp.minimum(step, levels - 1)
   starts = jnp.asarray(np.cumsum(sizes) - sizes)[group]
