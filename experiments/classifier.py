@@ -3,8 +3,8 @@
 python -m yolo9000.main --config=experiments/classifier.py
 
 The default is a miniature, pictures of one drawn object each; the second row
-goes on at twice the size, as the paper does from 224 to 448. On 2 cores (x86-64,
-no GPU), commit 09275eb, seed 0: 2.2 minutes, in percent of 400 pictures
+goes on at twice the size, as the paper does from 224 to 448. On 2 cores (no
+GPU), commit 09275eb, seed 0: 2.2 minutes, in percent of 400 pictures
 
   row       top-1  top-5
   tree 64    84.2  100.0
