@@ -104,7 +104,13 @@ def test_it_learns_and_goes_on_at_another_size(tmp_path):
       ),
     ),
   )
-  made = config(rows=rows, run__total_steps=60, run__log_every=10)
+  made = config(
+    rows=rows,
+    run__total_steps=60,
+    run__log_every=10,
+    schedule__burn_in_steps=0,
+    schedule__rate=2e-3,
+  )
   assert sweep.run_rows(made, tmp_path) == 0
   header, _, first, _ = (tmp_path / "table.md").read_text().splitlines()[:4]
   assert header.startswith("| row | top-1 | paper | top-5 | hierarchical |")

@@ -81,9 +81,7 @@ def test_width_leaves_the_outputs_alone():
 
 
 def test_an_unknown_passthrough_names_the_allowed():
-  with pytest.raises(
-    ValueError, match="'v3'; allowed are none, paper, program"
-  ):
+  with pytest.raises(ValueError, match="'v3'; allowed are bare, none, paper"):
     yolov2(passthrough="v3")
 
 
