@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import ROOT, load_experiment
 
-from yolo9000 import build, classifier, darknet_files, model, sweep
+from yolo9000 import build, classifier, darknet_files, model, plan, sweep
 from yolo9000.data import pipeline, shapes
 from yolo9000.data.records import Record
 from yolo9000.types import Detections
@@ -33,7 +33,7 @@ def config(**changes):
     "evaluation.batch_size": 4,
     **{name.replace("__", "."): value for name, value in changes.items()},
   }
-  return sweep.with_changes(made, settings.items())
+  return plan.with_changes(made, settings.items())
 
 
 def answer(*labels):
@@ -125,12 +125,9 @@ def test_it_learns_and_goes_on_at_another_size(tmp_path):
 
 
 def test_classes_of_another_tree_are_not_taken():
-  one = classifier.table(
-    num_classes=7, width=1 / 16, class_error="tree", tree=TREE
-  )
-  other = classifier.table(
-    num_classes=7, width=1 / 16, class_error="softmax", tree=None
-  )
+  net = dict(num_classes=7, network="darknet19", batch_norm=True, width=1 / 16)
+  one = classifier.table(class_error="tree", tree=TREE, **net)
+  other = classifier.table(class_error="softmax", tree=None, **net)
   task = build.make_task(
     config(task__tree=TREE.parents, data__class_names=TREE.ids)
   )
@@ -179,7 +176,7 @@ def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
 )
 def test_what_cannot_be_says_what_can(tmp_path, changes, message):
   with pytest.raises(ValueError, match=message):
-    sweep.run_row(config(**changes), tmp_path, {})
+    sweep.run_alone(config(**changes), tmp_path)
 
 
 def test_label_pictures_to_test_on_are_others_than_those_to_train_on():

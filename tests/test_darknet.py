@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolo9000 import darknet, parallel
+from yolo9000 import darknet, networks, parallel
 from yolo9000.layers import Conv, operations
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reorg.npz")
@@ -27,16 +27,29 @@ def stored_floats(layers):
   return sum(x.size for x in jax.tree.leaves(shapes))
 
 
+def imagenet(network):
+  return networks.classifier(
+    network=network, batch_norm=True, num_classes=1000, width=1.0
+  )
+
+
 def yolov2(outputs=125, passthrough="paper", width=1.0):
-  return darknet.yolov2(
-    outputs=outputs, passthrough=passthrough, program_reorg=False, width=width
+  return networks.yolov2(
+    network="darknet19",
+    outputs=outputs,
+    passthrough=passthrough,
+    program_reorg=False,
+    width=width,
   )
 
 
 @pytest.mark.parametrize(
   ("layers", "floats"),
   [
-    (darknet.darknet19(num_classes=1000, width=1.0), 20_856_776),
+    (
+      imagenet("darknet19"),
+      20_856_776,
+    ),
     (yolov2(), 67_158_109),
     (yolov2(outputs=425), 67_465_609),
     (yolov2(passthrough="program"), 50_676_061),
@@ -50,7 +63,7 @@ def test_networks_have_as_many_numbers_as_the_programs_files(layers, floats):
 
 
 def test_darknet19_is_table_6():
-  rows = darknet.darknet19(num_classes=1000, width=1.0)
+  rows = imagenet("darknet19")
   written = [
     f"{r.filters} {r.size}x{r.size}"
     if isinstance(r, Conv)
@@ -81,7 +94,8 @@ def test_width_leaves_the_outputs_alone():
 
 
 def test_an_unknown_passthrough_names_the_allowed():
-  with pytest.raises(ValueError, match="'v3'; allowed are bare, none, paper"):
+  message = "'v3'; allowed with network 'darknet19' are bare, none, paper"
+  with pytest.raises(ValueError, match=message):
     yolov2(passthrough="v3")
 
 
@@ -218,8 +232,10 @@ def test_batch_norm_across_devices_is_that_of_the_whole_batch():
   assert not np.allclose(alone.reshape(whole.shape), whole, atol=1e-3)
 
 
-def test_darknet19_has_the_papers_number_of_operations():
-  """5.58 billion at 224, a figure of the paper."""
-  rows = darknet.darknet19(num_classes=1000, width=1.0)
-  count = operations(rows, (224, 224, 3))
-  assert round(count / 1e9, 2) == 5.58
+@pytest.mark.parametrize(
+  ("network", "billions"), [("darknet19", 5.58), ("yolov1", 8.52)]
+)
+def test_classifiers_have_the_papers_number_of_operations(network, billions):
+  """At 224; the paper's section 3 and the text after Table 2."""
+  count = operations(imagenet(network), (224, 224, 3))
+  assert round(count / 1e9, 2) == billions

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolo9000 import darknet, wordtree
+from yolo9000 import darknet, networks, wordtree
 from yolo9000 import layers as rows
 from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
 from yolo9000.darknet_files import (
@@ -257,14 +257,14 @@ def test_the_programs_own_cfg_files(shared, tmp_path):
 
 
 def test_the_published_networks_are_our_tables(shared):
-  """No second definition: cfg and darknet.py give the same rows."""
+  """No second definition: cfg and networks.py give the same rows."""
 
   def of(name):
     return read_cfg(shared / "darknet" / name).layers
 
-  options = dict(program_reorg=True, width=1.0)
+  options = dict(network="darknet19", program_reorg=True, width=1.0)
   cfg = of("cfg/yolov2-voc.cfg")
-  ours = darknet.yolov2(outputs=125, passthrough="program", **options)
+  ours = networks.yolov2(outputs=125, passthrough="program", **options)
   resolved = [
     rows.Route(tuple(n if n >= -1 else n + i for n in row.layers))
     if isinstance(row, rows.Route)
@@ -274,8 +274,8 @@ def test_the_published_networks_are_our_tables(shared):
   assert tuple(resolved[:25]) == ours[:25] and len(cfg) == len(ours) + 1
   assert [type(r) for r in cfg[:-1]] == [type(r) for r in ours]
   assert cfg[26] == ours[26] and cfg[27] == ours[27] and cfg[29:31] == ours[29:]
-  assert of("cfg/darknet19.cfg")[:-1] == darknet.darknet19(
-    num_classes=1000, width=1.0
+  assert of("cfg/darknet19.cfg")[:-1] == networks.classifier(
+    network="darknet19", batch_norm=True, num_classes=1000, width=1.0
   )
 
 

@@ -440,7 +440,7 @@ def test_a_runs_detector_predicts_what_the_run_evaluated(tmp_path):
   config = tiny_config(
     run__total_steps=30, evaluation__image_size=96, task__score_threshold=0.01
   )
-  sweep.run_row(config, tmp_path, {})
+  sweep.run_alone(config, tmp_path)
   rows = json.loads((tmp_path / "detections.json").read_text())
   data = build.read_data(config, "test", config.data.test)
   detector = Detector(

@@ -157,8 +157,9 @@ def test_detections_of_yolov2(load, name, prefix):
   last_row = layers[-1]
   raw = region.slots(output, len(last_row.priors))[0]
   priors = jnp.asarray(last_row.priors, jnp.float32)
-  by_row = np.asarray(losses.decode(raw, priors)).transpose(2, 0, 1, 3)
-  by_row = by_row.reshape(-1, 4)  # prior, row, col, as the program
+  by_row = np.asarray(losses.decode(raw, priors, location="direct"))
+  # By prior, row and column, as in the program.
+  by_row = by_row.transpose(2, 0, 1, 3).reshape(-1, 4)
   _, _, threshold, _, iou, _ = source[f"{prefix}det_args"].tolist()
   probabilities = region.PROBABILITIES["softmax"]
 
@@ -179,7 +180,7 @@ def test_detections_of_yolov2(load, name, prefix):
 
   # After it.
   found = region.detect(
-    region.all_slots(raw, priors),
+    region.all_slots(raw, priors, location="direct"),
     probabilities=probabilities,
     class_agnostic=False,
     iou_threshold=iou,
@@ -198,9 +199,9 @@ def test_boxes_in_pixels_of_the_photo(load):
   layers, variables = fold(network.layers, variables, cpu_deviation)
   raw = region.slots(run(layers, variables, source), 5)[0]
   priors = jnp.asarray(layers[-1].priors, jnp.float32)
-  boxes = np.asarray(losses.decode(raw, priors)).transpose(2, 0, 1, 3)
+  boxes = np.asarray(losses.decode(raw, priors, location="direct"))
   boxes = augment.unplace_boxes(
-    boxes.reshape(-1, 4), letterboxed(source, network)
+    boxes.transpose(2, 0, 1, 3).reshape(-1, 4), letterboxed(source, network)
   ) * np.array([*source["orig_wh"]] * 2, np.float32)
   photo = np.array([*source["orig_wh"]] * 2, np.float32)
   assert_same_boxes(boxes / photo, source["boxes_pixels"] / photo)
@@ -241,8 +242,9 @@ def raw_of_yolo9000(load):
   last_row = layers[-1]
   raw = region.slots(run(layers, variables, source), len(last_row.priors))[0]
   priors = jnp.asarray(last_row.priors, jnp.float32)
-  by_row = np.asarray(losses.decode(raw, priors)).transpose(2, 0, 1, 3)
-  return source, network, raw, priors, by_row.reshape(-1, 4)
+  by_row = np.asarray(losses.decode(raw, priors, location="direct"))
+  by_row = by_row.transpose(2, 0, 1, 3).reshape(-1, 4)
+  return source, network, raw, priors, by_row
 
 
 @pytest.mark.parametrize("prefix", ["top_h10", "top_h30", "top_h50", "top_h80"])
@@ -256,7 +258,7 @@ def test_detections_of_yolo9000_by_the_programs_walk(load, prefix):
   assert_same_boxes(boxes, source[f"{prefix}_boxes"])
   detect = partial(
     region.detect_nodes,
-    region.all_slots(raw, priors),
+    region.all_slots(raw, priors, location="direct"),
     tree=tree,
     tree_threshold=float(tree_threshold),
     walk_by="paths",
@@ -285,7 +287,7 @@ def test_yolo9000_with_a_map_of_200_classes(load):
   _, _, threshold, _, iou, _ = source["map_det_args"].tolist()
   for when, most in (("pre", 2.0), ("post", iou)):
     found = region.detect(
-      region.all_slots(raw, priors),
+      region.all_slots(raw, priors, location="direct"),
       probabilities=partial(
         region.node_probabilities, tree=network.layers[-1].tree, nodes=nodes
       ),
@@ -324,7 +326,7 @@ def test_suppression_by_objectness_of_yolo9000(load):
   source, network, raw, priors, by_row = raw_of_yolo9000(load)
   threshold = float(source["top_h50_det_args"][2])
   found = region.detect(
-    region.all_slots(raw, priors),
+    region.all_slots(raw, priors, location="direct"),
     probabilities=jax.nn.softmax,
     class_agnostic=True,
     iou_threshold=0.4,

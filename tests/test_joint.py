@@ -200,7 +200,7 @@ def test_a_run_keeps_its_tree(tmp_path):
   with made.unlocked():
     made.data.train.main.map = made.data.test.map = pairs
     made.run.total_steps = 1
-  sweep.run_row(made, tmp_path / "run", {})
+  sweep.run_alone(made, tmp_path / "run")
   darknet_files.write_tree(path, WordTree(names, (-1,) * len(names)))
   with pytest.raises(ValueError, match="is not .*, the tree that this run"):
     model.keep_tree(str(path), tmp_path / "run")

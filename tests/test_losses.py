@@ -21,6 +21,7 @@ PAPER = dict(
   prior_pull=0.0,
   rescore=True,
   match_predicted_shape=False,
+  location="direct",
 )
 
 
@@ -50,6 +51,7 @@ def test_gradient_is_the_programs(case, era):
     prior_pull=0.01 if golden["seen"] < 12800 else 0.0,
     rescore=bool(hyper[2]),
     match_predicted_shape=not hyper[1],
+    location="direct",
   )
 
   def total(raw):
@@ -128,7 +130,9 @@ def test_one_truth_by_hand():
 def test_decode_by_hand():
   # Cell (row 1, col 0) of a 2 x 2 grid, prior 1 x 2 cells, logits 0: the centre
   # is (.5, 1.5) cells, the size (1, 2) cells.
-  boxes = losses.decode(jnp.zeros((2, 2, 1, 6)), jnp.array([[1.0, 2.0]]))
+  boxes = losses.decode(
+    jnp.zeros((2, 2, 1, 6)), jnp.array([[1.0, 2.0]]), location="direct"
+  )
   np.testing.assert_allclose(boxes[1, 0, 0], [0, 0.25, 0.5, 1.25])
 
 
@@ -243,3 +247,47 @@ print(losses.Weights(1, 5, 1, 1))
 """
   done = subprocess.run([sys.executable, "-c", code], capture_output=True)
   assert done.returncode == 0, done.stderr.decode()
+
+
+def test_offsets_are_of_the_anchor_box_and_may_leave_the_cell():
+  """t = (2, -1) of a 1 x 2 box: its centre moves 2 right and 2 up."""
+  raw = jnp.zeros((2, 2, 1, 6)).at[1, 0, 0, :2].set(jnp.array([2.0, -1.0]))
+  boxes = losses.decode(raw, jnp.array([[1.0, 2.0]]), location="offset")
+  # Cell (row 1, col 0), centre (.5, 1.5) cells: now (2.5, -.5) of 2 cells.
+  np.testing.assert_allclose(boxes[1, 0, 0], [1.0, -0.75, 1.5, 0.25])
+  np.testing.assert_allclose(boxes[0, 0, 0], [0.0, -0.25, 0.5, 0.75])
+
+
+@pytest.mark.parametrize("location", losses.LOCATIONS)
+def test_a_slot_that_says_the_truth_has_no_coordinate_error(location):
+  truth = jnp.array([[0.30, 0.55, 0.70, 0.85]])  # centre (.5, .7): cell (2, 1)
+  priors = jnp.array([[1.0, 2.0], [2.0, 1.0]])
+  offset, prior = jnp.array([1.5 - 1, 2.1 - 2]), priors[1]  # of 3 x 3 cells
+  if location == "direct":
+    t_xy = jnp.log(offset / (1 - offset))
+  else:
+    t_xy = (offset - 0.5) / prior
+  t_wh = jnp.log(jnp.array([0.4, 0.3]) * 3 / prior)
+  said = jnp.concatenate([t_xy, t_wh])
+  raw = jnp.zeros((3, 3, 2, 7)).at[2, 1, 1, :4].set(said)
+  decoded = losses.decode(raw, priors, location=location)[2, 1, 1]
+  np.testing.assert_allclose(decoded, truth[0], atol=1e-6)
+  options = {**PAPER, "location": location}
+  one = jnp.zeros(1, jnp.int32), jnp.ones(1, bool)
+  parts = losses.detection_loss(raw, truth, *one, priors=priors, **options)
+  assert parts["coord"] < 1e-10
+  moved = raw.at[2, 1, 1, 0].add(0.1)
+  parts = losses.detection_loss(moved, truth, *one, priors=priors, **options)
+  assert parts["coord"] > 1e-5
+
+
+def test_an_unknown_location_names_the_allowed():
+  unchecked = inspect.unwrap(losses.detection_loss)
+  options = {**PAPER, "location": "corner"}
+  with pytest.raises(ValueError, match="'corner'; allowed are direct, offset"):
+    unchecked(
+      jnp.zeros((2, 2, 1, 6)),
+      *(jnp.zeros((1, 4)), jnp.zeros(1, jnp.int32), jnp.ones(1, bool)),
+      priors=jnp.ones((1, 2)),
+      **options,
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import build, darknet, model, sweep, train
+from yolo9000 import build, darknet, model, networks, sweep, train
 from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
 from yolo9000.darknet_files import DarknetFileError
 from yolo9000.darknet_weights import (
@@ -245,7 +245,7 @@ def run(tmp_path_factory):
     run__total_steps=3,
   )
   config = tiny_config(**changes)
-  sweep.run_row(config, workdir, {})
+  sweep.run_alone(config, workdir)
   return config, workdir
 
 
@@ -280,7 +280,7 @@ def test_a_run_is_written_for_the_original_program(run, tmp_path):
 
 def test_a_run_without_a_running_average(tmp_path):
   config = tiny_config(run__total_steps=1, optimizer__average=0.0)
-  sweep.run_row(config, tmp_path, {})
+  sweep.run_alone(config, tmp_path)
   trained = model.from_run(tmp_path, which="best")
   state = model.checkpoint.read(tmp_path, "latest")
   assert not state["average"]
@@ -293,8 +293,12 @@ def test_a_run_without_a_running_average(tmp_path):
 def test_the_plain_reorg_is_refused_with_the_reason(tmp_path):
   network = Network(
     (
-      *darknet.yolov2(
-        outputs=6, passthrough="paper", program_reorg=False, width=1 / 16
+      *networks.yolov2(
+        network="darknet19",
+        outputs=6,
+        passthrough="paper",
+        program_reorg=False,
+        width=1 / 16,
       ),
       Region(((1.0, 1.0),), 1),
     ),
@@ -344,8 +348,12 @@ def test_opencv_reads_what_we_write(width, height, tmp_path):
   other channels.
   """
   layers = (
-    *darknet.yolov2(
-      outputs=125, passthrough="program", program_reorg=True, width=0.25
+    *networks.yolov2(
+      network="darknet19",
+      outputs=125,
+      passthrough="program",
+      program_reorg=True,
+      width=0.25,
     ),
     Region(((1.3, 1.7), (3.2, 4.0), (5.1, 8.1), (9.5, 4.8), (11.2, 10.0)), 20),
   )
@@ -434,7 +442,9 @@ def start(tmp_path, **changes):
 
 def test_a_detector_starts_from_a_classifier_file(tmp_path):
   """Of darknet19.weights with its cfg, and of the first 23 or 18 layers."""
-  table = darknet.darknet19(num_classes=10, width=1 / 16)
+  table = networks.classifier(
+    network="darknet19", batch_norm=True, num_classes=10, width=1 / 16
+  )
   network = Network((*table, Softmax()), (64, 64, 3))
   variables = random_variables(network)
   write_cfg(tmp_path / "d.cfg", network)
@@ -538,11 +548,11 @@ def test_training_begins_at_its_start_point_and_resumes_without_it(
     schedule__rate=1e-30,
     optimizer__weight_decay=0.0,
   )
-  sweep.run_row(config, tmp_path / "w", {})
+  sweep.run_alone(config, tmp_path / "w")
   before = model.checkpoint.read(workdir, "latest")["average"]
   after = model.checkpoint.read(tmp_path / "w", "latest")["variables"]
   assert_close(before["params"], after["params"])
   (tmp_path / "w" / "start.txt").unlink()
   (tmp_path / "w" / "results.json").unlink()
-  sweep.run_row(config, tmp_path / "w", {})
+  sweep.run_alone(config, tmp_path / "w")
   assert not (tmp_path / "w" / "start.txt").exists()

@@ -117,6 +117,7 @@ def detector_loss(params, stats, source, start, network, seen):
       prior_pull=0.01 if seen < 12800 else 0.0,
       rescore=True,
       match_predicted_shape=False,
+      location="direct",
     )
 
   parts = jax.vmap(one)(raw, truth)

@@ -28,7 +28,7 @@ VARIABLES = {"params": {"last": PARAMS}}
 
 
 def reader(max_cells):
-  return region.Reader("last", PRIORS, jnp.float32, max_cells, TREE)
+  return region.Reader("last", PRIORS, jnp.float32, max_cells, TREE, "direct")
 
 
 def detections(max_cells, *, threshold, class_agnostic):

@@ -57,6 +57,7 @@ def test_gradient_is_the_programs(goldens, case, era):
     prior_pull=0.01 if golden["seen"] < 12800 else 0.0,
     rescore=bool(hyper[2]),
     match_predicted_shape=not hyper[1],
+    location="direct",
   )
   label_loss = partial(
     losses.image_label_loss,

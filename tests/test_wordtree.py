@@ -69,7 +69,7 @@ def test_detect_nodes_by_hand():
   raw = jnp.concatenate([jnp.array([0.0, 0, 0, 0, 0]), LOGITS])[
     None, None, None
   ]
-  slots = region.all_slots(raw, jnp.array([[0.5, 0.5]]))
+  slots = region.all_slots(raw, jnp.array([[0.5, 0.5]]), location="direct")
   options = dict(
     tree=TREE,
     max_candidates=9,

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, losses, yolov1
+from yolo9000 import losses, networks, yolov1
 from yolo9000.darknet_cfg import read_cfg
 from yolo9000.data import pipeline
 from yolo9000.layers import Detection
@@ -129,7 +129,7 @@ def test_gradients_are_finite_without_truths():
 
 def test_the_network_is_the_programs(shared):
   network = read_cfg(shared / "darknet" / "cfg" / "yolov1.cfg")
-  table = darknet.yolov1(
+  table = networks.yolov1(
     outputs=1715, head="local", batch_norm=True, dropout=0.5, width=1.0
   )
   assert network.layers[:-1] == table

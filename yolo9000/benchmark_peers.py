@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from yolo9000 import darknet, priors
+from yolo9000 import darknet, networks, priors
 from yolo9000.benchmark_data import interleaved
 from yolo9000.darknet_cfg import Network, write_cfg
 from yolo9000.darknet_weights import Header, fold, gpu_deviation, write_weights
@@ -188,8 +188,12 @@ def opencv(network: Network, variables: Any, folder: Path) -> Forward:
 def random_network(width: float, size: int) -> tuple[Network, Any]:
   """YOLOv2 for VOC as of March 2017, with random weights that stay finite."""
   layers = (
-    *darknet.yolov2(
-      outputs=125, passthrough="program", program_reorg=True, width=width
+    *networks.yolov2(
+      network="darknet19",
+      outputs=125,
+      passthrough="program",
+      program_reorg=True,
+      width=width,
     ),
     Region(tuple((w, h) for w, h in priors.VOC), 20),
   )

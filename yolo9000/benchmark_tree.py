@@ -86,6 +86,8 @@ def softmax_jobs(tree: WordTree) -> dict[str, Callable[[], Any]]:
 def head_table(args: argparse.Namespace, count: int) -> tuple[Layer, ...]:
   """YOLO9000's layers."""
   return yolov2.table(
+    network="darknet19",
+    location="direct",
     num_classes=count,
     priors=priors.YOLO9000,
     class_error="softmax",
@@ -127,6 +129,7 @@ def last_layer_job(
     jnp.dtype(args.dtype),
   )
   shapes = jnp.asarray(anchors, jnp.float32)
+  direct: dict[str, Any] = {"location": "direct"}
 
   @jax.jit
   def run(features: Any, kernel: Any) -> Any:
@@ -134,9 +137,11 @@ def last_layer_job(
     if not max_cells:
       cells = layer.cells(features.reshape(-1, depth))
       raw = cells.reshape(*features.shape[:3], len(anchors), -1)
-      return jax.vmap(lambda one: region.all_slots(one, shapes))(raw)
+      return jax.vmap(lambda one: region.all_slots(one, shapes, **direct))(raw)
     return jax.vmap(
-      lambda one: region.best_cells(one, layer, shapes, max_cells=max_cells)
+      lambda one: region.best_cells(
+        one, layer, shapes, max_cells=max_cells, **direct
+      )
     )(features)
 
   placed = jnp.asarray(features, jnp.float32)

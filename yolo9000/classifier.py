@@ -1,4 +1,4 @@
-"""Darknet-19 as a Task: classes of whole pictures, flat or in a tree.
+"""A classifier as a Task: classes of whole pictures, flat or in a tree.
 
 Section 3 of the paper, "Training for classification", and section 4,
 "Hierarchical classification". An answer is a detection that covers the picture.
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from yolo9000 import darknet, darknet_files, losses, region
+from yolo9000 import darknet, darknet_files, losses, networks, region
 from yolo9000.layers import Layer, Softmax
 from yolo9000.types import Batch, Detections, Task, UInt8
 from yolo9000.wordtree import WordTree
@@ -27,6 +27,8 @@ ANSWERS = 5  # of the most probable classes
 def make_task(
   *,
   class_names: Sequence[str],
+  network: str,
+  batch_norm: bool,
   width: float,
   dtype: str,
   norm_momentum: float,
@@ -41,7 +43,7 @@ def make_task(
 
   Args:
     class_names: in the order of the labels; C of them.
-    width: see `darknet.darknet19`.
+    network, batch_norm, width: see `networks.backbone`.
     dtype: of the computation, "float32" or "bfloat16".
     norm_momentum, norm_epsilon, norm_axis, program_norm: see
       `darknet.Darknet`.
@@ -62,11 +64,13 @@ def make_task(
   word_tree = darknet_files.make_tree(tree, class_names)
   layers = table(
     num_classes=len(class_names),
+    network=network,
+    batch_norm=batch_norm,
     width=width,
     class_error=class_error,
     tree=word_tree,
   )
-  network = darknet.Darknet(
+  module = darknet.Darknet(
     layers=layers[:-1],  # up to the logits
     dtype=jnp.dtype(dtype),
     momentum=norm_momentum,
@@ -85,29 +89,29 @@ def make_task(
 
   def init(key: Array, image_size: int) -> dict[str, Any]:
     image = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
-    return dict(network.init(key, image, train=False))
+    made = dict(module.init(key, image, train=False))
+    return {"batch_stats": {}, **made}
 
   def loss(variables: dict[str, Any], batch: Batch, images_seen: Array):
     del images_seen
-    logits, new = network.apply(
+    result: Any = module.apply(
       variables,
       region.normalise(batch.image),
       train=True,
       mutable=["batch_stats"],
     )
+    logits, new = result
     labels = jnp.maximum(batch.image_label, 0)
     alone = jnp.eye(len(labels), dtype=bool)
     counted = batch.valid & (batch.image_label >= 0)
     errors = jnp.where(counted, error(logits, labels, alone), 0.0)
     parts = {"label": jnp.mean(errors)}
-    return parts["label"], (new["batch_stats"], parts)
+    return parts["label"], (new.get("batch_stats", {}), parts)
 
   def predict(
     variables: dict[str, Any], images: UInt8[Array, "B H W 3"]
   ) -> Detections:
-    logits: Any = network.apply(
-      variables, region.normalise(images), train=False
-    )
+    logits: Any = module.apply(variables, region.normalise(images), train=False)
     scores, labels = jax.lax.top_k(probabilities(logits), answers)
     whole = jnp.array([0, 0, 1, 1], jnp.float32)
     return Detections(
@@ -125,6 +129,8 @@ def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
   """The layers of a run, from its config's task."""
   return table(
     num_classes=len(class_names),
+    network=task["network"],
+    batch_norm=task["batch_norm"],
     width=task["width"],
     class_error=task["class_error"],
     tree=darknet_files.make_tree(task["tree"], class_names),
@@ -132,12 +138,12 @@ def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
 
 
 def table(
-  *, num_classes: int, width: float, class_error: str, tree: WordTree | None
+  *, num_classes: int, class_error: str, tree: WordTree | None, **network: Any
 ) -> tuple[Layer, ...]:
-  """Table 6 and its softmax; arguments as in `make_task`."""
+  """The network of `networks.classifier` and its softmax."""
   if class_error == "tree" and tree is None:
     raise ValueError("class_error is 'tree', but there is no tree")
-  layers = darknet.darknet19(num_classes=num_classes, width=width)
+  layers = networks.classifier(num_classes=num_classes, **network)
   return (*layers, Softmax(tree=tree if class_error == "tree" else None))
 
 

@@ -1,7 +1,6 @@
-"""Networks as tables of layers, and the one Flax module that runs a table.
+"""The one Flax module that runs a table of layers.
 
-The published networks are the tables of this file, `darknet_files` reads a .cfg
-to one more: there is no second definition. The rows are those of layers.py.
+The rows are those of layers.py, the published networks are in networks.py.
 """
 
 from __future__ import annotations
@@ -41,126 +40,6 @@ ACTIVATIONS = {
   "logistic": jax.nn.sigmoid,
   "relu": jax.nn.relu,
 }
-
-# Table 6 without its last convolution: layers 0 to 22 of darknet19.cfg.
-DARKNET19: tuple[Layer, ...] = (
-  *(Conv(32, 3), MaxPool()),
-  *(Conv(64, 3), MaxPool()),
-  *(Conv(128, 3), Conv(64, 1), Conv(128, 3), MaxPool()),
-  *(Conv(256, 3), Conv(128, 1), Conv(256, 3), MaxPool()),
-  *(Conv(512, 3), Conv(256, 1), Conv(512, 3), Conv(256, 1), Conv(512, 3)),
-  MaxPool(),
-  *(Conv(1024, 3), Conv(512, 1), Conv(1024, 3), Conv(512, 1), Conv(1024, 3)),
-)
-
-# Section 2, training for detection: three 3 x 3 convolutions of 1024 filters,
-# the last one after the passthrough from layer 16, "the final 3 x 3 x 512".
-# YOLO9000 has none of them, in the program's yolo9000.cfg.
-HEADS: dict[str, tuple[Layer, ...]] = {
-  "bare": (),
-  "none": (Conv(1024, 3), Conv(1024, 3), Conv(1024, 3)),
-  "paper": (
-    *(Conv(1024, 3), Conv(1024, 3)),
-    *(Route((16,)), Reorg(), Route((-1, 24))),
-    Conv(1024, 3),
-  ),
-  # From March 2017 the program first narrows the passthrough to 64 channels.
-  "program": (
-    *(Conv(1024, 3), Conv(1024, 3)),
-    *(Route((16,)), Conv(64, 1), Reorg(), Route((-1, 24))),
-    Conv(1024, 3),
-  ),
-}
-
-
-def widen(layers: tuple[Layer, ...], width: float) -> tuple[Layer, ...]:
-  """The same network with every number of filters times width, at least 4."""
-  return tuple(
-    row._replace(filters=max(4, round(row.filters * width)))
-    if isinstance(row, Conv)
-    else row
-    for row in layers
-  )
-
-
-def darknet19(*, num_classes: int, width: float) -> tuple[Layer, ...]:
-  """The classifier of Table 6 up to its softmax: logits (B, C)."""
-  last = Conv(num_classes, 1, batch_norm=False, activation="linear")
-  return (*widen(DARKNET19, width), last, AveragePool())
-
-
-def yolov2(
-  *,
-  outputs: int,
-  passthrough: str,
-  program_reorg: bool,
-  width: float,
-) -> tuple[Layer, ...]:
-  """Darknet-19 and the detection head: outputs numbers per cell.
-
-  Args:
-    outputs: A * (5 + C).
-    passthrough: "paper" (512 channels become 2048), "program" (64 become 256),
-      "none", or "bare": none and no other convolution of the head.
-    program_reorg: see `Reorg`; released weights need it.
-    width: 1 is the paper's network.
-
-  Raises:
-    ValueError: for another passthrough.
-  """
-  if passthrough not in HEADS:
-    raise ValueError(
-      f"passthrough is {passthrough!r}; allowed are {', '.join(HEADS)}"
-    )
-  head = tuple(
-    Reorg(program_order=program_reorg) if isinstance(row, Reorg) else row
-    for row in HEADS[passthrough]
-  )
-  last = Conv(outputs, 1, batch_norm=False, activation="linear")
-  return (*widen((*DARKNET19, *head), width), last)
-
-
-# YOLO's 24 convolutions, rows 0 to 27 of yolov1.cfg; its paper's Figure 3 has
-# 1024 filters where the last but one pair here has them too.
-YOLOV1: tuple[Layer, ...] = (
-  *(Conv(64, 7, stride=2), MaxPool(), Conv(192, 3), MaxPool()),
-  *(Conv(128, 1), Conv(256, 3), Conv(256, 1), Conv(512, 3), MaxPool()),
-  *(Conv(256, 1), Conv(512, 3)) * 4,
-  *(Conv(512, 1), Conv(1024, 3), MaxPool()),
-  *(Conv(512, 1), Conv(1024, 3)) * 2,
-  *(Conv(1024, 3), Conv(1024, 3, stride=2), Conv(1024, 3), Conv(1024, 3)),
-)
-
-
-def yolov1(
-  *, outputs: int, head: str, batch_norm: bool, dropout: float, width: float
-) -> tuple[Layer, ...]:
-  """YOLOv1's network: a vector of outputs.
-
-  Args:
-    outputs: S * S * (C + 5 B).
-    head: "connected", 4096 numbers as in the paper, or "local", a locally
-      connected layer of 256 filters as in the program's yolov1.cfg.
-    batch_norm: in the convolutions. Not in YOLO's paper; Table 2's first step.
-    dropout: probability, before the last layer; .5 in the paper, 0 for none.
-    width: 1 is the paper's network.
-
-  Raises:
-    ValueError: for another head.
-  """
-  heads: dict[str, Layer] = {
-    "connected": Connected(max(4, round(4096 * width))),
-    "local": Local(max(4, round(256 * width)), 3),
-  }
-  if head not in heads:
-    raise ValueError(f"head is {head!r}; allowed are {', '.join(heads)}")
-  convolutions = tuple(
-    row._replace(batch_norm=batch_norm) if isinstance(row, Conv) else row
-    for row in widen(YOLOV1, width)
-  )
-  last = Connected(outputs, activation="linear")
-  drop = (Dropout(dropout),) if dropout else ()
-  return (*convolutions, heads[head], *drop, last)
 
 
 def convolve(
@@ -260,6 +139,11 @@ def reorg_program(
   x = x.transpose(0, 3, 5, 1, 2, 4)
   x = x.reshape(batch, channels * area, height // stride, width // stride)
   return x.transpose(0, 2, 3, 1)
+
+
+# Of a connected layer: uniform up to sqrt(2 / inputs), as in the program, which
+# begins with smaller outputs than He's normal distribution.
+FLAT = nn.initializers.variance_scaling(2 / 3, "fan_in", "uniform")
 
 
 class Darknet(nn.Module):
@@ -366,7 +250,7 @@ class Darknet(nn.Module):
     x = nn.Dense(
       row.outputs,
       use_bias=not row.batch_norm,
-      kernel_init=nn.initializers.he_normal(),
+      kernel_init=FLAT,
       dtype=self.dtype,
       name=name,
     )(x.reshape(len(x), -1))

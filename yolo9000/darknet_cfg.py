@@ -383,6 +383,10 @@ def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
       }
     case rows.Cost(kind):
       return "cost", {"type": kind}
+    case rows.Region(location="offset"):
+      raise ValueError(
+        "location 'offset' is not in the original program's region layer"
+      )
     case rows.Region(priors, num_classes, exclusive):
       sides = ",".join(repr(float(s)) for prior in priors for s in prior)
       shape = {"classes": num_classes, "coords": 4, "num": len(priors)}

@@ -227,6 +227,7 @@ def _reader(
     jnp.dtype(dtype),
     max_cells,
     head.tree,
+    head.location,
   )
   return lambda variables, output: detect(
     reader.candidates(variables, output), **suppression

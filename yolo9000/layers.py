@@ -130,12 +130,14 @@ class Region(NamedTuple):
     num_classes: C.
     exclusive: softmax over the classes (true) or each on its own.
     tree: a softmax in each group of siblings instead; has C nodes.
+    location: "direct" or "offset", how a box's centre is said.
   """
 
   priors: tuple[tuple[float, float], ...]
   num_classes: int
   exclusive: bool = True
   tree: WordTree | None = None
+  location: str = "direct"
 
 
 class Detection(NamedTuple):

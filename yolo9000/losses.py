@@ -26,6 +26,7 @@ from yolo9000.wordtree.tree import WordTree
 
 # Whose IoU with an object is assumed where only an image label is known.
 ASSUMED_IOU = 0.3
+LOCATIONS = ("direct", "offset")
 SLOT_RULES = ("probability", "score", "objectness")
 OBJECTNESS_RULES = ("paper", "2017", "later")
 
@@ -43,21 +44,29 @@ class Weights(NamedTuple):
 
 
 def decode(
-  raw: Float[Array, "Y X A F"], priors: Float[Array, "A 2"]
+  raw: Float[Array, "Y X A F"], priors: Float[Array, "A 2"], *, location: str
 ) -> Float[Array, "Y X A 4"]:
   """Boxes that the slots predict, xyxy in [0, 1], not clipped.
 
     b_x = (sigmoid(t_x) + col) / X     b_w = p_w exp(t_w) / X
     b_y = (sigmoid(t_y) + row) / Y     b_h = p_h exp(t_h) / Y
 
-  with the priors' (p_w, p_h) in cells.
-  Source: section 2, direct location prediction, and Figure 3.
+  with the priors' (p_w, p_h) in cells. That is location "direct". "offset" is
+  the region proposal network's, by which any slot may say any place:
+
+    b_x = (t_x p_w + 1/2 + col) / X    b_y = (t_y p_h + 1/2 + row) / Y
+
+  Source: section 2, direct location prediction, and Figure 3. Differs: the
+  paper writes t_x w_a - x_a for the second, by mistake.
   """
   rows, cols, _, _ = raw.shape
   grid = jnp.array([cols, rows], raw.dtype)[None, None, None]
   row, col = jnp.mgrid[:rows, :cols].astype(raw.dtype)
   corner = jnp.stack([col, row], axis=-1)[:, :, None]  # (Y, X, 1, 2)
-  centre = (jax.nn.sigmoid(raw[..., 0:2]) + corner) / grid
+  if location == "direct":
+    centre = (jax.nn.sigmoid(raw[..., 0:2]) + corner) / grid
+  else:
+    centre = (raw[..., 0:2] * priors[None, None] + 0.5 + corner) / grid
   size = jnp.exp(raw[..., 2:4]) * priors[None, None] / grid
   return box.cxcywh_to_xyxy(jnp.concatenate([centre, size], axis=-1))
 
@@ -144,6 +153,7 @@ def detection_loss(
   prior_pull: float | Float[Array, ""],
   rescore: bool,
   match_predicted_shape: bool,
+  location: str,
   class_logits: Callable[[Int[Array, " M"]], Float[Array, "M C"]] | None = None,
 ) -> dict[str, Float[Array, ""]]:
   """Box, objectness and class error of one picture with annotated boxes.
@@ -152,14 +162,16 @@ def detection_loss(
   whose shape overlaps it most. Of two truths in one slot the later keeps it.
 
     coord       1/2 s |(sigmoid(t_xy), t_wh) - target|^2 of each assigned slot,
-                s = weights.coord, times 2 - w h with small_box_weight
+                s = weights.coord, times 2 - w h with small_box_weight; with
+                location "offset" t_xy itself in place of its sigmoid
     objectness  1/2 weights.objectness (IoU - sigmoid(t_o))^2 there: the IoU of
                 the slot's own decoded box with its truth, held constant
     background  1/2 weights.background sigmoid(t_o)^2 of every other slot whose
                 box overlaps no truth by more than ignore_iou
     label       weights.label * class_error of each assigned slot
     prior_pull  1/2 prior_pull |(sigmoid(t_xy) - 1/2, t_wh)|^2 of every slot
-                that is not assigned: pulls its box to its prior
+                that is not assigned: pulls its box to its prior; t_xy in place
+                of the difference with "offset"
 
   The assigned slots are gathered before their classes are looked at, so the
   cost of the classes grows with M, not with the number of slots.
@@ -178,6 +190,7 @@ def detection_loss(
     rescore: the target of objectness is the IoU (true) or 1 (false).
     match_predicted_shape: choose the prior by the shapes that the slots predict
       instead of by the priors' own.
+    location: "direct" or "offset", see `decode`.
     class_logits: gives them for slots, counted as in `assign`, where raw ends
       before the classes, (Y, X, A, 5): see `region.LastLayer`.
 
@@ -185,25 +198,22 @@ def detection_loss(
     The five parts by name, each a sum over slots. Their sum is the loss.
 
   Raises:
-    ValueError: while tracing, if raw has no classes or not A priors.
+    ValueError: while tracing, if raw has no classes or not A priors, or for
+      another location.
 
   Source: YOLO9000, section 2. Differs: the paper gives neither weights nor
   ignore_iou nor prior_pull; they are the program's. small_box_weight is off in
   the program of the paper's time (January 2017) and on from March 2017.
   """
+  _check(raw, priors, location, with_classes=class_logits is None)
   rows, cols, num_priors, entries = raw.shape
-  fits = entries > 5 if class_logits is None else entries == 5
-  if not fits or priors.shape != (num_priors, 2):
-    raise ValueError(
-      f"raw {raw.shape} must be (Y, X, A, 5 + C) with at least one class, or "
-      f"(Y, X, A, 5) with class_logits, and priors {priors.shape} must be "
-      f"(A, 2) with the same A"
-    )
+  direct = location == "direct"
   grid = jnp.array([cols, rows], raw.dtype)
   slots = raw.reshape(-1, entries)  # (N, F)
-  decoded = jax.lax.stop_gradient(decode(raw, priors))
-  t_wh = slots[:, 2:4]
-  xy, objectness = jax.nn.sigmoid(slots[:, 0:2]), jax.nn.sigmoid(slots[:, 4])
+  decoded = jax.lax.stop_gradient(decode(raw, priors, location=location))
+  t_xy, t_wh = slots[:, 0:2], slots[:, 2:4]
+  xy = jax.nn.sigmoid(t_xy) if direct else t_xy
+  objectness = jax.nn.sigmoid(slots[:, 4])
 
   # Which slot belongs to which truth.
   whole = jnp.array([0, 0, 1, 1], raw.dtype)  # keeps log(w) of padding finite
@@ -229,6 +239,8 @@ def detection_loss(
   cell, prior = slot // num_priors, slot % num_priors
   corner = jnp.stack([cell % cols, cell // cols], axis=1)  # (M, 2)
   target_xy = truth[:, :2] * grid[None] - corner.astype(raw.dtype)
+  if not direct:
+    target_xy = (target_xy - 0.5) / priors[prior]
   target_wh = jnp.log(truth[:, 2:] * grid[None] / priors[prior])
   scale = 2 - truth[:, 2] * truth[:, 3] if small_box_weight else 1.0
   coord = jnp.sum((xy[slot] - target_xy) ** 2, axis=1)
@@ -236,7 +248,8 @@ def detection_loss(
   own_iou = box.iou(decoded[slot], boxes) if rescore else 1.0
   logits = class_logits(slot) if class_logits else slots[slot, 5:]
   label_error = class_error(logits, labels, same_slot)
-  pull = jnp.sum((xy - 0.5) ** 2, axis=1) + jnp.sum(t_wh**2, axis=1)
+  centre = 0.5 if direct else 0.0
+  pull = jnp.sum((xy - centre) ** 2, axis=1) + jnp.sum(t_wh**2, axis=1)
 
   def total(condition, value):
     return jnp.sum(jnp.where(condition, value, 0.0))
@@ -249,6 +262,29 @@ def detection_loss(
     "label": weights.label * total(owner, label_error),
     "prior_pull": prior_pull * total(~assigned, pull / 2),
   }
+
+
+def _check(
+  raw: Array, priors: Array, location: str, *, with_classes: bool
+) -> None:
+  """Raises ValueError for what `detection_loss` cannot take."""
+  entries, num_priors = raw.shape[3], raw.shape[2]
+  fits = entries > 5 if with_classes else entries == 5
+  if not fits or priors.shape != (num_priors, 2):
+    raise ValueError(
+      f"raw {raw.shape} must be (Y, X, A, 5 + C) with at least one class, or "
+      f"(Y, X, A, 5) with class_logits, and priors {priors.shape} must be "
+      f"(A, 2) with the same A"
+    )
+  check_location(location)
+
+
+def check_location(location: str) -> None:
+  """Raises ValueError unless it is one of LOCATIONS."""
+  if location not in LOCATIONS:
+    raise ValueError(
+      f"location is {location!r}; allowed are {', '.join(LOCATIONS)}"
+    )
 
 
 def image_label_loss(

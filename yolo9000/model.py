@@ -308,7 +308,8 @@ def take(
     raise ValueError(
       "nothing of the start point fits the network:\n  " + "\n  ".join(report)
     )
-  return unflatten_dict(flat), report
+  # Without batch norm there are no statistics, and flattening forgets that.
+  return {name: {} for name in fresh} | unflatten_dict(flat), report
 
 
 def _same(row: Layer | None, there: Layer | None, index: int) -> bool:

@@ -126,12 +126,12 @@ class Candidates(NamedTuple):
 
 
 def all_slots(
-  raw: Float[Array, "Y X A F"], priors: Float[Array, "A 2"]
+  raw: Float[Array, "Y X A F"], priors: Float[Array, "A 2"], *, location: str
 ) -> Candidates:
-  """Every slot; priors in cells."""
+  """Every slot; priors in cells, location as in `losses.decode`."""
   numbers = raw.reshape(-1, raw.shape[-1])
   return Candidates(
-    losses.decode(raw, priors).reshape(-1, 4),
+    losses.decode(raw, priors, location=location).reshape(-1, 4),
     jax.nn.sigmoid(numbers[:, 4]),
     numbers[:, 5:],
   )
@@ -142,6 +142,7 @@ def best_cells(
   last: LastLayer,
   priors: Float[Array, "A 2"],
   *,
+  location: str,
   max_cells: int,
 ) -> Candidates:
   """The slots of the cells with the highest objectness; N = A * max_cells.
@@ -153,6 +154,7 @@ def best_cells(
     features: what the last layer sees.
     last: that layer.
     priors: width and height in cells.
+    location: see `losses.decode`.
     max_cells: classes of the other cells are not computed.
   """
   raw = last.boxes(features)
@@ -161,7 +163,8 @@ def best_cells(
   _, cells = jax.lax.top_k(
     jnp.max(objectness, axis=1), min(max_cells, num_cells)
   )
-  boxes = losses.decode(raw, priors).reshape(*objectness.shape, 4)
+  boxes = losses.decode(raw, priors, location=location)
+  boxes = boxes.reshape(*objectness.shape, 4)
   numbers = last.cells(features.reshape(num_cells, -1)[cells])
   return Candidates(
     boxes[cells].reshape(-1, 4),
@@ -180,6 +183,7 @@ class Reader(NamedTuple):
     max_cells: 0: the network gives its last layer's output. Else it gives what
       that layer sees, and detections are looked for in so many cells.
     tree: of the classes, if they are one.
+    location: see `losses.decode`.
   """
 
   layer: str
@@ -187,6 +191,7 @@ class Reader(NamedTuple):
   dtype: Any
   max_cells: int
   tree: WordTree | None
+  location: str
 
   def _last(self, variables: Any) -> LastLayer:
     params = variables["params"][self.layer]
@@ -207,9 +212,13 @@ class Reader(NamedTuple):
     """What may become detections of one picture."""
     if not self.max_cells:
       raw = slots(output[None], len(self.priors))[0]
-      return all_slots(raw, self.priors)
+      return all_slots(raw, self.priors, location=self.location)
     return best_cells(
-      output, self._last(variables), self.priors, max_cells=self.max_cells
+      output,
+      self._last(variables),
+      self.priors,
+      location=self.location,
+      max_cells=self.max_cells,
     )
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, metrics, nms, region
+from yolo9000 import darknet, metrics, networks, nms, region
 from yolo9000.layers import Detection, Layer
 from yolo9000.losses import Weights
 from yolo9000.types import Batch, Bool, Detections, Float, Int, Task, UInt8
@@ -58,7 +58,7 @@ def make_task(
 
   Args:
     class_names: in the order of the labels; C of them.
-    head, batch_norm, dropout, width: see `darknet.yolov1`.
+    head, batch_norm, dropout, width: see `networks.yolov1`.
     num_boxes, side, square_root, exclusive: see `layers.Detection`; the input
       has 64 pixels for each of `side` cells.
     dtype: of the computation, "float32" or "bfloat16".
@@ -181,7 +181,7 @@ def table(
   """YOLOv1's layers, the last of which says how its output is read."""
   how = Detection(side, num_classes, num_boxes, square_root, exclusive)
   outputs = side**2 * (num_classes + 5 * num_boxes)
-  return (*darknet.yolov1(outputs=outputs, **network), how)
+  return (*networks.yolov1(outputs=outputs, **network), how)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import darknet, darknet_files, losses, metrics, region
+from yolo9000 import (
+  darknet,
+  darknet_files,
+  losses,
+  metrics,
+  networks,
+  region,
+)
 from yolo9000.layers import STRIDE, Layer, Region, check_priors, layer_name
 from yolo9000.types import Batch, Bool, Detections, Float, Task, UInt8
 from yolo9000.wordtree import WordTree
@@ -25,8 +32,8 @@ CLASS_ERRORS = {
 }
 # What `table` needs of a config's task.
 TABLE_OPTIONS = (
-  "priors class_error passthrough program_reorg width tree".split()
-)
+  "network priors location class_error passthrough program_reorg width tree"
+).split()
 
 
 def check_image_size(size: int) -> None:
@@ -41,7 +48,9 @@ def check_image_size(size: int) -> None:
 def make_task(
   *,
   class_names: Sequence[str],
+  network: str,
   priors: Any,
+  location: str,
   passthrough: str,
   program_reorg: bool,
   width: float,
@@ -76,8 +85,9 @@ def make_task(
 
   Args:
     class_names: in the order of the labels; C of them.
+    network, passthrough, program_reorg, width: see `networks.yolov2`.
     priors: A pairs (w, h) in cells.
-    passthrough, program_reorg, width: see `darknet.yolov2`.
+    location: "direct" or "offset", see `losses.decode`.
     dtype: of the computation, "float32" or "bfloat16".
     norm_momentum, norm_epsilon, norm_axis, program_norm: see
       `darknet.Darknet`.
@@ -108,6 +118,7 @@ def make_task(
   """
   word_tree = darknet_files.make_tree(tree, class_names)
   check_priors(priors)
+  losses.check_location(location)
   _check_options(
     class_error,
     word_tree,
@@ -122,7 +133,9 @@ def make_task(
   prior_array = jnp.asarray(priors, jnp.float32)
   layers = table(
     num_classes=len(class_names),
+    network=network,
     priors=priors,
+    location=location,
     class_error=class_error,
     passthrough=passthrough,
     program_reorg=program_reorg,
@@ -149,6 +162,7 @@ def make_task(
     small_box_weight=small_box_weight,
     rescore=rescore,
     match_predicted_shape=match_predicted_shape,
+    location=location,
   )
   of_label = partial(
     losses.image_label_loss,
@@ -157,13 +171,10 @@ def make_task(
     slot_rule=slot_rule,
     objectness_rule=objectness_rule,
   )
+  scored = region.labels_of(scored_classes, class_names)
   picture_detections = partial(
     region.detect,
-    probabilities=region.class_probabilities(
-      class_error,
-      word_tree,
-      region.labels_of(scored_classes, class_names),
-    ),
+    probabilities=region.class_probabilities(class_error, word_tree, scored),
     class_agnostic=class_agnostic_nms,
     iou_threshold=iou_threshold,
     score_threshold=score_threshold,
@@ -171,21 +182,18 @@ def make_task(
     max_detections=max_detections,
   )
   # With max_cells the network ends before its last convolution.
-  network = make_network(layers)
-  trunk = make_network(layers[:-2]) if max_cells else network
-
+  module = make_network(layers)
+  trunk = make_network(layers[:-2]) if max_cells else module
   reader = region.Reader(
-    layer_name(len(layers) - 2),
-    prior_array,
-    trunk.dtype,
-    max_cells,
+    *(layer_name(len(layers) - 2), prior_array, trunk.dtype, max_cells),
     word_tree if class_error == "tree" else None,
+    location,
   )
 
   def init(key: Array, image_size: int) -> dict[str, Any]:
     check_image_size(image_size)
     image = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
-    return dict(network.init(key, image, train=False))
+    return dict(module.init(key, image, train=False))
 
   def loss(variables: dict[str, Any], batch: Batch, images_seen: Array):
     output, new = trunk.apply(
@@ -329,7 +337,9 @@ def joint_loss(
 def table(
   *,
   num_classes: int,
+  network: str,
   priors: Any,
+  location: str,
   class_error: str,
   passthrough: str,
   program_reorg: bool,
@@ -341,7 +351,8 @@ def table(
   Arguments as in `make_task`.
   """
   pairs = tuple((float(w), float(h)) for w, h in priors)
-  layers = darknet.yolov2(
+  layers = networks.yolov2(
+    network=network,
     outputs=len(pairs) * (5 + num_classes),
     passthrough=passthrough,
     program_reorg=program_reorg,
@@ -349,4 +360,4 @@ def table(
   )
   exclusive = class_error == "softmax"
   of_classes = tree if class_error == "tree" else None
-  return (*layers, Region(pairs, num_classes, exclusive, of_classes))
+  return (*layers, Region(pairs, num_classes, exclusive, of_classes, location))
