@@ -57,7 +57,7 @@ def test_letterboxed_shapes_keep_their_aspect():
   np.testing.assert_allclose(kept[:, 1] * 2, stretched[:, 1])
 
 
-def test_command_prints_the_curve_and_a_line_for_the_config(monkeypatch):
+def test_command_prints_the_curve_and_a_line_for_the_config(tmp_path):
   import importlib.util
   from pathlib import Path
 
@@ -66,11 +66,39 @@ def test_command_prints_the_curve_and_a_line_for_the_config(monkeypatch):
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   config = module.get_config()
-  config.data.train.main.split = "train[:50]"
-  text = priors.report(config, 5)
+  config.detector.data.train.main.split = "train[:50]"
+  text = priors.report(config, 5, str(tmp_path / "curve.png"))
+  assert (tmp_path / "curve.png").stat().st_size > 5000
   assert "k = 15: average IoU" in text
   line = text.splitlines()[-1]
   found = eval(line.split("priors=")[1])  # noqa: S307
   assert len(found) == 5 and all(len(pair) == 2 for pair in found)
   with pytest.raises(ValueError, match="--k is 16; it must be from 1 to 15"):
-    priors.report(config, 16)
+    priors.report(config, 16, None)
+
+
+def test_table_1_has_the_papers_order_on_shapes():
+  """IoU beats SSE at five; five clusters are worth nine anchor boxes."""
+  records = shapes.read(
+    Source("shapes", "", "train[:300]"), Flaws(strict=True)
+  ).records
+  boxes = priors.shapes_in_cells(records, image_size=416, resize="stretch")
+  sse, five, hand, nine = (row[2] for row in priors.table_1(boxes, cells=13))
+  assert sse < five < nine and hand < nine
+  assert [row[2] for row in priors.TABLE_1] == [58.7, 61.0, 60.9, 67.2]
+
+
+def test_sse_clusters_are_the_means_of_what_is_nearest():
+  boxes = np.array([[1.0, 1.0], [1.2, 1.0], [8.0, 9.0], [9.0, 8.0]])
+  found = priors.kmeans(boxes, 2, seed=0, distance="sse")
+  np.testing.assert_allclose(found.shapes, [[1.1, 1.0], [8.5, 8.5]])
+  with pytest.raises(ValueError, match="'l1'; allowed are iou, sse"):
+    priors.kmeans(boxes, 2, seed=0, distance="l1")
+
+
+def test_hand_picked_anchor_boxes_are_three_sizes_in_three_shapes():
+  anchors = np.array(priors.hand_picked(cells=13))
+  areas = np.sqrt(anchors.prod(axis=1)) / 13 * 700
+  np.testing.assert_allclose(areas, np.repeat([128, 256, 512], 3), rtol=0.01)
+  ratios = anchors[:, 0] / anchors[:, 1]
+  np.testing.assert_allclose(ratios, [0.5, 1, 2] * 3, rtol=0.01)
