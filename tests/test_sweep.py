@@ -1,10 +1,20 @@
-import csv
-import json
+"""Stages run once, whoever works in the folder and whenever it is stopped."""
 
+import csv
+import fcntl
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import sweep
+from yolo9000 import plan, sweep, table
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -31,22 +41,15 @@ def rows_config(**changes):
   return tiny_config(rows=rows, run__total_steps=2, **changes)
 
 
-def test_each_row_adds_to_the_one_before():
-  configs = sweep.row_configs(rows_config())
-  assert [c.task.passthrough for c in configs.values()] == (
-    ["none", "paper", "paper", "paper"]
-  )
-  assert configs["larger"].evaluation.image_size == 96
-  assert all(c.rows == () for c in configs.values())
-
-
 def test_a_broken_row_is_reported_and_the_others_finish(finished):
-  _, workdir, failed = finished
+  config, workdir, failed = finished
   assert failed == 1
-  table = (workdir / "table.md").read_text()
-  assert "| broken | failed | 76.8 |" in table
-  assert "broken failed: ValueError: image size 65 must be" in table
-  assert "Traceback" in (workdir / "broken" / "error.txt").read_text()
+  text = (workdir / "table.md").read_text()
+  assert "| broken | failed | 76.8 |" in text
+  assert "broken failed: ValueError: image size 65 must be" in text
+  (broken,) = [r for r in plan.make(config).rows if r.name == "broken"]
+  folder = plan.folder(workdir, broken.stages[-1])
+  assert "Traceback" in (folder / "error.txt").read_text()
   for row in ("priors", "passthrough", "larger"):
     assert (workdir / row / "results.json").is_file()
 
@@ -64,10 +67,13 @@ def test_the_table_has_the_papers_number_beside_ours(finished):
 
 def test_a_row_that_differs_in_evaluation_alone_trains_nothing(finished):
   _, workdir, _ = finished
-  result = json.loads((workdir / "larger" / "results.json").read_text())
-  assert result["weights_of"] == "passthrough"
-  assert not (workdir / "larger" / "checkpoints").exists()
-  assert (workdir / "larger" / "detections.png").is_file()
+  larger = (workdir / "larger").resolve()
+  assert larger.name.startswith("evaluation-")
+  assert not (larger / "metrics.jsonl").exists()
+  assert (larger / "detections.png").is_file()
+  # It can be used as the run that it evaluated.
+  trained = (workdir / "passthrough" / "checkpoints").resolve()
+  assert (larger / "checkpoints").resolve() == trained
 
 
 def test_finished_rows_are_kept(finished, monkeypatch):
@@ -75,7 +81,7 @@ def test_finished_rows_are_kept(finished, monkeypatch):
   before = (workdir / "priors" / "results.json").read_text()
 
   def must_not_train(config, folder):
-    assert folder.name == "broken"
+    assert config.run.image_sizes == (65,)
     raise ValueError("still broken")
 
   monkeypatch.setattr(sweep.train, "train", must_not_train)
@@ -83,41 +89,38 @@ def test_finished_rows_are_kept(finished, monkeypatch):
   assert (workdir / "priors" / "results.json").read_text() == before
 
 
-def test_a_folder_of_another_config_is_refused(finished):
-  _, workdir, _ = finished
-  other = sweep.row_configs(rows_config(schedule__rate=0.5))["priors"]
+def test_a_changed_config_has_other_stages(finished):
+  config, workdir, _ = finished
+  other = plan.make(rows_config(schedule__rate=0.5)).stages
+  assert not set(other) & set(plan.make(config).stages)
+  assert all(not plan.folder(workdir, key).exists() for key in other)
+
+
+def test_a_folder_of_another_config_is_refused(tmp_path):
+  sweep.run_alone(tiny_config(run__total_steps=1), tmp_path)
+  other = tiny_config(run__total_steps=1, schedule__rate=0.5)
   with pytest.raises(
     ValueError, match=r"(?s)another config.*schedule.rate: .* 0.5"
   ):
-    sweep.run_row(other, workdir / "priors", {})
-
-
-def test_wrong_names_and_types_are_errors():
-  config = tiny_config()
-  with pytest.raises(AttributeError, match="task.widht: there is no 'widht'"):
-    sweep.with_changes(config, [("task.widht", 1.0)])
-  with pytest.raises(
-    AttributeError, match="there is no 'tasks'; there are data"
-  ):
-    sweep.with_changes(config, [("tasks.width", 1.0)])
-  with pytest.raises(TypeError):
-    sweep.with_changes(config, [("run.seed", "zero")])
+    sweep.run_alone(other, tmp_path)
 
 
 def test_a_mistake_does_not_lock_the_folder(tmp_path):
   """The corrected command works in the same workdir."""
   with pytest.raises(ValueError, match="int8"):
-    sweep.run_row(tiny_config(task__dtype="int8"), tmp_path, {})
+    sweep.run_alone(tiny_config(task__dtype="int8"), tmp_path)
   config = tiny_config(run__total_steps=1)
-  assert sweep.run_row(config, tmp_path, {})["weights_of"] == tmp_path.name
+  assert sweep.run_alone(config, tmp_path)["commit"]
 
 
-def test_evaluation_alone_checks_its_values(finished, tmp_path):
+def test_evaluation_alone_checks_its_values(finished):
   config, workdir, _ = finished
-  row = sweep.row_configs(config)["passthrough"]
-  wrong = sweep.with_changes(row, [("evaluation.image_size", 70)])
+  stages = plan.make(config).stages.values()
+  (evaluation,) = [stage for stage in stages if not stage.trains]
+  wrong = plan.with_changes(evaluation.config, [("evaluation.image_size", 70)])
+  stage = evaluation._replace(config=wrong, key="evaluation-wrong")
   with pytest.raises(ValueError, match="70 must be a positive multiple of 32"):
-    sweep.run_row(wrong, tmp_path, {workdir / "passthrough": row})
+    sweep.run_stage(stage, workdir)
 
 
 def test_a_row_that_starts_from_another_can_be_moved(tmp_path):
@@ -132,7 +135,7 @@ def test_a_row_that_starts_from_another_can_be_moved(tmp_path):
   assert sweep.run_rows(config, tmp_path / "b") == 0
 
 
-def test_a_row_cannot_start_from_one_that_did_not_finish(tmp_path):
+def test_a_row_that_starts_from_a_failed_one_fails_with_it(tmp_path):
   rows = (
     ("first", None, (("run.image_sizes", (65,)),)),
     (
@@ -142,18 +145,148 @@ def test_a_row_cannot_start_from_one_that_did_not_finish(tmp_path):
     ),
   )
   assert sweep.run_rows(tiny_config(rows=rows), tmp_path) == 2
-  table = (tmp_path / "table.md").read_text()
-  assert "'row first', a row that did not finish before" in table
+  text = (tmp_path / "table.md").read_text()
+  assert "second failed: ValueError: image size 65 must be" in text
+
+
+def test_something_else_in_the_place_of_a_row_is_not_touched(tmp_path):
+  (tmp_path / "a").mkdir()
+  (tmp_path / "a" / "mine.txt").write_text("mine")
+  with pytest.raises(ValueError, match="no link of this table"):
+    sweep.link(tmp_path / "a", tmp_path / "stages" / "x")
+  assert (tmp_path / "a" / "mine.txt").read_text() == "mine"
+
+
+def filled(name, paper, *values):
+  found = {"commit": "c", "hardware": "h", "training_minutes": 1.0}
+  found |= {"per_class": {}, "groups": {}}
+  results = {
+    seed: {**found, "VOC07 AP": value, "metric": value}
+    for seed, value in enumerate(values)
+  }
+  return table.Filled(name, paper, results, dict.fromkeys(results, 1.0), "")
 
 
 def test_rows_may_have_different_figures(tmp_path):
-  """A row without a figure, or without a group, says none."""
-  config = tiny_config(rows=(("a", None, ()), ("b", None, ())))
-  found = {"VOC07 AP": 0.5, "VOC10 AP": 0.4, "metric": 0.5, "groups": {}}
-  found |= {"training_minutes": 1.0, "weights_of": "a", "per_class": {}}
-  found |= {"commit": "c", "hardware": "h"}
-  results = {"a": found, "b": {**found, "COCO AP": 0.3}}
-  sweep.write_table(config, tmp_path, results, {})
-  table = (tmp_path / "table.md").read_text()
-  assert "| a | 50.0 |  | 40.0 | none |" in table
-  assert "| b | 50.0 |  | 40.0 | 30.0 |" in table
+  """A row without a figure says none."""
+  rows = [filled("a", None, 0.5), filled("b", None, 0.5), filled("c", 3.0)]
+  rows[1].results[0]["COCO AP"] = 0.3
+  config = tiny_config(rows=tuple((row.name, row.paper, ()) for row in rows))
+  table.write(config, rows, tmp_path)
+  text = (tmp_path / "table.md").read_text()
+  assert "| a | 50.0 |  | none |" in text
+  assert "| b | 50.0 |  | 30.0 |" in text
+  assert "| c | not run | 3.0 |" in text
+
+
+def test_steps_are_judged_by_a_paired_test_over_seeds():
+  """Worked out by hand: gains 10, 12, 14 have t = 12 / (2 / sqrt 3) = 10.4."""
+  one = filled("one", 60.0, 0.30, 0.31, 0.32)
+  two = filled("two", 65.8, 0.40, 0.43, 0.46)
+  words = table.step_in_words(one, two, "VOC07 AP")
+  assert words == (
+    "two: +12.0 (paper +5.8), by seed +10.0 +12.0 +14.0; significant, "
+    "p = 0.0091."
+  )
+  three = filled("three", 66.0, 0.42, 0.41, 0.46)
+  words = table.step_in_words(two, three, "VOC07 AP")
+  assert "cannot be told from chance with 3 seeds, p = 1" in words
+  alone = table.step_in_words(one, filled("four", None, 0.4), "VOC07 AP")
+  assert alone == "four: +10.0; one seed, so it may be chance."
+  assert table.spread([30.0, 31.0, 32.0]) == "31.0 ± 1.0"
+  assert np.isclose(np.std([30.0, 31.0, 32.0], ddof=1), 1.0)
+
+
+def test_a_lock_is_free_again_when_its_job_is_dead(tmp_path):
+  code = (
+    "import sys, time\nfrom pathlib import Path\nfrom yolo9000 import sweep\n"
+    "with sweep.locked(Path(sys.argv[1])) as mine:\n"
+    "  print(mine, flush=True)\n  time.sleep(600)"
+  )
+  path = tmp_path / "locks" / "a"
+  job = subprocess.Popen(
+    [sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True
+  )
+  assert job.stdout.readline() == "True\n"
+  with sweep.locked(path) as mine:
+    assert not mine
+  job.kill()
+  job.wait()
+  with sweep.locked(path) as mine:
+    assert mine
+    with path.open() as file, pytest.raises(BlockingIOError):
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# A sweep of a shared first stage, two rows, and an evaluation.
+JOB = """
+import logging, sys
+import jax
+jax.config.update("jax_compilation_cache_dir", sys.argv[2])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+sys.path.insert(0, sys.argv[3])
+from pathlib import Path
+from test_plan import chained
+from yolo9000 import sweep
+logging.basicConfig(level=logging.INFO)
+rows = (
+  ("a", 1.0, ()),
+  ("b", 2.0, (("second.task.passthrough", "none"),)),
+  ("c", 3.0, (("second.evaluation.image_size", 96),)),
+)
+sys.exit(sweep.run_rows(chained(rows), Path(sys.argv[1])))
+"""
+
+
+def start(workdir, cache, log):
+  words = [sys.executable, "-c", JOB, workdir, cache, Path(__file__).parent]
+  return subprocess.Popen(words, stderr=log, stdout=subprocess.DEVNULL)
+
+
+def figures(workdir):
+  """The table without its times."""
+  with (workdir / "table.csv").open() as file:
+    return [row[:-1] for row in csv.reader(file)]
+
+
+def begun(log):
+  """Stages that were begun, each time."""
+  return re.findall(r"stage (\w+-\w{10})\b", log.read_text())
+
+
+@pytest.mark.timeout(500)
+def test_killed_and_together_it_ends_with_the_same_table(tmp_path):
+  """Killed at five random moments; by two processes at once."""
+  cache = tmp_path / "cache"
+  began = time.monotonic()
+  with (tmp_path / "whole.log").open("w") as log:
+    assert start(tmp_path / "whole", cache, log).wait(240) == 0
+  seconds = time.monotonic() - began
+  expected = figures(tmp_path / "whole")
+  keys = {path.name for path in (tmp_path / "whole/stages").iterdir()}
+  assert len(keys) == 4 and len(begun(tmp_path / "whole.log")) == 4
+
+  rng = np.random.default_rng(0)
+  killed, done = tmp_path / "killed", {}
+  for moment in rng.uniform(0.1, 0.9, 5):
+    with (tmp_path / "killed.log").open("w") as log:
+      job = start(killed, cache, log)
+      time.sleep(moment * seconds / 2)
+      job.send_signal(signal.SIGKILL)
+      job.wait()
+    assert not set(begun(tmp_path / "killed.log")) & set(done)
+    for path in killed.glob("stages/*/results.json"):
+      content = path.read_text()
+      assert done.setdefault(path.parent.name, content) == content
+  with (tmp_path / "killed.log").open("w") as log:
+    assert start(killed, cache, log).wait(240) == 0
+  assert not set(begun(tmp_path / "killed.log")) & set(done)
+  assert figures(killed) == expected
+  assert {path.name for path in (killed / "stages").iterdir()} == keys
+
+  logs = [tmp_path / "one.log", tmp_path / "two.log"]
+  with logs[0].open("w") as one, logs[1].open("w") as two:
+    jobs = [start(tmp_path / "both", cache, log) for log in (one, two)]
+    assert [job.wait(240) for job in jobs] == [0, 0]
+  assert sorted(begun(logs[0]) + begun(logs[1])) == sorted(keys)
+  assert figures(tmp_path / "both") == expected

@@ -7,7 +7,7 @@ Medians of interleaved rounds, so that a noisy machine troubles all alike.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from yolo9000 import parallel, priors, train, yolov2
+from yolo9000 import build, parallel, priors, train, yolov2
 from yolo9000.benchmark_data import interleaved
 from yolo9000.data import pipeline
 from yolo9000.types import Batch, Task
@@ -32,6 +32,8 @@ def make_task(
   chosen: dict[str, Any] = dict(
     class_names=[str(n) for n in range(num_classes)],
     priors=priors,
+    network="darknet19",
+    location="direct",
     passthrough="paper",
     program_reorg=False,
     width=width,
@@ -113,6 +115,34 @@ def network_jobs(task: Task, batch: Batch) -> Jobs:
     most_bytes(predict),
     most_bytes(step),
   )
+
+
+def prediction_speeds(
+  configs: Mapping[str, Any], *, rounds: int
+) -> dict[str, float]:
+  """Images per second of each run's detections, measured in turns.
+
+  Args:
+    configs: of runs, by name; at evaluation.image_size, a batch of
+      evaluation.batch_size.
+    rounds: of which the median counts.
+  """
+  jobs: dict[str, Callable[[], Any]] = {}
+  for name, config in configs.items():
+    task, size = build.make_task(config), config.evaluation.image_size
+    init = jax.jit(task.init, static_argnums=1)
+    variables = init(jax.random.key(0), size)
+    shape = (config.evaluation.batch_size, size, size, 3)
+    images = jnp.asarray(
+      np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    )
+    run = partial(task.predict, variables, images)
+    jobs[name] = lambda run=run: jax.block_until_ready(run())
+  seconds = interleaved(jobs, rounds=rounds)
+  return {
+    name: config.evaluation.batch_size / seconds[name]
+    for name, config in configs.items()
+  }
 
 
 def most_bytes(compiled: Any) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from yolo9000.accelerators import ACCELERATORS, REACHED
 from yolo9000.data import augment, doctor, pipeline, shapes
 from yolo9000.data.reading import Flaws, Source
 from yolo9000.data.records import Dataset, Record, read_picture
@@ -31,10 +32,6 @@ DETECTION = augment.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005)
 CLASSIFICATION = augment.Classification(
   (0.5, 1.75), 7.0, 0.75, "black", 0.1, 0.75, 0.75, True
 )
-# Published dense bfloat16 rates in TFLOP/s, and which part of them a step of
-# YOLOv2 is taken to reach: an assumption, there was no accelerator to measure.
-ACCELERATORS = {"TPU v5e": 197, "TPU v6e": 918, "H100, H200": 989}
-REACHED = 0.4
 YOLOV2_GFLOP = 34.9  # forward, one picture at 416, the paper's passthrough
 
 
@@ -166,8 +163,8 @@ def print_needs(per_core: float) -> None:
     f"a training step of YOLOv2 at 416 is {3 * YOLOV2_GFLOP:.0f} GFLOP per "
     f"image; at {100 * REACHED:.0f} % of the published bfloat16 rate:"
   )
-  for name, tflops in ACCELERATORS.items():
-    rate = 1000 * tflops * REACHED / (3 * YOLOV2_GFLOP)
+  for name, accelerator in ACCELERATORS.items():
+    rate = 1000 * accelerator.tflops * REACHED / (3 * YOLOV2_GFLOP)
     print(
       f"  {name:12} {rate:6.0f} images/s, {rate / per_core:5.1f} of these cores"
     )

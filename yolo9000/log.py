@@ -104,7 +104,7 @@ class Log:
 
 def write_whole(path: Path, content: str | bytes) -> None:
   """Writes a file that is never there by halves, whatever happens."""
-  draft = path.with_name(f".{path.name}.draft")
+  draft = path.with_name(f".{path.name}.{os.getpid()}")
   draft.write_bytes(content.encode() if isinstance(content, str) else content)
   os.replace(draft, path)
 

@@ -1,6 +1,7 @@
 """The command line: python -m yolo9000.main --config=experiments/ablation.py
 
-Trains what the config describes, or every row of it if it has rows.
+Trains what the config describes, or every row of it if it has rows; with
+--dry-run it says what that would be.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolo9000 import compilation, sweep, train
+from yolo9000 import compilation, cost, plan, sweep, train
 
 logger = logging.getLogger("yolo9000")
 
@@ -25,6 +26,10 @@ WORKDIR = flags.DEFINE_string(
   None,
   "Where results go. Default: runs/ and the experiment's name. The same "
   "command again goes on where it stopped.",
+)
+
+DRY_RUN = flags.DEFINE_bool(
+  "dry-run", False, "Print stages, schedules and costs, and run nothing."
 )
 
 TRY_AGAIN = 75  # exit code after SIGTERM: nothing is wrong, start me again
@@ -43,9 +48,13 @@ def main(argv: list[str]) -> None:
   workdir = Path(WORKDIR.value or Path("runs") / config.name)
   compilation.enable_cache()
   try:
+    if DRY_RUN.value:
+      made = plan.make(config)
+      print(cost.describe(made, plan.chosen(made, config), workdir))
+      return
     if config.rows:
       sys.exit(1 if sweep.run_rows(config, workdir) else 0)
-    results = sweep.run_row(config, workdir, {})
+    results = sweep.run_alone(config, workdir)
     figures = (float, int, type(None))
     print({k: v for k, v in results.items() if isinstance(v, figures)})
   except train.Preempted as stopped:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,25 +162,78 @@ def curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
   figure.savefig(path, dpi=100)
 
 
+def losses(
+  path: Path | io.BytesIO, lines: Mapping[str, Sequence[tuple[int, float]]]
+) -> None:
+  """Loss against pictures seen, a line for each name."""
+  figure = Figure(figsize=(8, 5), layout="tight")
+  axis = figure.subplots()
+  for number, (name, points) in enumerate(lines.items()):
+    axis.plot(*np.array(points).reshape(-1, 2).T, label=name, c=_colour(number))
+  axis.set(xlabel="pictures seen", ylabel="loss per picture", yscale="symlog")
+  axis.grid(alpha=0.3)
+  if lines:
+    axis.legend(fontsize=8)
+  figure.savefig(path, dpi=100)
+
+
+def trade_off(
+  path: Path | io.BytesIO,
+  ours: Mapping[str, tuple[float, float]],
+  paper: Mapping[str, tuple[float, float]],
+  *,
+  title: str,
+) -> None:
+  """Points (images per second, percent) by name, ours and the paper's."""
+  figure = Figure(figsize=(8, 5), layout="tight")
+  axis = figure.subplots()
+  for points, label in ((ours, "ours"), (paper, "paper")):
+    if points:
+      axis.plot(*np.array(list(points.values())).T, marker="o", label=label)
+    for name, place in points.items():
+      axis.annotate(name, place, fontsize=8)
+  axis.set(xlabel="images per second", ylabel=f"{title}, %", xscale="log")
+  axis.grid(alpha=0.3)
+  axis.legend()
+  figure.savefig(path, dpi=100)
+
+
 def bar_chart(
-  path: Path,
+  path: Path | io.BytesIO,
   names: Sequence[str],
   ours: Sequence[float | None],
   paper: Sequence[float | None],
+  *,
+  spreads: Sequence[float],
+  title: str,
 ) -> None:
-  """Each row's VOC07 AP beside the paper's, both in percent."""
-  figure = Figure(figsize=(2.2 * len(names) + 2, 4.5), layout="tight")
+  """Each row's figure and its spread beside the paper's, all in percent."""
+  figure = Figure(figsize=(1.2 * len(names) + 2, 4.5), layout="tight")
   axis = figure.subplots()
   place = np.arange(len(names))
   for offset, values, label in ((-0.2, ours, "ours"), (0.2, paper, "paper")):
     heights = [0 if v is None else v for v in values]
-    bars = axis.bar(place + offset, heights, 0.38, label=label)
+    bars = axis.bar(
+      *(place + offset, heights, 0.38),
+      label=label,
+      yerr=spreads if label == "ours" and any(spreads) else None,
+    )
     axis.bar_label(
       bars, ["-" if v is None else f"{v:.1f}" for v in values], fontsize=8
     )
-  axis.set_xticks(place, names)
-  axis.set(ylabel="VOC07 AP, %", ylim=(0, 100))
+  axis.set_xticks(place, [name.replace(" ", "\n") for name in names])
+  axis.set(ylabel=f"{title}, %", ylim=(0, 100))
   axis.legend()
+  figure.savefig(path, dpi=100)
+
+
+def prior_curve(path: str | Path, values: Sequence[float]) -> None:
+  """Average IoU in percent for 1, 2, .. priors: the paper's Figure 2."""
+  figure = Figure(figsize=(6, 4), layout="tight")
+  axis = figure.subplots()
+  axis.plot(range(1, len(values) + 1), values, marker="o")
+  axis.set(xlabel="number of priors", ylabel="average IoU, %")
+  axis.grid(alpha=0.3)
   figure.savefig(path, dpi=100)
 
 

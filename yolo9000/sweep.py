@@ -1,74 +1,29 @@
-"""Rows of a table: each row is a run, each adds to the row before it."""
+"""Runs a plan: each stage once, whoever else works in the same folder."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
+import fcntl
 import json
 import logging
+import os
 import platform
 import subprocess
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
-from yolo9000 import metrics, plots, train
+from yolo9000 import benchmark, model, plan, report, table, train
 from yolo9000.log import read_lines, write_whole
+from yolo9000.plan import Plan, Stage, as_json
 
 logger = logging.getLogger("yolo9000")
 
-
-def with_changes(config: Any, changes: Any) -> Any:
-  """A copy with values set by dotted names: (("task.width", .5), ..).
-
-  Raises:
-    AttributeError: for a name that the config does not have.
-    TypeError: for a value of another type.
-  """
-  config = ConfigDict(config.to_dict()).lock()
-  for name, value in changes:
-    parts = name.split(".")
-    holder = section = config
-    for part in parts:
-      if part not in section:
-        raise AttributeError(
-          f"{name}: there is no {part!r}; there are {', '.join(section)}"
-        )
-      holder, section = section, section[part]
-    holder[parts[-1]] = value
-  return config
-
-
-def row_configs(config: Any) -> dict[str, Any]:
-  """The full config of every row by the row's name.
-
-  A row has its own changes and those of all rows above it; changes win over
-  what the command line sets.
-  """
-  configs: dict[str, Any] = {}
-  changes: list[tuple[str, Any]] = []
-  for name, _, more in config.rows:
-    changes += more
-    configs[name] = with_changes(config, [*changes, ("rows", ())])
-  return configs
-
-
-def as_json(config: Any) -> dict[str, Any]:
-  """A config as it is written to disk and compared with what is there."""
-  return json.loads(json.dumps(config.to_dict()))
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-  if isinstance(old, dict) and isinstance(new, dict):
-    return [
-      line
-      for key in sorted({*old, *new})
-      for line in _differences(old.get(key), new.get(key), f"{name}.{key}")
-    ]
-  return [] if old == new else [f"{name[1:]}: {old!r} there, {new!r} now"]
+LOOK_AGAIN = 2.0  # seconds, while other jobs run what this one waits for
 
 
 def commit() -> str:
@@ -96,70 +51,6 @@ def hardware() -> str:
   return f"{jax.device_count()} x {device.device_kind} on {platform.machine()}"
 
 
-def _training(config: Any) -> dict[str, Any]:
-  """What a run's weights depend on: everything but how they are evaluated."""
-  return {k: v for k, v in as_json(config).items() if k != "evaluation"}
-
-
-def run_row(
-  config: Any,
-  workdir: Path,
-  trained: dict[Path, Any],
-  *,
-  start_from: str | None = None,
-) -> dict[str, Any]:
-  """One run in its own folder; a finished one is taken as it is.
-
-  Args:
-    config: of this run.
-    workdir: of this run; holds config.json and, once finished, results.json.
-    trained: folders and configs of finished runs. If one differs from this run
-      in its evaluation alone, its weights are evaluated and nothing is trained.
-    start_from: in place of the config's, where that names a row.
-
-  Returns:
-    The content of results.json.
-
-  Raises:
-    ValueError: if the folder holds a run of another config.
-  """
-  workdir.mkdir(parents=True, exist_ok=True)
-  config_path, results_path = workdir / "config.json", workdir / "results.json"
-  begun = (
-    any(workdir.glob("checkpoints/latest/[0-9]*")) or results_path.exists()
-  )
-  if begun and config_path.exists():
-    differs = _differences(json.loads(config_path.read_text()), as_json(config))
-    if differs:
-      raise ValueError(
-        f"{workdir} holds a run of another config; remove it or choose another "
-        f"--workdir. It differs in\n  " + "\n  ".join(differs)
-      )
-  write_whole(config_path, json.dumps(as_json(config), indent=1))
-  if results_path.exists():
-    logger.info("%s: finished before, kept", workdir)
-    return json.loads(results_path.read_text())
-
-  same = [d for d, c in trained.items() if _training(c) == _training(config)]
-  if same:
-    figures = train.evaluate_run(config, same[0], workdir)
-  else:
-    if start_from is not None:
-      config = with_changes(config, (("run.start_from", start_from),))
-    figures = train.train(config, workdir)
-  lines = read_lines(workdir / "metrics.jsonl")
-  results = {
-    **figures,
-    "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
-    "weights_of": same[0].name if same else workdir.name,
-    "commit": commit(),
-    "hardware": hardware(),
-  }
-  write_whole(results_path, json.dumps(results, indent=1))
-  (workdir / "error.txt").unlink(missing_ok=True)
-  return results
-
-
 def report_failure(workdir: Path, error: Exception) -> None:
   """Says what went wrong, and keeps the traceback in workdir/error.txt."""
   logger.error("%s: %s: %s", workdir, type(error).__name__, error)
@@ -170,133 +61,200 @@ def report_failure(workdir: Path, error: Exception) -> None:
     )
 
 
-ROW = "row "  # run.start_from = "row NAME": from that row's weights
+def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
+  """A config without rows, in its folder; a finished run is taken as it is.
+
+  Returns:
+    The content of results.json.
+
+  Raises:
+    ValueError: if the folder holds a run of another config.
+  """
+  path = workdir / "config.json"
+  begun = any(workdir.glob("checkpoints/latest/[0-9]*"))
+  if path.exists() and (begun or (workdir / "results.json").exists()):
+    differs = plan.differences(json.loads(path.read_text()), as_json(config))
+    if differs:
+      raise ValueError(
+        f"{workdir} holds a run of another config; remove it or choose another "
+        f"--workdir. It differs in\n  " + "\n  ".join(differs)
+      )
+  return _run(config, config, workdir, None)
 
 
-def _folder(workdir: Path, row: str) -> Path:
-  """Where a row's run is."""
-  return workdir / row.replace(" ", "_")
+def _run(
+  described: Any, config: Any, workdir: Path, evaluated: Path | None
+) -> dict[str, Any]:
+  """Trains, or evaluates a finished run; results.json says that it is done.
+
+  Args:
+    described: config as it is written to the folder.
+    config: with what it starts from.
+    workdir: of this run.
+    evaluated: the finished run; None to train.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  path = workdir / "results.json"
+  if path.exists():
+    logger.info("%s: finished before, kept", workdir)
+    return json.loads(path.read_text())
+  write_whole(workdir / "config.json", json.dumps(as_json(described), indent=1))
+  if evaluated is None:
+    figures = train.train(config, workdir)
+  else:
+    figures = train.evaluate_run(config, evaluated, workdir)
+  lines = read_lines(workdir / "metrics.jsonl")
+  results = {
+    **figures,
+    "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
+    "commit": commit(),
+    "hardware": hardware(),
+  }
+  write_whole(path, json.dumps(results, indent=1))
+  (workdir / "error.txt").unlink(missing_ok=True)
+  return results
 
 
-def _row_folder(workdir: Path, row: str, results: dict[str, Any]) -> str:
-  """The run of a row that is finished; ValueError otherwise."""
-  if row not in results:
+def run_stage(stage: Stage, workdir: Path) -> dict[str, Any]:
+  """One stage in its folder below the table's workdir; see `_run`."""
+  folder = plan.folder(workdir, stage.key)
+  if stage.parent is None:
+    return _run(stage.config, stage.config, folder, None)
+  parent = plan.folder(workdir, stage.parent)
+  if stage.trains:
+    start = (("run.start_from", str(parent)),)
+    changed = plan.with_changes(stage.config, start)
+    return _run(stage.config, changed, folder, None)
+  # The folder can be used as the run that it evaluates.
+  for name in ("checkpoints", model.KEPT_TREE):
+    if (parent / name).exists():
+      link(folder / name, parent / name)
+  return _run(stage.config, stage.config, folder, parent)
+
+
+def link(path: Path, target: Path) -> None:
+  """A relative symbolic link; replaces one that is there.
+
+  Raises:
+    ValueError: if something else is there.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if path.exists() and not path.is_symlink():
     raise ValueError(
-      f"run.start_from is {ROW + row!r}, a row that did not finish before; "
-      f"those that did: {', '.join(results) or 'none'}"
+      f"{path} is there and no link of this table; remove it or choose another "
+      f"--workdir"
     )
-  return str(_folder(workdir, row))
+  draft = path.with_name(f".{path.name}.{os.getpid()}")
+  draft.symlink_to(os.path.relpath(target, path.parent))
+  os.replace(draft, path)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+  """Whether this job alone has the file; false if another one has it.
+
+  The system frees the file of a job that dies, whatever it dies of: at once on
+  one machine, on a shared file system when it gives up the machine. There the
+  file system must know flock, as NFS does.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open("a") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      yield False
+      return
+    yield True
+
+
+def _state(
+  stage: Stage, workdir: Path, failed: dict[str, str], since: float
+) -> str:
+  """Whether it is done, failed, waiting for its parent, or ready."""
+  folder = plan.folder(workdir, stage.key)
+  if (folder / "results.json").exists():
+    return "done"
+  if stage.parent in failed:
+    failed[stage.key] = failed[stage.parent]
+  error = folder / "error.txt"  # another job's, if it is as young as this one
+  if stage.key not in failed and error.exists():
+    if error.stat().st_mtime >= since:
+      failed[stage.key] = error.read_text().splitlines()[-1]
+  if stage.key in failed:
+    return "failed"
+  parent = stage.parent and plan.folder(workdir, stage.parent)
+  if parent and not (parent / "results.json").exists():
+    return "waiting"
+  return "ready"
+
+
+def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
+  """Runs all that are not done, with any other jobs that do the same.
+
+  A stage that fails is reported, and those that need it are left out.
+
+  Returns:
+    What went wrong, by the stage's key.
+  """
+  failed: dict[str, str] = {}
+  since, told = time.time(), False
+  while True:
+    states = [(s, _state(s, workdir, failed, since)) for s in stages]
+    if not any(state in ("ready", "waiting") for _, state in states):
+      return failed
+    for stage in [stage for stage, state in states if state == "ready"]:
+      with locked(workdir / "locks" / stage.key) as mine:
+        if not mine:
+          continue
+        # It may have been finished between the look and the lock.
+        if _state(stage, workdir, failed, since) == "ready":
+          logger.info("stage %s", stage.key)
+          try:
+            run_stage(stage, workdir)
+          except train.Preempted:
+            raise
+          except Exception as error:
+            failed[stage.key] = f"{type(error).__name__}: {error}"
+            report_failure(plan.folder(workdir, stage.key), error)
+        break
+    else:
+      if not told:
+        logger.info("waiting for other jobs in %s", workdir)
+        told = True
+      time.sleep(LOOK_AGAIN)
+
+
+def measure_speeds(made: Plan, workdir: Path, *, rounds: int) -> None:
+  """Writes the images per second of every row's detections, once."""
+  path = workdir / table.SPEEDS
+  ends = {r.name: made.stages[r.stages[-1]] for r in made.rows if r.stages}
+  finished = all(
+    (plan.folder(workdir, stage.key) / "results.json").exists()
+    for stage in ends.values()
+  )
+  if finished and not path.exists():
+    configs = {name: stage.config for name, stage in ends.items()}
+    speeds = benchmark.prediction_speeds(configs, rounds=rounds)
+    write_whole(path, json.dumps(speeds))
 
 
 def run_rows(config: Any, workdir: Path) -> int:
-  """Runs every row, then writes table.md, table.csv and table.png.
-
-  A row that fails is reported and the others still run.
+  """Runs the rows that the config chooses, then writes table and report.
 
   Returns:
     The number of rows that failed.
   """
-  results: dict[str, dict[str, Any]] = {}
-  errors: dict[str, str] = {}
-  trained: dict[Path, Any] = {}
-  for name, row_config in row_configs(config).items():
-    logger.info("row %s", name)
-    folder = _folder(workdir, name)
-    try:
-      start = row_config.run.start_from
-      if start.startswith(ROW):
-        start = _row_folder(workdir, start.removeprefix(ROW), results)
-      results[name] = run_row(row_config, folder, trained, start_from=start)
-      if results[name]["weights_of"] == folder.name:
-        trained[folder] = row_config
-    except train.Preempted:
-      raise
-    except Exception as error:
-      errors[name] = f"{type(error).__name__}: {error}"
-      report_failure(folder, error)
-  write_table(config, workdir, results, errors)
-  return len(errors)
-
-
-# Of a run's results, those that a table shows where there are any.
-FIGURES = (
-  *("VOC07 AP", "VOC10 AP", "COCO AP"),
-  *("top-1", "top-5", "hierarchical"),
-)
-
-
-def write_table(
-  config: Any,
-  workdir: Path,
-  results: dict[str, dict[str, Any]],
-  errors: dict[str, str],
-) -> None:
-  """table.md, table.csv and table.png: the paper's number beside ours."""
-  figures = [n for n in FIGURES if any(n in r for r in results.values())]
-  figures = figures or ["metric"]
-  groups = list(config.task.to_dict().get("groups", ()))
-  columns = [
-    *("row", figures[0], "paper", *figures[1:]),
-    *("training minutes", "weights of", *groups),
-  ]
-  rows = []
-  for name, paper, _ in config.rows:
-    found, theirs = results.get(name), "" if paper is None else f"{paper:.1f}"
-    if found is None:
-      rows.append((name, "failed", theirs, *[""] * (len(columns) - 3)))
-      continue
-    first, *others = (_percent(found.get(figure)) for figure in figures)
-    rows.append(
-      (
-        *(name, first, theirs, *others),
-        *(f"{found['training_minutes']:.1f}", found["weights_of"]),
-        *(_percent(found["groups"].get(group)) for group in groups),
-      )
-    )
-  lines = [
-    "| " + " | ".join(cells) + " |"
-    for cells in (columns, ["---"] * len(columns), *rows)
-  ]
-  of_boxes = ""
-  if "score_threshold" in config.task:
-    of_boxes = (
-      f" AP is the mean over classes; VOC's at IoU .5; scores above "
-      f"{config.task.score_threshold}, at most {config.task.max_detections} "
-      f"detections per picture."
-    )
-  notes = [
-    f"Each row adds to the one above it. Data: {config.data.test.format} "
-    f"{config.data.test.split}; paper: {config.paper}. In percent.{of_boxes}",
-    *(
-      f"{name}, {group}: {extremes}."
-      for name, found in results.items()
-      for group, names in config.task.to_dict().get("groups", {}).items()
-      if (extremes := metrics.extremes(found["per_class"], names, count=5))
-    ),
-    *(f"{name} failed: {error}" for name, error in errors.items()),
-    *(
-      f"Commit {code}, {device}."
-      for code, device in sorted(
-        {(r["commit"], r["hardware"]) for r in results.values()}
-      )
-    ),
-  ]
-  text = "\n".join([*lines, "", "\n\n".join(notes)]) + "\n"
-  (workdir / "table.md").write_text(text)
-  with (workdir / "table.csv").open("w", newline="") as file:
-    csv.writer(file).writerows([columns, *rows])
-  plots.bar_chart(
-    workdir / "table.png",
-    [name for name, _, _ in config.rows],
-    [_times_100(results.get(name)) for name, _, _ in config.rows],
-    [paper for _, paper, _ in config.rows],
-  )
-  print(text)
-
-
-def _times_100(found: dict[str, Any] | None) -> float | None:
-  return None if found is None else 100 * found["metric"]
-
-
-def _percent(value: float | None) -> str:
-  return "none" if value is None else f"{100 * value:.1f}"
+  made = plan.make(config)
+  chosen = plan.chosen(made, config)
+  keys = {stage.key for stage in chosen}
+  for row in made.rows:  # before the work: a name may be taken
+    if row.stages and row.stages[-1] in keys:
+      name = row.title.replace(" ", "_")
+      link(workdir / name, plan.folder(workdir, row.stages[-1]))
+  failed = run_stages(chosen, workdir)
+  if "speed_rounds" in config:
+    measure_speeds(made, workdir, rounds=config.speed_rounds)
+  filled = table.fill(made, workdir, failed)
+  table.write(config, filled, workdir)
+  report.write(config, made, filled, workdir)
+  return sum(bool(row.error) for row in filled)

@@ -1,0 +1,134 @@
+"""Rows, chains, stages: what is shared, what is left out, what is refused."""
+
+import pytest
+from ml_collections import ConfigDict
+from support import ROOT, load_experiment, tiny_config
+
+from yolo9000 import plan
+
+ROWS = (
+  ("plain", 69.6, (("task.passthrough", "none"),)),
+  ("passthrough", 75.4, (("task.passthrough", "paper"),)),
+  ("larger", 78.6, (("evaluation.image_size", 96),)),
+)
+
+
+def chained(rows, **first):
+  """Two stages of tiny_config; the second starts from the first."""
+  config = ConfigDict(dict(name="chained", paper="none", seeds=(0,), rows=rows))
+  config.only_row = config.only_stage = ""
+  config.stages = ("first", "second")
+  config.first = ConfigDict(tiny_config(**first).to_dict())
+  config.second = ConfigDict(tiny_config().to_dict())
+  return config.lock()
+
+
+def test_each_row_adds_to_the_one_before():
+  configs = plan.row_configs(tiny_config(rows=ROWS))
+  assert [c.task.passthrough for c in configs.values()] == (
+    ["none", "paper", "paper"]
+  )
+  assert configs["larger"].evaluation.image_size == 96
+
+
+def test_wrong_names_and_types_are_errors():
+  config = tiny_config()
+  with pytest.raises(AttributeError, match="task.widht: there is no 'widht'"):
+    plan.with_changes(config, [("task.widht", 1.0)])
+  with pytest.raises(AttributeError, match="there is no 'tasks'; there are"):
+    plan.with_changes(config, [("tasks.width", 1.0)])
+  with pytest.raises(TypeError):
+    plan.with_changes(config, [("run.seed", "zero")])
+
+
+def test_rows_share_the_stages_that_are_the_same():
+  rows = (
+    ("a", None, ()),
+    ("b", None, (("second.task.passthrough", "none"),)),
+    ("c", None, (("first.task.width", 0.125), ("second.task.width", 0.125))),
+  )
+  a, b, c = plan.make(chained(rows)).rows
+  assert a.stages[0] == b.stages[0] != c.stages[0]
+  # The second stage of c differs by its own width and by what it starts from.
+  assert len({a.stages[1], b.stages[1], c.stages[1]}) == 3
+
+
+def test_a_stage_depends_on_what_it_starts_from_and_on_its_seed():
+  rows = (
+    ("a", None, ()),
+    ("b", None, (("first.schedule.rate", 0.5),)),
+  )
+  config = plan.with_changes(chained(rows), (("seeds", (0, 1)),))
+  made = plan.make(config)
+  ends = {(row.name, row.seed): row.stages[-1] for row in made.rows}
+  assert len(set(ends.values())) == 4
+  assert [made.stages[k].config.run.seed for k in ends.values()] == [0, 0, 1, 1]
+  for row in made.rows:
+    first, second = (made.stages[key] for key in row.stages)
+    assert first.parent is None and second.parent == first.key
+
+
+def test_speed_and_evaluation_change_no_stage():
+  rows = (
+    ("a", None, ()),
+    ("b", None, (("second.data.num_threads", 7), ("first.run.log_every", 9))),
+    ("c", None, (("second.evaluation.image_size", 96),)),
+  )
+  made = plan.make(chained(rows))
+  a, b, c = made.rows
+  assert a.stages == b.stages == c.stages[:2]
+  evaluation = made.stages[c.stages[2]]
+  assert evaluation.parent == a.stages[1] and not evaluation.trains
+  assert evaluation.config.evaluation.image_size == 96
+
+
+def test_stages_without_steps_and_before_a_start_point_are_left_out():
+  off = (("off", None, (("first.run.total_steps", 0),)),)
+  (row,) = plan.make(chained(off)).rows
+  assert [key.split("-")[0] for key in row.stages] == ["second"]
+  start = (("start", None, (("second.run.start_from", "x.weights"),)),)
+  (row,) = plan.make(chained(start)).rows
+  assert [key.split("-")[0] for key in row.stages] == ["second"]
+  nothing = (*off[0][2], ("second.run.total_steps", 0))
+  (row,) = plan.make(chained((("nothing", None, nothing),))).rows
+  assert row.error == "every stage has 0 steps; expected one with more"
+
+
+def test_a_row_or_a_stage_alone_needs_what_it_stands_on():
+  config = load_experiment(ROOT / "experiments/ablation.py").get_config(
+    "row=passthrough,seed=1"
+  )
+  made = plan.make(config.lock())
+  names = [stage.name for stage in plan.chosen(made, config)]
+  assert names == ["classifier", "hires", "detector"]
+  assert {row.seed for row in made.rows} == {1}
+  config = load_experiment(ROOT / "experiments/ablation.py").get_config(
+    "stage=hires"
+  )
+  names = [s.name for s in plan.chosen(plan.make(config.lock()), config)]
+  assert names == ["classifier", "hires"] * 2
+
+
+@pytest.mark.parametrize(
+  ("argument", "message"),
+  [
+    ("huge", "'huge' is unknown.*quick, voc, folder=, row="),
+    ("quick,quick", "there twice"),
+    ("row", "'row' is unknown"),
+    ("row=none", "row=none is unknown; there are YOLO, batch norm"),
+    ("stage=low", "stage=low is unknown; there are classifier, hires"),
+    ("seeds=0", "seeds=0 must be a whole number from 1 on"),
+    ("seed=x", "seed=x must be a whole number from 0 on"),
+    ("seed=1,seeds=2", "expected one of them"),
+  ],
+)
+def test_arguments_that_cannot_be(argument, message):
+  experiment = load_experiment(ROOT / "experiments" / "ablation.py")
+  with pytest.raises(ValueError, match=message):
+    experiment.get_config(argument)
+
+
+def test_starting_from_a_row_that_is_not_above_is_refused():
+  rows = (("a", None, (("run.start_from", "row b"),)), ("b", None, ()))
+  row, _ = plan.make(tiny_config(rows=rows)).rows
+  assert row.error == "run.start_from is 'row b'; rows above it are none"
