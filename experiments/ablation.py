@@ -1,95 +1,268 @@
-"""The paper's Table 2, the rows that YOLOv2 itself has, in miniature.
+"""The paper's Table 2, from YOLO to YOLOv2, in miniature.
 
 python -m yolo9000.main --config=experiments/ablation.py
 
-On 2 cores (x86-64, no GPU): 9.7 minutes in all, from a fresh clone, with the
-installation, while other jobs ran beside it. VOC07 AP in percent on 400 drawn
-pictures, seed 0, commit bb2540e:
-
-  row                  ours   paper   minutes of training
-  priors and location  27.0    74.4   3.1
-  passthrough          63.0    75.4   2.5
-  multi-scale          61.0    76.8   2.8
-  hi-res detector      70.5    78.6   none: the row above, at 256 pixels
-
-Another order of rounding moves them by two points: before convolutions became
-matrix products on CPU (commit df70242) they were 29.6, 63.9, 59.2, 68.3.
-
-Most objects here are one to four cells large, so where in its cell an object
-lies decides its AP, and the passthrough's finer grid is worth 36 points instead
-of the paper's one. In 19,200 pictures multi-scale training pays at the largest
-size alone: at 128, 192 and 256 pixels its weights give 39.0, 61.0 and 70.5,
-those of the row before it 40.5, 63.0 and 68.3.
-
-Arguments, as in --config=experiments/ablation.py:quick
-  quick  the same with fewer steps, to see that everything works.
-  voc    the paper's setting at full scale.
+DOCSTRING_TO_BE_WRITTEN AP
 """
+
+from collections.abc import Iterable
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from yolo9000 import priors
+from yolo9000 import plan, priors
 from yolo9000.data import shapes, voc
 
 ARGUMENTS = ("quick", "voc")
+STEPS = 1500  # of a detector, 8 pictures each
+OTHERS = ("folder=", *plan.TABLE_ARGUMENTS)  # with values
 
 
 def get_config(argument: str = "") -> ConfigDict:
-  """The complete config: the miniature, or one of ARGUMENTS."""
-  if argument not in ("", *ARGUMENTS):
-    raise ValueError(
-      f"argument {argument!r} is unknown; there are {', '.join(ARGUMENTS)}"
-    )
+  """The complete config: the miniature, or as the arguments say."""
+  arguments = plan.arguments(argument, (*ARGUMENTS, *OTHERS))
+  config = before_choosing(arguments)
+  plan.select(config, arguments)
+  return config
+
+
+def before_choosing(arguments: dict[str, str]) -> ConfigDict:
+  """With all rows; the experiments of other tables begin with this."""
   config = miniature()
-  if argument == "quick":
+  if "quick" in arguments:
     quick(config)
-  elif argument == "voc":
-    full_scale(config)
+  if "voc" in arguments:
+    full_scale(config, arguments.get("folder", "."))
   return config
 
 
 def miniature() -> ConfigDict:
-  """Drawn pictures, an eighth of the width, 192 pixels for the paper's 416."""
+  """Drawn pictures, an eighth of the width, 160 pixels for the paper's 416."""
   config = ConfigDict()
   config.name = "ablation"
-  source = dict(format="shapes", root="", class_names=(), map=(), outside=False)
-  config.data = dict(
+  config.paper = "Table 2, VOC 2007 test"  # where its numbers are from
+  config.seeds = (0,)
+  config.only_row = config.only_stage = ""  # all
+  # One after the other; of no steps means left out. A stage starts from the
+  # weights of the one before it.
+  config.stages = ("classifier", "hires", "yolo", "detector")
+  config.classifier = classifier(size=64, steps=1000, rate=5e-3)
+  config.hires = classifier(size=160, steps=0, rate=2e-3)
+  config.yolo = detector(yolo_task(), size=192, steps=STEPS, rate=1e-3)
+  config.detector = detector(yolov2_task(), size=160, steps=0, rate=2e-3)
+  # python -m yolo9000.priors --config=experiments/ablation.py
+  clusters = (
+    (1.68, 0.96),
+    (0.99, 1.72),
+    (2.56, 1.5),
+    (1.63, 3.04),
+    (3.3, 2.74),
+  )
+  config.rows = rows(
+    hires=150,
+    steps=STEPS,
+    clusters=clusters,
+    sizes=(128, 160, 192, 224),  # the paper's 320 to 608
+    largest=224,
+  )
+  return config
+
+
+def rows(
+  *,
+  hires: int,
+  steps: int,
+  clusters: Iterable,
+  sizes: tuple[int, ...],
+  largest: int,
+) -> tuple:
+  """Table 2: name, the paper's VOC07 AP, what is added to the row above."""
+  norm = (
+    ("classifier.task.batch_norm", True),
+    ("hires.task.batch_norm", True),
+    ("yolo.task.batch_norm", True),
+    ("yolo.task.dropout", 0.0),
+  )
+  convolutional = (
+    ("yolo.run.total_steps", 0),
+    ("detector.run.total_steps", steps),
+  )
+  network = tuple(
+    (f"{stage}.task.network", "darknet19")
+    for stage in ("classifier", "hires", "detector")
+  )
+  boxes = (
+    ("detector.task.priors", clusters),
+    ("detector.task.location", "direct"),
+  )
+  return (
+    ("YOLO", 63.4, ()),
+    ("batch norm", 65.8, norm),
+    ("hi-res classifier", 69.5, (("hires.run.total_steps", hires),)),
+    ("anchor boxes", 69.2, convolutional),
+    ("new network", 69.6, network),
+    ("priors and location", 74.4, boxes),
+    ("passthrough", 75.4, (("detector.task.passthrough", "paper"),)),
+    ("multi-scale", 76.8, (("detector.run.image_sizes", sizes),)),
+    ("hi-res detector", 78.6, (("detector.evaluation.image_size", largest),)),
+  )
+
+
+def data(split: str, test: str, **options) -> dict:
+  """Where pictures come from and what happens to them."""
+  outlines = tuple((name, name.split()[1]) for name in shapes.CLASS_NAMES)
+  source = dict(format="shapes", root="", class_names=(), map=outlines)
+  source["outside"] = False
+  return dict(
     root="",  # the roots of the data sets begin here
-    train=dict(main=dict(source, split="train", weight=1.0)),
-    test=dict(source, split="test"),
-    class_names=shapes.CLASS_NAMES,
-    max_objects=30,
+    train=dict(main=dict(source, split=split, weight=1.0)),
+    test=dict(source, split=test),
+    class_names=tuple(shapes.OUTLINES),
     train_on_difficult=False,
-    geometry="crop",
-    jitter=0.1,
-    hue=0.02,  # the classes of shapes are told apart by hue
-    saturation=1.2,
-    exposure=1.2,
+    hue=0.1,
+    saturation=1.5,
+    exposure=1.5,
     flip=True,
-    min_side=0.005,
-    resize="stretch",
     broken_share=0.0,  # of pictures that cannot be read; 0: they are errors
     num_threads=2,
     num_processes=0,
+    **options,
   )
-  config.task = dict(
-    model="yolov2",
-    # python -m yolo9000.priors --config=experiments/ablation.py
-    priors=(
-      (0.82, 1.38),
-      (1.49, 0.84),
-      (1.43, 2.55),
-      (2.68, 1.49),
-      (3.28, 3.43),
+
+
+def training(
+  *, size: int, test_size: int, steps: int, batch: int, rate: float
+) -> dict:
+  """Optimizer, schedule, run and evaluation of a stage."""
+  return dict(
+    optimizer=dict(
+      name="adamw",
+      momentum=0.9,
+      weight_decay=5e-4,
+      clip_norm=10.0,
+      average=0.99,  # of the weights that are evaluated; 0 is off
     ),
-    passthrough="none",
-    program_reorg=False,
+    schedule=dict(
+      name="cosine",
+      rate=rate,
+      burn_in_steps=100,
+      burn_in_power=1.0,
+      at=(),
+      factors=(),
+      power=4.0,
+    ),
+    run=dict(
+      seed=0,
+      start_from="",  # a run's folder or a .weights file, see model.read_start
+      start_cfg="",
+      total_steps=steps,
+      batch_size=batch,
+      image_sizes=(size,),
+      resize_every=10,
+      epoch_images=0,  # what --dry-run calls an epoch; 0: nothing
+      spmd="pmap",
+      log_every=50,
+      checkpoint_every=500,
+      evaluate_every=0,
+    ),
+    evaluation=dict(classes=(), image_size=test_size, batch_size=16),
+  )
+
+
+def network() -> dict:
+  """What all three tasks have."""
+  return dict(
     width=0.125,
     dtype="float32",
     norm_momentum=0.95,
     norm_epsilon=1e-5,
     norm_axis="",  # each device alone; "data" is across devices
     program_norm=False,
+  )
+
+
+def classifier(*, size: int, steps: int, rate: float) -> ConfigDict:
+  """Pictures of one object each."""
+  pictures = data(
+    "labels",
+    "labels_test",
+    max_objects=0,
+    short_side=(1.0, 8 / 7),
+    angle=7.0,  # degrees
+    aspect=1.0,
+    border="black",
+    resize="centre_crop",
+  )
+  task = dict(
+    network(),
+    model="classifier",
+    network="yolov1",
+    batch_norm=False,
+    class_error="softmax",
+    tree="",
+  )
+  run = training(size=size, test_size=size, steps=steps, batch=32, rate=rate)
+  return ConfigDict(dict(run, data=pictures, task=task))
+
+
+def detector(task: dict, *, size: int, steps: int, rate: float) -> ConfigDict:
+  """Pictures of two to seven objects."""
+  pictures = data(
+    "boxes[:2000]",
+    "boxes_test",
+    max_objects=30,
+    geometry="crop",
+    jitter=0.1,
+    min_side=0.005,
+    resize="stretch",
+  )
+  run = training(size=size, test_size=size, steps=steps, batch=8, rate=rate)
+  return ConfigDict(dict(run, data=pictures, task=task))
+
+
+def detections() -> dict:
+  """From what a network says to its score."""
+  return dict(
+    rescore=True,
+    iou_threshold=0.45,
+    score_threshold=0.005,
+    max_candidates=300,
+    max_detections=100,
+    metric="VOC07 AP",
+    groups={},
+  )
+
+
+def yolo_task() -> dict:
+  """YOLO, with the head of the program; :voc has that of the paper."""
+  return dict(
+    network(),
+    **detections(),
+    model="yolov1",
+    head="local",
+    batch_norm=False,
+    dropout=0.5,
+    num_boxes=2,
+    side=3,
+    square_root=True,
+    exclusive=False,
+    weights=dict(coord=5.0, objectness=1.0, background=0.5, label=1.0),
+    by_size=False,
+    clip_gradient=0.0,
+  )
+
+
+def yolov2_task() -> dict:
+  """YOLO's network with anchor boxes, which rows turn into YOLOv2."""
+  return dict(
+    network(),
+    **detections(),
+    model="yolov2",
+    network="yolov1",
+    priors=priors.hand_picked(cells=5),
+    location="offset",
+    passthrough="none",
+    program_reorg=False,
     class_error="softmax",
     tree="",  # a .tree file whose nodes are the classes
     weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
@@ -97,126 +270,135 @@ def miniature() -> ConfigDict:
     small_box_weight=True,
     prior_pull=0.01,
     prior_pull_images=1600,
-    rescore=True,
     match_predicted_shape=False,
     slot_rule="none",  # there are no pictures with a label alone
     objectness_rule="paper",
     label_warm_up_images=0,
     class_agnostic_nms=False,
-    iou_threshold=0.45,
-    score_threshold=0.005,
-    max_candidates=300,
-    max_detections=100,
     max_cells=0,
-    metric="VOC07 AP",
-    groups={},
   )
-  config.optimizer = dict(
-    name="adamw",
-    momentum=0.9,
-    weight_decay=5e-4,
-    clip_norm=0.0,
-    average=0.99,  # of the weights that are evaluated; 0 is off
-  )
-  config.schedule = dict(
-    name="cosine",
-    rate=1.2e-2,
-    burn_in_steps=100,
-    burn_in_power=1.0,
-    at=(),
-    factors=(),
-    power=4.0,
-  )
-  config.run = dict(
-    seed=0,
-    start_from="",  # a run's folder or a .weights file, see model.read_start
-    start_cfg="",
-    total_steps=2400,
-    batch_size=8,
-    image_sizes=(192,),
-    resize_every=10,
-    spmd="pmap",
-    log_every=50,
-    checkpoint_every=500,
-    evaluate_every=0,
-  )
-  config.evaluation = dict(classes=(), image_size=192, batch_size=16)
-  config.paper = "Table 2, VOC 2007 test"  # where its numbers are from
-  # name, the paper's VOC07 AP, what is added to the row above.
-  config.rows = (
-    ("priors and location", 74.4, ()),
-    ("passthrough", 75.4, (("task.passthrough", "paper"),)),
-    ("multi-scale", 76.8, (("run.image_sizes", (128, 160, 192, 224, 256)),)),
-    ("hi-res detector", 78.6, (("evaluation.image_size", 256),)),
-  )
-  return config
 
 
 def quick(config: ConfigDict) -> None:
-  """The same rows, a minute in all; the numbers mean nothing."""
+  """The same rows, minutes in all; the numbers mean nothing."""
   config.name = "ablation_quick"
-  config.data.train.main.split = "train[:64]"
-  config.data.test.split = "test[:32]"
-  config.task.width = 0.0625
-  config.run.update(total_steps=20, image_sizes=(64,), resize_every=2)
-  config.evaluation.image_size = 64
-  config.rows = (
-    *config.rows[:2],
-    ("multi-scale", 76.8, (("run.image_sizes", (64, 96)),)),
-    ("hi-res detector", 78.6, (("evaluation.image_size", 96),)),
-  )
+  for name in config.stages:
+    stage = config[name]
+    stage.task.width = 0.0625
+    stage.run.update(image_sizes=(64,), resize_every=2)
+    stage.evaluation.image_size = 64
+    stage.data.test.split += "[:32]"
+  config.classifier.run.total_steps = config.yolo.run.total_steps = 8
+  config.yolo.task.side = 1
+  clusters = ((0.4, 0.5), (0.9, 1.2))
+  sizes = dict(sizes=(64, 96), largest=96)
+  config.rows = rows(hires=4, steps=8, clusters=clusters, **sizes)
 
 
-def full_scale(config: ConfigDict) -> None:
-  """Section 3 of the paper: 160 epochs of VOC 2007 + 2012 trainval.
+IMAGENET, CLASSIFIER_BATCH = 1_281_167, 128
+VOC_PICTURES, BATCH = 16_551, 64  # 2007 and 2012 trainval
 
-  --config.data.root=VOCdevkit, which holds VOC2007 and VOC2012. Not as in the
-  paper: the detector starts from random weights, not from ImageNet's, so its
-  numbers are out of reach; and the first 1000 steps burn in, as in the later
-  program.
+
+def full_scale(config: ConfigDict, folder: str) -> None:
+  """The paper: ImageNet, then VOC 2007 + 2012 trainval, tested on VOC 2007.
+
+  Below folder are imagenet/train and imagenet/val, with a folder for each of
+  1000 classes in both, and VOCdevkit, which holds VOC2007 and VOC2012.
   """
   config.name = "ablation_voc"
-  pictures, epochs, batch = 16551, 160, 64
-  split = "VOC2007/trainval+VOC2012/trainval"
-  config.data.train.main.update(format="voc", split=split)
-  config.data.test.update(format="voc", split="VOC2007/test")
-  config.data.update(
-    root="VOCdevkit",
-    class_names=voc.CLASS_NAMES,
-    jitter=0.2,
-    hue=0.1,
-    saturation=1.5,
-    exposure=1.5,
-    num_threads=16,
+  train = Path(folder) / "imagenet" / "train"
+  if train.is_dir():
+    classes = tuple(sorted(p.name for p in train.iterdir() if p.is_dir()))
+  else:  # enough for --dry-run
+    classes = tuple(f"class {n}" for n in range(1000))
+  for name in config.stages:
+    stage = config[name]
+    stage.task.update(
+      width=1.0,
+      dtype="bfloat16",  # ours; the program computes in float32
+      norm_momentum=0.99,  # as in the program
+    )
+    stage.data.num_processes = 8
+    stage.optimizer.update(name="sgd", average=0.0, clip_norm=0.0)
+    stage.run.update(log_every=100, checkpoint_every=5000)
+  # The paper's section 3: 160 epochs at 224, rate .1, power 4; then 10 at 448.
+  for stage, epochs in ((config.classifier, 160), (config.hires, 10)):
+    main = dict(format="folders", root="train", split="", map=())
+    stage.data.train.main.update(main)
+    stage.data.test.update(dict(main, root="val"))
+    stage.data.update(
+      root=str(train.parent),
+      class_names=classes,
+      # darknet19.cfg and, for 448, darknet19_448.cfg.
+      short_side=(0.5, 1.75) if epochs == 160 else (1.0, 8 / 7),
+      aspect=0.75,
+      hue=0.1,
+      saturation=0.75,
+      exposure=0.75,
+    )
+    stage.run.update(
+      batch_size=CLASSIFIER_BATCH,
+      epoch_images=IMAGENET,
+      image_sizes=(224 if epochs == 160 else 448,),
+    )
+    stage.schedule.update(
+      name="polynomial", rate=0.1 if epochs == 160 else 1e-3, burn_in_steps=0
+    )
+    stage.evaluation.update(
+      image_size=stage.run.image_sizes[0], batch_size=CLASSIFIER_BATCH
+    )
+  ten_epochs = 10 * IMAGENET // CLASSIFIER_BATCH
+  config.classifier.run.total_steps = 160 * IMAGENET // CLASSIFIER_BATCH
+  for stage in (config.yolo, config.detector):
+    split = "VOC2007/trainval+VOC2012/trainval"
+    stage.data.train.main.update(format="voc", split=split, map=())
+    stage.data.test.update(format="voc", split="VOC2007/test", map=())
+    stage.data.update(
+      root=str(Path(folder) / "VOCdevkit"),
+      class_names=voc.CLASS_NAMES,
+      jitter=0.2,  # YOLO's paper, section 2.2, and yolo-voc.cfg
+      hue=0.1,  # yolo-voc.cfg
+      saturation=1.5,  # both
+      exposure=1.5,  # both
+    )
+    stage.run.update(batch_size=BATCH, epoch_images=VOC_PICTURES)
+    stage.evaluation.batch_size = BATCH
+  # YOLO's paper, section 2.2: 135 epochs, 1e-2, /10 after 75 and 105; "for the
+  # first epochs we slowly raise the rate", for which 1000 steps are ours.
+  config.yolo.schedule.update(
+    name="steps",
+    rate=1e-2,
+    burn_in_steps=1000,
+    burn_in_power=1.0,
+    at=(75 / 135, 105 / 135),
+    factors=(0.1, 0.1),
   )
-  config.task.update(
-    priors=priors.VOC_2017,
-    width=1.0,
-    dtype="bfloat16",
-    norm_momentum=0.99,
-    small_box_weight=False,
-    prior_pull_images=12800,
+  config.yolo.task.update(head="connected", side=7)
+  config.yolo.run.update(
+    image_sizes=(448,), total_steps=135 * VOC_PICTURES // BATCH
   )
-  config.optimizer.update(name="sgd", average=0.0)
-  config.schedule.update(
+  config.yolo.evaluation.image_size = 448
+  # The paper, section 3: 160 epochs, 1e-3, /10 at 60 and 90. The burn-in is the
+  # later program's.
+  config.detector.schedule.update(
     name="steps",
     rate=1e-3,
     burn_in_steps=1000,
     burn_in_power=4.0,
-    at=(60 / epochs, 90 / epochs),
+    at=(60 / 160, 90 / 160),
     factors=(0.1, 0.1),
   )
-  steps = epochs * pictures // batch
-  config.run.update(
-    total_steps=steps,
-    batch_size=batch,
-    image_sizes=(416,),
-    checkpoint_every=1000,
-    evaluate_every=steps // 16,
+  config.detector.task.update(
+    priors=priors.hand_picked(cells=13),
+    small_box_weight=False,  # January 2017
+    prior_pull_images=12_800,  # the program
   )
-  config.evaluation.update(image_size=416, batch_size=64)
-  config.rows = (
-    *config.rows[:2],
-    ("multi-scale", 76.8, (("run.image_sizes", tuple(range(320, 609, 32))),)),
-    ("hi-res detector", 78.6, (("evaluation.image_size", 544),)),
+  config.detector.run.image_sizes = (416,)
+  config.detector.evaluation.image_size = 416
+  config.rows = rows(
+    hires=ten_epochs,
+    steps=160 * VOC_PICTURES // BATCH,
+    clusters=priors.VOC_2017,
+    sizes=tuple(range(320, 609, 32)),
+    largest=544,
   )

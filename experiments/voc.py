@@ -49,6 +49,8 @@ def get_config() -> ConfigDict:
     # Three: cells differ in size by class, and more priors of nearly one shape
     # only compete for the same objects.
     priors=((0.66, 0.85), (1.66, 2.12), (3.32, 3.99)),
+    network="darknet19",
+    location="direct",
     passthrough="paper",
     program_reorg=False,
     width=0.25,
@@ -102,6 +104,7 @@ def get_config() -> ConfigDict:
     batch_size=4,
     image_sizes=(320,),
     resize_every=10,
+    epoch_images=0,  # what --dry-run calls an epoch; 0: nothing
     spmd="pmap",
     log_every=100,
     checkpoint_every=1000,

@@ -140,6 +140,8 @@ def miniature() -> ConfigDict:
   config.task = dict(
     model="yolov2",
     priors=((0.77, 1.32), (1.39, 0.8), (1.16, 2.11), (2.39, 1.34), (2.09, 2.7)),
+    network="darknet19",
+    location="direct",
     passthrough="paper",
     program_reorg=False,
     width=0.125,
@@ -197,6 +199,7 @@ def miniature() -> ConfigDict:
     batch_size=8,
     image_sizes=(128,),
     resize_every=10,
+    epoch_images=0,  # what --dry-run calls an epoch; 0: nothing
     spmd="pmap",
     log_every=50,
     checkpoint_every=500,

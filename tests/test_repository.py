@@ -8,6 +8,8 @@ import time
 
 import cv2
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from support import ROOT, load_experiment
@@ -16,8 +18,8 @@ from yolo9000 import (
   benchmark_data,
   build,
   darknet_files,
+  plan,
   priors,
-  sweep,
   yolov2,
 )
 from yolo9000.data import pipeline, shapes
@@ -31,6 +33,7 @@ EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
 # A file imports from lower floors only.
 FLOORS = {
   "types": 0,
+  "accelerators": 0,
   "boxes": 1,
   "wordtree": 2,
   "wordtree.tree": 1,
@@ -52,6 +55,7 @@ FLOORS = {
   "data.records": 2,
   "data.reading": 3,
   "darknet": 3,
+  "networks": 3,
   "darknet_files": 3,
   "yolov1": 5,
   "data.coco": 4,
@@ -87,8 +91,12 @@ FLOORS = {
   "benchmark_peers": 10,
   "benchmark_tree": 11,
   "detect": 8,
-  "sweep": 9,
-  "main": 10,
+  "plan": 2,
+  "table": 4,
+  "cost": 7,
+  "report": 8,
+  "sweep": 11,
+  "main": 12,
 }
 WITHOUT_JAX = (
   "benchmark_data",
@@ -97,6 +105,7 @@ WITHOUT_JAX = (
   "priors",
   "plots",
   "log",
+  "plan",
   "data",
 )
 
@@ -190,6 +199,10 @@ def test_every_experiment_traces_its_init_loss_and_predict(
     nodes = WordTree(("a", "b", "c"), (-1, 0, 0))
     darknet_files.write_tree(tmp_path / "classes.tree", nodes)
     argument = f"own={tmp_path}"
+  elif argument == "imagenet":
+    for name in "ab":
+      (tmp_path / "train" / name).mkdir(parents=True)
+    argument = f"imagenet={tmp_path}"
   elif argument in FOLDERS:
     folder = request.getfixturevalue("shared") / FOLDERS[argument]
     argument = f"{argument}={folder}"
@@ -198,14 +211,15 @@ def test_every_experiment_traces_its_init_loss_and_predict(
   assert isinstance(config, ConfigDict)
   assert "python -m" in module.__doc__
   assert "AP" in module.__doc__ or "top-1" in module.__doc__
-  if not config.data.class_names and not config.task.tree:
+  if "task" in config and not config.data.class_names and not config.task.tree:
     config.task.tree = str(tmp_path / "a.tree")
     tree = WordTree(("a", "b", "c"), (-1, 0, 0))
     darknet_files.write_tree(config.task.tree, tree)
-  rows = sweep.row_configs(config.lock()) if config.rows else {"": config}
-  for row in rows.values():
+  made = plan.make(config.lock())
+  assert not any(row.error for row in made.rows)
+  for stage in made.stages.values():
     with jax.numpy_dtype_promotion("standard"):  # Flax promotes bfloat16
-      trace(row)
+      trace(stage.config)
 
 
 def trace(row):
@@ -223,21 +237,80 @@ def trace(row):
   assert found.boxes.shape[0] == 2 and found.boxes.shape[2] == 4
 
 
-def test_every_ablation_switch_changes_something():
-  """Each row changes the parameters, the picture sizes or the evaluation."""
-  config = load_experiment(ROOT / "experiments" / "ablation.py").get_config()
-  seen = []
-  for row in sweep.row_configs(config.lock()).values():
-    task = build.make_task(row)
-    shapes = jax.eval_shape(lambda k, t=task: t.init(k, 64), jax.random.key(0))
-    seen.append(
-      (
-        str(jax.tree.map(lambda x: x.shape, shapes)),
-        row.run.image_sizes,
-        row.evaluation.image_size,
-      )
+def consequences(config):
+  """What a row's stages compute: parameters, loss, pictures, evaluation."""
+  found = {}
+  for name, stage in plan.stage_configs(config, 0).items():
+    task = build.make_task(stage)
+    size = stage.run.image_sizes[0]
+    variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), size)
+    data = shapes.read(Source("shapes", "", "test[:2]"), Flaws(strict=True))
+    batch = pipeline.empty_batch(2, size=size, max_objects=7)
+    label = np.array([1, 2], np.int32)
+    boxes = np.tile(np.float32([0.1, 0.2, 0.5, 0.7]), (2, 7, 1))
+    images = [data.read_image(r)[:size, :size] for r in data.records]
+    batch = batch._replace(
+      image=np.stack(images),
+      boxes=boxes,
+      mask=np.arange(7)[None].repeat(2, 0) < 1,
+      image_label=label if name in ("classifier", "hires") else -label,
     )
-  assert len(set(seen)) == len(seen) == 4
+    loss, _ = jax.jit(task.loss)(variables, batch, np.int32(1))
+    found[name, "parameters"] = str(jax.tree.map(jnp.shape, variables))
+    found[name, "loss"] = float(loss)
+    found[name, "pictures"] = (stage.run.image_sizes, stage.run.total_steps)
+    found[name, "evaluation"] = stage.evaluation.image_size
+  return found
+
+
+# What each row of Table 2 changes, of stages that it has and the one above had.
+SWITCHES = {
+  "batch norm": [
+    *(("classifier", "parameters"), ("classifier", "loss")),
+    *(("yolo", "parameters"), ("yolo", "loss")),
+  ],
+  "hi-res classifier": [("hires", "a new stage")],
+  "anchor boxes": [("detector", "a new stage"), ("yolo", "left out")],
+  "new network": [
+    (stage, what)
+    for stage in ("classifier", "hires", "detector")
+    for what in ("parameters", "loss")
+  ],
+  "priors and location": [("detector", "parameters"), ("detector", "loss")],
+  "passthrough": [("detector", "parameters"), ("detector", "loss")],
+  "multi-scale": [("detector", "pictures")],
+  "hi-res detector": [("detector", "evaluation")],
+}
+
+
+def test_every_ablation_switch_changes_what_it_says(libraries_promote):
+  """Parameters, loss, pictures or evaluation, and nothing else."""
+  config = load_experiment(ROOT / "experiments" / "ablation.py").get_config()
+  before = None
+  for name, row in plan.row_configs(config.lock()).items():
+    found = consequences(row)
+    if before is not None:
+      changed = [
+        key for key in found if key in before and found[key] != before[key]
+      ]
+      for stage in dict.fromkeys(key[0] for key in {**before, **found}):
+        if (stage, "loss") not in before:
+          changed.append((stage, "a new stage"))
+        if (stage, "loss") not in found:
+          changed.append((stage, "left out"))
+      assert sorted(changed) == sorted(SWITCHES[name]), name
+    before = found
+
+
+def test_location_alone_changes_the_loss_and_the_boxes(libraries_promote):
+  """It comes with the priors in Table 2, so the rows cannot show it."""
+  config = load_experiment(ROOT / "experiments" / "ablation.py").get_config()
+  row = plan.row_configs(config.lock())["anchor boxes"]
+  direct = plan.with_changes(row, [("detector.task.location", "direct")])
+  changed = [
+    k for k, v in consequences(row).items() if v != consequences(direct)[k]
+  ]
+  assert changed == [("detector", "loss")]
 
 
 @pytest.mark.parametrize("words", [["check"], ["format", "--check"]])
@@ -277,19 +350,25 @@ def test_the_readmes_modules_and_experiments_exist():
       assert (
         path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
       ), command
-    for path in re.findall(r"--config=([\w/.]+\.py)(?::(\w+))?", command):
-      arguments = getattr(load_experiment(ROOT / path[0]), "ARGUMENTS", ())
-      assert not path[1] or path[1] in arguments, command
+    for path in re.findall(r"--config=([\w/.]+\.py)(?::(\S+))?", command):
+      module = load_experiment(ROOT / path[0])
+      known = (*getattr(module, "ARGUMENTS", ()), *plan.TABLE_ARGUMENTS)
+      for word in filter(None, path[1].split(",")):
+        name = word.split("=")[0]
+        assert {name, f"{name}="} & {*known, "folder="}, command
 
 
 def test_the_priors_command(tmp_path):
   done = run_module(
     "yolo9000.priors",
     f"--config={ROOT}/experiments/ablation.py",
-    "--config.data.train.main.split=train[:50]",
+    "--config.detector.data.train.main.split=train[:50]",
     cwd=tmp_path,
   )
   assert done.returncode == 0, done.stderr
+  assert re.search(
+    r"Table 1: Cluster IOU +9 [\d.]+ \(paper 67.2\)", done.stdout
+  )
   assert "k = 15: average IoU" in done.stdout and "priors=((" in done.stdout
 
 
@@ -345,16 +424,26 @@ def main(*words, cwd):
 
 
 QUICK = f"--config={ROOT}/experiments/ablation.py:quick"
+VOC = f"--config={ROOT}/experiments/voc.py"
 
 
 def test_the_quick_ablation_makes_its_table(tmp_path):
   done = run_module(
-    "yolo9000.main", QUICK, "--workdir=w", cwd=tmp_path, timeout=120
+    "yolo9000.main", QUICK, "--workdir=w", cwd=tmp_path, timeout=240
   )
   assert done.returncode == 0, done.stderr
   assert "| multi-scale |" in done.stdout
   names = {p.name for p in (tmp_path / "w").iterdir()}
-  assert {"table.md", "table.csv", "table.png"} < names
+  assert {"table.md", "table.csv", "table.png", "report.html"} < names
+
+  # Table 3 takes the weights that are there, and measures how fast they are.
+  sizes = QUICK.replace("ablation.py", "sizes.py")
+  done = run_module("yolo9000.main", sizes, "--workdir=w", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert "stage evaluation-" in done.stderr
+  assert "stage detector-" not in done.stderr
+  assert "| images/s | paper |" in done.stdout
+  assert "against images per second" in (tmp_path / "w/report.html").read_text()
 
   # What it trained detects and is exported, as the README says.
   image = shapes.read(Source("shapes", "", "test[:1]"), Flaws(strict=True))
@@ -399,18 +488,19 @@ def test_the_peers_benchmark_command(tmp_path):
 @pytest.mark.parametrize(
   ("words", "message"),
   [
-    (["--config.task.widht=1"], "Did you mean.*width"),
-    (["--config.task.width=wide"], "width"),
-    (["--config.rows=()", "--config.task.dtype=int8"], "allowed are float32"),
+    ([QUICK, "--config.yolo.task.widht=1"], "Did you mean.*width"),
+    ([VOC, "--config.task.width=wide"], "width"),
+    ([VOC, "--config.task.dtype=int8"], "allowed are float32"),
+    ([VOC, "--config.data.root=nowhere"], "not a PASCAL VOC folder"),
+    ([QUICK + ",row=none"], "row=none is unknown; there are YOLO"),
     (
-      ["--config.rows=()", "--config.data.test.format=voc"],
-      "not a PASCAL VOC folder",
+      [VOC, "config.run.seed=1"],
+      "not a flag: config.run.seed=1; begin it with --",
     ),
-    (["config.run.seed=1"], "not a flag: config.run.seed=1; begin it with --"),
   ],
 )
 def test_bad_flags_end_with_a_message(tmp_path, words, message):
-  done = main(QUICK, *words, cwd=tmp_path)
+  done = main(*words, cwd=tmp_path)
   assert done.returncode in (1, 2)
   assert re.search(message, done.stderr + done.stdout, re.S), done.stderr[
     -2000:
@@ -424,7 +514,15 @@ def test_an_unknown_argument_of_the_experiment_names_the_known(tmp_path):
 
 
 def test_sigterm_ends_with_the_code_for_start_me_again(tmp_path):
-  words = [QUICK, "--config.rows=()", "--config.run.total_steps=100000"]
+  words = [VOC, "--config.data.train.main.format=shapes"]
+  words += ["--config.data.test.format=shapes", "--config.data.root="]
+  words += ["--config.data.train.main.split=tiny"]
+  words += ["--config.data.test.split=tiny", "--config.task.width=.0625"]
+  words += [f"--config.data.class_names={shapes.CLASS_NAMES}"]
+  words += [
+    "--config.run.image_sizes=(64,)",
+    "--config.evaluation.image_size=64",
+  ]
   run = subprocess.Popen(
     [sys.executable, "-m", "yolo9000.main", *words, "--workdir=w"],
     cwd=tmp_path,

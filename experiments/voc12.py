@@ -1,0 +1,51 @@
+"""Table 4: VOC 2012, trained on 2007 and 2012.
+
+python -m yolo9000.main --config=experiments/voc12.py
+
+VOC12_RESULTS AP
+
+Arguments, as in --config=experiments/voc12.py:full,folder=F
+  quick  the miniature with few steps, to see that everything works.
+  full   the paper's setting at 544 pixels; F as for experiments/ablation.py.
+         The paper trains on all of 2007 and trainval of 2012 and is measured on
+         test of 2012 by its server; here val of 2012 is kept back to measure,
+         and train alone trains. --config.detector.data.test.split and
+         --config.detector.data.train.main.split change that.
+  row=, seed=, seeds=  as in experiments/ablation.py.
+"""
+
+from pathlib import Path
+from runpy import run_path
+
+from ml_collections import ConfigDict
+
+from yolo9000 import plan
+
+ARGUMENTS = ("quick", "full")
+PAPER = 73.4  # VOC 2012 test, AP as since 2010
+PICTURES = 4_952 + 5_011 + 5_717  # 2007 test and trainval, 2012 train
+
+
+def get_config(argument: str = "") -> ConfigDict:
+  """The ablation's last row, on more pictures of 2012."""
+  ablation = run_path(str(Path(__file__).with_name("ablation.py")))
+  arguments = plan.arguments(argument, (*ARGUMENTS, *ablation["OTHERS"]))
+  full = "full" in arguments
+  if full:
+    arguments["voc"] = ""  # its schedule
+  config = ablation["before_choosing"](arguments)
+  config.name = "voc12" + "".join(f"_{k}" for k in ARGUMENTS if k in arguments)
+  config.paper = "Table 4, VOC 2012 test"
+  changes = plan.changes_of(config, "hi-res detector")
+  if full:
+    detector = config.detector
+    detector.data.train.main.split = (
+      "VOC2007/trainval+VOC2007/test+VOC2012/train"
+    )
+    detector.data.test.split = "VOC2012/val"
+    detector.run.epoch_images = PICTURES
+    steps = 160 * PICTURES // detector.run.batch_size
+    changes += (("detector.run.total_steps", steps),)
+  config.rows = (("YOLOv2", {"VOC10 AP": PAPER}, changes),)
+  plan.select(config, arguments)
+  return config

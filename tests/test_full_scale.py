@@ -1,0 +1,135 @@
+"""The paper's Table 2 at full scale, on a small tree of the same shape."""
+
+import json
+import shutil
+
+import cv2
+import pytest
+from support import ROOT, load_experiment
+
+from yolo9000 import cost, plan, sweep
+from yolo9000.data import shapes, voc
+from yolo9000.data.reading import Flaws, Source
+
+pytestmark = pytest.mark.usefixtures("libraries_promote")
+CHAINS = {
+  "YOLO": "classifier yolo",
+  "batch norm": "classifier yolo",
+  "hi-res classifier": "classifier hires yolo",
+  "anchor boxes": "classifier hires detector",
+  "new network": "classifier hires detector",
+  "priors and location": "classifier hires detector",
+  "passthrough": "classifier hires detector",
+  "multi-scale": "classifier hires detector",
+  "hi-res detector": "classifier hires detector evaluation",
+}
+
+
+def get_config(folder):
+  experiment = load_experiment(ROOT / "experiments" / "ablation.py")
+  return experiment.get_config(f"voc,folder={folder}")
+
+
+@pytest.fixture
+def devkit(tmp_path):
+  """Two pictures of each split of VOC, and of each of three synsets."""
+  drawn = shapes.read(Source("shapes", "", "boxes[:4]"), Flaws(strict=True))
+  for year, splits in (("2007", ("trainval", "test")), ("2012", ("trainval",))):
+    root = tmp_path / "VOCdevkit" / f"VOC{year}"
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+      (root / folder).mkdir(parents=True)
+    for number, split in enumerate(splits):
+      names = [f"{year}_{number}{n}" for n in range(2)]
+      listed = root / "ImageSets" / "Main" / f"{split}.txt"
+      listed.write_text("".join(name + "\n" for name in names))
+      for name, record in zip(names, drawn.records[2 * number :], strict=False):
+        image = drawn.read_image(record)[..., ::-1]
+        cv2.imwrite(str(root / "JPEGImages" / f"{name}.jpg"), image)
+        objects = "".join(
+          f"<object><name>{voc.CLASS_NAMES[label]}</name><difficult>0"
+          f"</difficult><bndbox><xmin>{left + 1:.0f}</xmin><ymin>{top + 1:.0f}"
+          f"</ymin><xmax>{right:.0f}</xmax><ymax>{bottom:.0f}</ymax></bndbox>"
+          f"</object>"
+          for label, (left, top, right, bottom) in zip(
+            record.labels, record.boxes_px, strict=True
+          )
+        )
+        (root / "Annotations" / f"{name}.xml").write_text(
+          f"<annotation><filename>{name}.jpg</filename><size><width>256"
+          f"</width><height>256</height><depth>3</depth></size>{objects}"
+          f"</annotation>"
+        )
+  picture = next((tmp_path / "VOCdevkit").rglob("*.jpg"))
+  for split in ("train", "val"):
+    for synset in ("n01440764", "n01443537", "n01484850"):
+      folder = tmp_path / "imagenet" / split / synset
+      folder.mkdir(parents=True)
+      for number in range(2):
+        shutil.copy(picture, folder / f"{number}.jpg")
+  return tmp_path
+
+
+def small(config):
+  """Two steps of every stage, narrow and on small pictures."""
+  for name in config.stages:
+    stage = config[name]
+    stage.task.update(width=1 / 64, dtype="float32")
+    stage.data.update(num_processes=0)
+    stage.run.update(batch_size=2, image_sizes=(64,), resize_every=1)
+    stage.run.total_steps = min(2, stage.run.total_steps)
+    stage.evaluation.update(image_size=64, batch_size=2)
+  config.yolo.task.side = 1
+  smaller = {"image_sizes": (64, 96), "image_size": 96}
+
+  def less(name, value):
+    last = name.split(".")[-1]
+    if last == "total_steps":
+      return name, min(2, value)
+    return name, smaller.get(last, value)
+
+  config.rows = tuple(
+    (name, paper, tuple(less(*change) for change in changes))
+    for name, paper, changes in config.rows
+  )
+  return config
+
+
+@pytest.mark.timeout(400)
+def test_every_stage_of_every_row_runs(devkit, tmp_path):
+  config = small(get_config(devkit)).lock()
+  workdir = tmp_path / "w"
+  assert sweep.run_rows(config, workdir) == 0
+  made = plan.make(config)
+  for row in made.rows:
+    chain = [made.stages[key].name for key in row.stages]
+    assert " ".join(chain) == CHAINS[row.name]
+    results = workdir / row.name.replace(" ", "_") / "results.json"
+    assert json.loads(results.read_text())["VOC07 AP"] is not None
+  for stage in made.stages.values():
+    if stage.trains and stage.parent:
+      start = plan.folder(workdir, stage.key) / "start.txt"
+      taken = start.read_text().count(": taken")
+      # All of a classifier; of a detector what it shares with one.
+      network = made.stages[stage.parent].config.task.network
+      shared = {"yolov1": 20, "darknet19": 18}[network]
+      assert taken == shared + (stage.name == "hires")
+  assert (workdir / "report.html").stat().st_size > 100_000
+
+
+def test_the_dry_run_tells_the_papers_schedule(tmp_path):
+  config = get_config(tmp_path).lock()
+  made = plan.make(config)
+  text = cost.describe(made, plan.chosen(made, config), tmp_path)
+  lines = text.splitlines()
+  (multi_scale,) = [line for line in lines if "sizes 320..608" in line]
+  for words in (
+    *("160 epochs of 16,551", "rate 0.001", "divided by 10 at epoch 60"),
+    *("divided by 10 at epoch 90", "decay 0.0005", "momentum 0.9"),
+    "sizes 320..608 every 10 steps",
+  ):
+    assert words in multi_scale
+  classifiers = [line for line in lines if "160 epochs of 1,281,167" in line]
+  assert len(classifiers) == 3
+  assert all("rate 0.1, polynomial of power 4" in one for one in classifiers)
+  assert sum("10 epochs of 1,281,167" in line for line in lines) == 2
+  assert "at size 544" in text and "H100" in lines[-1]
