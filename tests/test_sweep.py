@@ -204,14 +204,12 @@ def test_a_lock_is_free_again_when_its_job_is_dead(tmp_path):
     "  print(mine, flush=True)\n  time.sleep(600)"
   )
   path = tmp_path / "locks" / "a"
-  job = subprocess.Popen(
-    [sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True
-  )
-  assert job.stdout.readline() == "True\n"
-  with sweep.locked(path) as mine:
-    assert not mine
-  job.kill()
-  job.wait()
+  words = [sys.executable, "-c", code, path]
+  with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as job:
+    assert job.stdout.readline() == "True\n"
+    with sweep.locked(path) as mine:
+      assert not mine
+    job.kill()
   with sweep.locked(path) as mine:
     assert mine
     with path.open() as file, pytest.raises(BlockingIOError):
@@ -228,7 +226,7 @@ sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from test_plan import chained
 from yolo9000 import sweep
-logging.basicConfig(level=logging.INFO)
+logging.basicConfig(level=logging.INFO, force=True)
 rows = (
   ("a", 1.0, ()),
   ("b", 2.0, (("second.task.passthrough", "none"),)),

@@ -99,7 +99,11 @@ def describe(made: Plan, stages: Sequence[Stage], workdir: Path) -> str:
       size = stage.config.evaluation.image_size
       lines.append(f"  {stage.key}{state}: {stage.parent} at size {size}")
       continue
-    count = operations(stage.config)
+    try:
+      count = operations(stage.config)
+    except ValueError as error:
+      lines.append(f"  {stage.key}: cannot be: {error}")
+      continue
     here = seconds_here(stage.config)
     lines.append(
       f"  {stage.key}{state}: {schedule(stage.config)}; "

@@ -307,8 +307,11 @@ def _stages(made: Plan, workdir: Path) -> str:
   for key, stage in made.stages.items():
     run, path = stage.config.run, plan.folder(workdir, key) / "results.json"
     pictures = run.total_steps * run.batch_size if stage.trains else 0
-    of_picture = cost.forward_operations(stage.config) / 1e9
-    cells = [key, stage.parent or "", f"{of_picture:.4g}", f"{pictures:,}"]
+    try:
+      of_picture = f"{cost.forward_operations(stage.config) / 1e9:.4g}"
+    except ValueError:  # a network that cannot be; its row says why it failed
+      of_picture = ""
+    cells = [key, stage.parent or "", of_picture, f"{pictures:,}"]
     if path.exists():
       found = json.loads(path.read_text())
       minutes = f"{found['training_minutes']:.1f}"
