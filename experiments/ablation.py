@@ -284,14 +284,15 @@ def quick(config: ConfigDict) -> None:
   config.name = "ablation_quick"
   for name in config.stages:
     stage = config[name]
+    size = 64 if name == "yolo" else 96
     stage.task.width = 0.0625
-    stage.run.update(image_sizes=(64,), resize_every=2)
-    stage.evaluation.image_size = 64
+    stage.run.update(image_sizes=(size,), resize_every=2)
+    stage.evaluation.image_size = size
     stage.data.test.split += "[:32]"
   config.classifier.run.total_steps = config.yolo.run.total_steps = 8
   config.yolo.task.side = 1
   clusters = ((0.4, 0.5), (0.9, 1.2))
-  sizes = dict(sizes=(64, 96), largest=96)
+  sizes = dict(sizes=(64, 96), largest=128)
   config.rows = rows(hires=4, steps=8, clusters=clusters, **sizes)
 
 
