@@ -342,7 +342,10 @@ def test_the_best_state_is_kept(tmp_path):
     ),
     ({"task.priors": ((1.0, -2.0),)}, "must be positive"),
     ({"task.model": "yolov9"}, "'yolov9'; allowed are yolov1, yolov2"),
-    ({"task.passthrough": "yes"}, "'yes'; allowed are bare, none, paper"),
+    (
+      {"task.passthrough": "yes"},
+      "'yes'; allowed with network 'darknet19' are bare",
+    ),
     ({"task.class_error": "mse"}, "'mse'; allowed are softmax, logistic"),
     ({"task.dtype": "float16"}, "'float16'; allowed are float32, bfloat16"),
     ({"task.width": 0.0}, "width is 0.0; it must be above 0"),

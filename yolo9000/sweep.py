@@ -216,6 +216,9 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
           except Exception as error:
             failed[stage.key] = f"{type(error).__name__}: {error}"
             report_failure(plan.folder(workdir, stage.key), error)
+          # The next stage needs none of its programs. With those of 42 stages
+          # in one process, loading one more from the disk crashed XLA on CPU.
+          jax.clear_caches()
         break
     else:
       if not told:
