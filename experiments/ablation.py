@@ -2,7 +2,33 @@
 
 python -m yolo9000.main --config=experiments/ablation.py
 
-DOCSTRING_TO_BE_WRITTEN AP
+On 2 cores (x86-64, no GPU) 12.8 minutes from a fresh clone,
+with the installation. VOC07 AP in percent on 400 drawn
+pictures of seeds 0, 1, 2 (:seeds=3), mean and spread, commit 8ef61ce:
+
+  row                  seeds           ours        paper  step, p of its t-test
+  YOLO                  0.9  0.7  2.5   1.4 +-1.0  63.4
+  batch norm           20.5 16.3 19.2  18.7 +-2.1  65.8  +17.3  .005
+  hi-res classifier    22.8 20.7 18.6  20.7 +-2.1  69.5   +2.0  .29
+  anchor boxes         19.3 36.7 33.4  29.8 +-9.3  69.2   +9.1  .28
+  new network          39.3 42.3 42.8  41.5 +-1.9  69.6  +11.7  .11
+  priors and location  62.0 63.6 59.9  61.8 +-1.8  74.4  +20.3  .007
+  passthrough          89.5 89.0 89.3  89.2 +-0.3  75.4  +27.4  .002
+  multi-scale          89.2 87.8 87.6  88.2 +-0.9  76.8   -1.0  .13
+  hi-res detector      89.7 89.9 89.0  89.5 +-0.5  78.6   +1.3  .10
+
+A classifier of drawn shapes and 12,000 pictures are not ImageNet and 160 epochs
+of VOC, so what makes training quick weighs more than in the paper. Where a step
+goes the other way, or is another one altogether, REMARKS say why; they stand in
+the report.
+
+Arguments, separated by commas, as in --config=experiments/ablation.py:seeds=3
+  quick      few steps, to see that everything works.
+  voc        the paper's setting: ImageNet, then VOC 2007 + 2012.
+  folder=F   where :voc finds imagenet/train, imagenet/val and VOCdevkit.
+  row=NAME   this row alone, with the stages that it stands on.
+  stage=NAME every row up to this stage, one of config.stages.
+  seed=N     this seed alone; seeds=N that many, with means and spreads.
 """
 
 from collections.abc import Iterable
@@ -14,6 +40,36 @@ from yolo9000 import plan, priors
 from yolo9000.data import shapes, voc
 
 ARGUMENTS = ("quick", "voc")
+# Of the run in the docstring; the report shows them.
+REMARKS = {
+  "batch norm": (
+    "Without it nothing is learned: the classifier of the first row has "
+    "19.8 % of five classes right, at rate 5e-3 and at 1e-3 (seed 0), so "
+    "this step is that of training at all."
+  ),
+  "hi-res classifier": (
+    "It shows in the classes: of the objects found, 91 % have the right "
+    "one, in the row above 67 %. YOLO still finds few, 41 %."
+  ),
+  "anchor boxes": (
+    "The other way than in the paper, and by far in recall: 41 to 80 % (81 "
+    "to 88 in the paper). The paper's -0.3 AP is of a YOLO that is trained "
+    "long; 12,000 pictures teach its nine cells, which have no weights in "
+    "common, half of what they teach one set of weights. It is the most "
+    "unsteady row: 19 to 37 over seeds, where the next one has 39 to 43."
+  ),
+  "passthrough": (
+    "Objects here are one to four of five cells large: the finer grid "
+    "raises the recall of small ones from 69 to 93 %, and the overlap from "
+    "67 to 74 %."
+  ),
+  "multi-scale": (
+    "The other way than in the paper at this size: 12,000 pictures are "
+    "shared by four sizes, and it pays at the largest alone. At 128, 160 "
+    "and 224 pixels its weights give 74.3, 88.2 and 89.5, those of the row "
+    "above 76.7, 89.2 and 86.5 (means of three seeds)."
+  ),
+}
 STEPS = 1500  # of a detector, 8 pictures each
 OTHERS = ("folder=", *plan.TABLE_ARGUMENTS)  # with values
 
@@ -41,6 +97,7 @@ def miniature() -> ConfigDict:
   config = ConfigDict()
   config.name = "ablation"
   config.paper = "Table 2, VOC 2007 test"  # where its numbers are from
+  config.remarks = REMARKS
   config.seeds = (0,)
   config.only_row = config.only_stage = ""  # all
   # One after the other; of no steps means left out. A stage starts from the
@@ -282,6 +339,7 @@ def yolov2_task() -> dict:
 def quick(config: ConfigDict) -> None:
   """The same rows, minutes in all; the numbers mean nothing."""
   config.name = "ablation_quick"
+  config.remarks = ConfigDict()
   for name in config.stages:
     stage = config[name]
     size = 64 if name == "yolo" else 96
@@ -303,10 +361,14 @@ VOC_PICTURES, BATCH = 16_551, 64  # 2007 and 2012 trainval
 def full_scale(config: ConfigDict, folder: str) -> None:
   """The paper: ImageNet, then VOC 2007 + 2012 trainval, tested on VOC 2007.
 
+  Not known to work: the first row, without batch norm at the rate of a network
+  with it; YOLO's paper does not say how its classifier was trained.
+
   Below folder are imagenet/train and imagenet/val, with a folder for each of
   1000 classes in both, and VOCdevkit, which holds VOC2007 and VOC2012.
   """
   config.name = "ablation_voc"
+  config.remarks = ConfigDict()
   train = Path(folder) / "imagenet" / "train"
   if train.is_dir():
     classes = tuple(sorted(p.name for p in train.iterdir() if p.is_dir()))

@@ -42,6 +42,7 @@ def get_config(argument: str = "") -> ConfigDict:
     arguments["voc"] = ""  # its schedule
   config = ablation["before_choosing"](arguments)
   config.name = "coco" + "".join(f"_{k}" for k in ARGUMENTS if k in arguments)
+  config.output = "coco"  # below the workdir
   config.paper = "Table 5, COCO test-dev2015"
   changes = plan.changes_of(config, "hi-res detector")
   config.detector.task.metric = "COCO AP"

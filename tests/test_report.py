@@ -59,7 +59,7 @@ def test_a_table_that_is_not_finished_has_a_report(made, tmp_path):
   config, _, _ = made
   planned = plan.make(config)
   filled = table.fill(planned, tmp_path, {})
-  report.write(config, planned, filled, tmp_path)
+  report.write(config, planned, filled, tmp_path, tmp_path)
   page = (tmp_path / "report.html").read_text()
   assert page.count("not run") >= 3 and "not known" in page
 
@@ -71,7 +71,7 @@ def test_a_step_against_the_paper_is_said_to_be_one(made, tmp_path):
   filled[1] = filled[1]._replace(paper=70.0)
   better = [dict(r, **{"VOC07 AP": 0.9}) for r in filled[1].results.values()]
   filled[1] = filled[1]._replace(results=dict(enumerate(better)))
-  report.write(config, planned, filled, tmp_path)
+  report.write(config, planned, filled, workdir, tmp_path)
   page = (tmp_path / "report.html").read_text()
   assert "It goes the other way than in the paper" in page
 

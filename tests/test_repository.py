@@ -455,7 +455,8 @@ def test_the_quick_ablation_makes_its_table(tmp_path):
   assert "stage evaluation-" in done.stderr
   assert "stage detector-" not in done.stderr
   assert "| images/s | paper |" in done.stdout
-  assert "against images per second" in (tmp_path / "w/report.html").read_text()
+  report = (tmp_path / "w/sizes/report.html").read_text()
+  assert "against images per second" in report
 
   # What it trained detects and is exported, as the README says.
   image = shapes.read(Source("shapes", "", "test[:1]"), Flaws(strict=True))

@@ -127,6 +127,8 @@ def describe(made: Plan, stages: Sequence[Stage], workdir: Path) -> str:
 
 
 def _time(seconds: float) -> str:
+  if seconds != seconds:
+    return "unknown time"
   if seconds < 5400:
     return f"{seconds / 60:.1f} minutes"
   return f"{seconds / 3600:.1f} hours"

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ class Log:
 
 def write_whole(path: Path, content: str | bytes) -> None:
   """Writes a file that is never there by halves, whatever happens."""
-  draft = path.with_name(f".{path.name}.{os.getpid()}")
+  draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
   draft.write_bytes(content.encode() if isinstance(content, str) else content)
   os.replace(draft, path)
 

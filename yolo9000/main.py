@@ -61,7 +61,10 @@ def main(argv: list[str]) -> None:
     logger.warning("%s", stopped)
     sys.exit(TRY_AGAIN)
   except (ValueError, AttributeError, TypeError, FileNotFoundError) as error:
-    sweep.report_failure(workdir, error)
+    if DRY_RUN.value:
+      logger.error("%s: %s", type(error).__name__, error)
+    else:
+      sweep.report_failure(workdir, error)
     sys.exit(2)
 
 

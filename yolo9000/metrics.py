@@ -302,7 +302,9 @@ def make_evaluate(
   def of_pictures(
     detections: Sequence[Detections], records: Sequence[Any]
   ) -> dict[str, Any]:
+    diagnosis = diagnose(detections, records)
     if tree is not None:
+      del diagnosis["right class"]  # any node of the path may be right
       records = credit_ancestors(records, tree.parents)
     if scored:
       records = [
@@ -310,7 +312,7 @@ def make_evaluate(
         for record in records
       ]
     metrics = METRICS[metric](detections, records, class_names=class_names)
-    metrics["diagnosis"] = diagnose(detections, records)
+    metrics["diagnosis"] = diagnosis
     return group_means(metrics, groups)
 
   return of_pictures

@@ -214,7 +214,9 @@ def from_run(workdir: str | Path, *, which: str) -> Model:
     raise FileNotFoundError(f"{path}: is not there; expected a run's folder")
   config = json.loads(path.read_text())
   state = checkpoint.read(workdir, which)
-  task = {"tree": "", **config["task"]}  # YOLOv1 has none
+  # YOLOv1 has no tree; runs from before there were others have no network.
+  older = {"tree": "", "network": "darknet19", "location": "direct"}
+  task = {**older, "batch_norm": True, **config["task"]}
   if task["tree"] and isinstance(task["tree"], str):
     task["tree"] = str(Path(workdir) / KEPT_TREE)
   names = class_names(config["data"]["class_names"], task["tree"])

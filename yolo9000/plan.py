@@ -20,6 +20,7 @@ SECTIONS = ("data", "task", "optimizer", "schedule", "run", "evaluation")
 SPEED = (
   *("data.num_threads", "data.num_processes", "run.spmd"),
   *("run.log_every", "run.checkpoint_every", "run.epoch_images"),
+  "evaluation.batch_size",
 )
 ROW = "row "  # run.start_from = "row NAME": from that row's weights
 
@@ -221,7 +222,7 @@ def _key(name: str, config: Any, parent: str | None, *, evaluated: bool) -> str:
   content = as_json(config)
   for dotted in SPEED:
     section, entry = dotted.split(".")
-    del content[section][entry]
+    content[section].pop(entry, None)
   if not evaluated:
     del content["evaluation"]
   text = json.dumps([content, parent], sort_keys=True)

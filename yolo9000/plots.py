@@ -189,7 +189,8 @@ def trade_off(
   axis = figure.subplots()
   for points, label in ((ours, "ours"), (paper, "paper")):
     if points:
-      axis.plot(*np.array(list(points.values())).T, marker="o", label=label)
+      line = np.array(sorted(points.values())).T
+      axis.plot(*line, marker="o", label=label)
     for name, place in points.items():
       axis.annotate(name, place, fontsize=8)
   axis.set(xlabel="images per second", ylabel=f"{title}, %", xscale="log")

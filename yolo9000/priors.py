@@ -178,9 +178,15 @@ def table_1(
   Args:
     shapes: widths and heights in cells.
     cells: on a side of the grid, for the hand-picked anchor boxes.
+
+  Returns:
+    A row for each of TABLE_1 that there are enough different shapes for.
   """
   rows = []
+  different = len(np.unique(shapes, axis=0))
   for generation, count, paper in TABLE_1:
+    if count > different:
+      continue
     if generation == "Anchor Boxes":
       value = average_iou(shapes, np.array(hand_picked(cells=cells)))
     else:
@@ -237,7 +243,6 @@ def report(config: Any, count: int, plot: str | None) -> str:
       for generation, number, ours, paper in table_1(
         shapes, cells=image_size // STRIDE
       )
-      if number <= len(found)
     ),
     f"this config's priors: average IoU "
     f"{100 * average_iou(shapes, np.array(config.task.priors)):.1f}",

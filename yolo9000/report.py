@@ -35,15 +35,20 @@ PICTURES = 4  # shown with the detections of every row
 
 
 def write(
-  config: Any, made: Plan, filled: Sequence[Filled], workdir: Path
+  config: Any,
+  made: Plan,
+  filled: Sequence[Filled],
+  workdir: Path,
+  out: Path,
 ) -> None:
-  """Writes report.html to workdir. It names no other file.
+  """Writes report.html to the folder out. It names no other file.
 
   Args:
     config: of the table.
     made: its plan.
     filled: its rows.
-    workdir: of the table; what is not finished there is left out.
+    workdir: of its stages; what is not finished there is left out.
+    out: where table.png is.
   """
   rows = {row.name: row for row in made.rows[::-1]}  # of the first seed
   ends = {
@@ -55,7 +60,7 @@ def write(
     f"<h1>{_text(config.name)}: {_text(config.paper)}</h1>",
     _table(table.cells(config, filled)),
     *(f"<p>{_text(note)}</p>" for note in table.notes(config, filled)),
-    _picture(workdir / "table.png", "ours beside the paper's"),
+    _picture(out / "table.png", "ours beside the paper's"),
     _trade_off(filled),
     "<h2>Step by step</h2>",
     *_steps(config, filled),
@@ -76,7 +81,8 @@ def write(
     + "\n".join(parts)
     + "\n</body></html>\n"
   )
-  write_whole(workdir / "report.html", page)
+  out.mkdir(parents=True, exist_ok=True)
+  write_whole(out / "report.html", page)
 
 
 def _text(value: Any) -> str:
@@ -144,7 +150,8 @@ def _steps(config: Any, filled: Sequence[Filled]) -> list[str]:
     if before is not None and _against_paper(before, row, figure):
       parts.append("<p>It goes the other way than in the paper.</p>")
     if row.name in remarks:
-      parts.append(f"<p>{_text(remarks[row.name])}</p>")
+      note = f"Of the recorded run: {remarks[row.name]}"
+      parts.append(f"<p>{_text(note)}</p>")
     if lines:
       parts.append(f"<pre>{_text(chr(10).join(lines))}</pre>")
     parts.append(_diagnosis(before, row))
@@ -159,10 +166,9 @@ def _value(config: Any, name: str) -> Any:
 
 
 def _against_paper(before: Filled, row: Filled, figure: str) -> bool:
-  pair = (before, row)
-  ours = [one.values(figure) for one in pair]
-  old, new = (one.of_paper(figure, first=True) for one in pair)
-  if old is None or new is None or not all(ours):
+  ours = table.in_pairs(before, row, figure)
+  old, new = (one.of_paper(figure, first=True) for one in (before, row))
+  if old is None or new is None or not ours[0]:
     return False
   gain = float(np.mean(ours[1]) - np.mean(ours[0]))
   return gain * (new - old) < 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import platform
 import subprocess
 import time
 import traceback
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ logger = logging.getLogger("yolo9000")
 LOOK_AGAIN = 2.0  # seconds, while other jobs run what this one waits for
 
 
+@functools.cache  # of the code that runs, whatever is committed meanwhile
 def commit() -> str:
   """The code's git commit, with + if files differ from it; or "unknown"."""
   folder = Path(__file__).parent
@@ -56,9 +59,9 @@ def report_failure(workdir: Path, error: Exception) -> None:
   logger.error("%s: %s: %s", workdir, type(error).__name__, error)
   with contextlib.suppress(OSError):  # a full disk must not hide the error
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "error.txt").write_text(
-      "".join(traceback.format_exception(error))
-    )
+    message = " ".join(f"{type(error).__name__}: {error}".split("\n"))
+    lines = traceback.format_exception(error)
+    write_whole(workdir / "error.txt", "".join([message, "\n", *lines]))
 
 
 def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
@@ -144,7 +147,7 @@ def link(path: Path, target: Path) -> None:
       f"{path} is there and no link of this table; remove it or choose another "
       f"--workdir"
     )
-  draft = path.with_name(f".{path.name}.{os.getpid()}")
+  draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
   draft.symlink_to(os.path.relpath(target, path.parent))
   os.replace(draft, path)
 
@@ -173,13 +176,15 @@ def _state(
   """Whether it is done, failed, waiting for its parent, or ready."""
   folder = plan.folder(workdir, stage.key)
   if (folder / "results.json").exists():
+    failed.pop(stage.key, None)  # another job may have had more luck
     return "done"
   if stage.parent in failed:
     failed[stage.key] = failed[stage.parent]
-  error = folder / "error.txt"  # another job's, if it is as young as this one
-  if stage.key not in failed and error.exists():
-    if error.stat().st_mtime >= since:
-      failed[stage.key] = error.read_text().splitlines()[-1]
+  elif stage.key not in failed:
+    error = folder / "error.txt"  # another job's, if as young as this one
+    with contextlib.suppress(OSError, IndexError):
+      if error.stat().st_mtime >= since:
+        failed[stage.key] = error.read_text().splitlines()[0]
   if stage.key in failed:
     return "failed"
   parent = stage.parent and plan.folder(workdir, stage.parent)
@@ -235,20 +240,34 @@ def measure_speeds(made: Plan, workdir: Path, *, rounds: int) -> None:
     (plan.folder(workdir, stage.key) / "results.json").exists()
     for stage in ends.values()
   )
-  if finished and not path.exists():
-    configs = {name: stage.config for name, stage in ends.items()}
-    speeds = benchmark.prediction_speeds(configs, rounds=rounds)
-    write_whole(path, json.dumps(speeds))
+  known = json.loads(path.read_text()) if path.exists() else {}
+  missing = not {stage.key for stage in ends.values()} <= set(known)
+  with locked(workdir / "locks" / "speeds") as mine:
+    if finished and missing and mine:
+      configs = {stage.key: stage.config for stage in ends.values()}
+      speeds = benchmark.prediction_speeds(configs, rounds=rounds)
+      write_whole(path, json.dumps(speeds))
 
 
 def run_rows(config: Any, workdir: Path) -> int:
   """Runs the rows that the config chooses, then writes table and report.
 
+  They are written to workdir or, so that tables can share the stages in a
+  workdir, to its folder config.output.
+
   Returns:
     The number of rows that failed.
+
+  Raises:
+    ValueError: if no row is what the config chooses.
   """
+  commit()
   made = plan.make(config)
   chosen = plan.chosen(made, config)
+  if not chosen and not any(row.error for row in made.rows):
+    raise ValueError(
+      f"row {config.only_row!r} has no stage {config.only_stage!r} of its own"
+    )
   keys = {stage.key for stage in chosen}
   for row in made.rows:  # before the work: a name may be taken
     if row.stages and row.stages[-1] in keys:
@@ -258,6 +277,7 @@ def run_rows(config: Any, workdir: Path) -> int:
   if "speed_rounds" in config:
     measure_speeds(made, workdir, rounds=config.speed_rounds)
   filled = table.fill(made, workdir, failed)
-  table.write(config, filled, workdir)
-  report.write(config, made, filled, workdir)
+  out = workdir / (config.output if "output" in config else "")
+  table.write(config, filled, out)
+  report.write(config, made, filled, workdir, out)
   return sum(bool(row.error) for row in filled)

@@ -22,6 +22,10 @@ FIGURES = (
   *("top-1", "top-5", "hierarchical"),
 )
 SPEEDS = "speeds.json"  # images per second of rows, in a table's workdir
+EACH_BY_ITSELF = (
+  "Each step is judged by itself: of so many tests, one in twenty finds "
+  "something where nothing is."
+)
 SIGNIFICANT = 0.05  # probability of such a difference by chance
 
 
@@ -70,15 +74,17 @@ def fill(made: Plan, workdir: Path, failed: Mapping[str, str]) -> list[Filled]:
   path = workdir / SPEEDS
   speeds = json.loads(path.read_text()) if path.exists() else {}
   for row in made.rows:
-    empty = Filled(row.name, row.paper, {}, {}, "", speeds.get(row.name))
+    speed = speeds.get(row.stages[-1]) if row.stages else None
+    empty = Filled(row.name, row.paper, {}, {}, "", speed)
     one = filled.setdefault(row.name, empty)
     error = row.error
     found: list[dict[str, Any]] = []
     for key in row.stages:
       path = plan.folder(workdir, key) / "results.json"
-      error = error or failed.get(key, "")
       if path.exists():
         found.append(json.loads(path.read_text()))
+      else:
+        error = error or failed.get(key, "")
     if error:
       filled[row.name] = one._replace(error=error)
     elif len(found) == len(row.stages):
@@ -88,8 +94,10 @@ def fill(made: Plan, workdir: Path, failed: Mapping[str, str]) -> list[Filled]:
 
 
 def figures_of(filled: Sequence[Filled]) -> list[str]:
-  """Names of the figures that any row has, the table's own first."""
+  """Names of the figures that any row has, those of the paper first."""
   known = [n for n in FIGURES if any(row.values(n) for row in filled)]
+  papers = [row.paper for row in filled if isinstance(row.paper, Mapping)]
+  known.sort(key=lambda n: bool(papers) and n not in papers[0])
   return known or ["metric"]
 
 
@@ -103,34 +111,43 @@ def spread(values: Sequence[float]) -> str:
   return f"{mean} ± {np.std(values, ddof=1):.1f}"
 
 
+def in_pairs(
+  before: Filled, after: Filled, figure: str
+) -> tuple[list[float], list[float]]:
+  """The figure of both rows, in percent, for the seeds that have both."""
+  pairs = [
+    (100 * old, 100 * new)
+    for seed in sorted(set(before.results) & set(after.results))
+    if (old := before.results[seed].get(figure)) is not None
+    and (new := after.results[seed].get(figure)) is not None
+  ]
+  return [old for old, _ in pairs], [new for _, new in pairs]
+
+
 def step_in_words(before: Filled, after: Filled, figure: str) -> str:
   """What a row adds to the one above it, and whether that may be chance.
 
   The seeds of both are compared in pairs, by Student's t-test.
   """
-  seeds = sorted(set(before.results) & set(after.results))
-  old, new = (
-    [100 * row.results[s].get(figure, np.nan) for s in seeds]
-    for row in (before, after)
-  )
+  old, new = in_pairs(before, after, figure)
   gains = np.subtract(new, old)
   text = f"{after.name}: "
-  if not seeds or np.isnan(gains).any():
+  if not old:
     return text + "not known."
   text += f"{gains.mean():+.1f}"
   theirs = [row.of_paper(figure, first=True) for row in (before, after)]
   if theirs[0] is not None and theirs[1] is not None:
     text += f" (paper {theirs[1] - theirs[0]:+.1f})"
-  if len(seeds) == 1:
+  if len(old) == 1:
     return text + "; one seed, so it may be chance."
   text += ", by seed " + " ".join(f"{gain:+.1f}" for gain in gains)
-  if np.ptp(gains) == 0:
+  if np.ptp(gains) < 1e-9:
     return text + "."
   chance = float(stats.ttest_rel(new, old).pvalue)
   if chance < SIGNIFICANT:
     return text + f"; significant, p = {chance:.2g}."
   return text + (
-    f"; cannot be told from chance with {len(seeds)} seeds, p = {chance:.2g}."
+    f"; cannot be told from chance with {len(old)} seeds, p = {chance:.2g}."
   )
 
 
@@ -225,6 +242,8 @@ def write(config: Any, filled: Sequence[Filled], workdir: Path) -> None:
     "| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)
   ]
   steps = steps_in_words(filled)
+  if any(len(row.results) > 1 for row in filled):
+    steps.append(EACH_BY_ITSELF)
   text = "\n".join([*lines, "", "\n\n".join([*notes(config, filled), *steps])])
   write_whole(workdir / "table.md", text + "\n")
   file = io.StringIO()
