@@ -2,7 +2,11 @@
 
 python -m yolo9000.main --config=experiments/coco.py
 
-COCO_RESULTS AP
+The miniature is the ablation's last row, in COCO's figures: in percent AP 51.1,
+at IoU .5 96.2, at .75 48.5; of medium objects 48.8, of large ones 56.7 (there
+are no small ones); AR of 1, 10, 100 detections 43.4, 58.3, 58.4. VOC07 AP is
+89.7. Seed 0, 4 minutes on 2 cores (x86-64, no GPU) beside other jobs, commit
+61c50e1 but for a line of a docstring. YOLOv2 has 21.6 and 44.0 on COCO.
 
 Arguments, as in --config=experiments/coco.py:full,folder=F
   quick  the miniature with few steps, to see that everything works.

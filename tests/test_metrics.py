@@ -196,3 +196,38 @@ def test_extremes_are_the_worst_and_the_best():
     "worst c 10.0, f 20.0; best a 50.0, d 90.0"
   )
   assert metrics.extremes(per_class, "abcd", count=2) == ""
+
+
+def test_diagnosis_by_hand():
+  """Three truths of 10 x 10, 20 x 20, 40 x 40 pixels; a difficult one."""
+  edges = np.array([[0, 0, 10, 10], [20, 0, 40, 20], [50, 50, 90, 90]])
+  edges = np.concatenate([edges, [[0, 90, 10, 100]]]).astype(np.float32)
+  record = Record(
+    path="a",
+    width=100,
+    height=100,
+    boxes_px=edges,
+    labels=np.array([0, 1, 2, 0], np.int32),
+    difficult=np.array([False, False, False, True]),
+    image_label=-1,
+  )
+  # The middle one exactly, but its best score is of another class; the large
+  # one with 40 x 30 of its 40 x 40; the small one too little.
+  boxes = [[20, 0, 40, 20], [20, 0, 40, 20], [50, 50, 90, 80], [0, 0, 10, 4]]
+  found = Detections(
+    np.array(boxes, np.float32) / 100,
+    np.array([0.9, 0.5, 0.8, 0.7], np.float32),
+    np.array([2, 1, 2, 0], np.int32),
+    np.ones(4, bool),
+  )
+  assert metrics.diagnose([found], [record]) == pytest.approx(
+    {
+      "recall": 2 / 3,
+      "recall small": 0.0,
+      "recall large": 1.0,
+      "overlap": (1 + 0.75) / 2,
+      "right class": 0.5,
+    }
+  )
+  nothing = metrics.diagnose([], [])
+  assert nothing == dict.fromkeys(nothing) and len(nothing) == 5

@@ -288,3 +288,29 @@ def test_killed_and_together_it_ends_with_the_same_table(tmp_path):
     assert [job.wait(240) for job in jobs] == [0, 0]
   assert sorted(begun(logs[0]) + begun(logs[1])) == sorted(keys)
   assert figures(tmp_path / "both") == expected
+
+
+def test_what_failed_here_and_was_done_by_another_job_is_done(tmp_path):
+  made = plan.make(tiny_config(rows=(("a", None, ()),)))
+  (stage,) = made.stages.values()
+  folder = plan.folder(tmp_path, stage.key)
+  folder.mkdir(parents=True)
+  failed = {}
+  (folder / "error.txt").write_text("OSError: no space\nTraceback ..")
+  assert sweep._state(stage, tmp_path, failed, time.time() + 60) == "ready"
+  assert sweep._state(stage, tmp_path, failed, 0.0) == "failed"
+  assert failed == {stage.key: "OSError: no space"}
+  results = {"VOC07 AP": 0.5, "training_minutes": 1.0}
+  (folder / "results.json").write_text(json.dumps(results))
+  assert sweep._state(stage, tmp_path, failed, 0.0) == "done" and not failed
+  (row,) = table.fill(made, tmp_path, {stage.key: "OSError"})
+  assert row.values("VOC07 AP") == [50.0] and not row.error
+
+
+def test_a_row_without_the_stage_is_refused(tmp_path):
+  config = tiny_config(rows=(("a", None, ()),))
+  config = plan.with_changes(config, [])
+  with config.unlocked():
+    config.only_row, config.only_stage = "a", "classifier"
+  with pytest.raises(ValueError, match="row 'a' has no stage 'classifier'"):
+    sweep.run_rows(config, tmp_path)
