@@ -437,6 +437,13 @@ def main(*words, cwd):
 
 QUICK = f"--config={ROOT}/experiments/ablation.py:quick"
 VOC = f"--config={ROOT}/experiments/voc.py"
+DRAWN = [  # the same without files
+  VOC,
+  *("--config.data.root=", f"--config.data.class_names={shapes.CLASS_NAMES}"),
+  "--config.data.train.main.format=shapes",
+  "--config.data.train.main.split=tiny",
+  *("--config.data.test.format=shapes", "--config.data.test.split=tiny"),
+]
 
 
 def test_the_quick_ablation_makes_its_table(tmp_path):
@@ -503,8 +510,8 @@ def test_the_peers_benchmark_command(tmp_path):
   [
     ([QUICK, "--config.yolo.task.widht=1"], "Did you mean.*width"),
     ([VOC, "--config.task.width=wide"], "width"),
-    ([VOC, "--config.task.dtype=int8"], "allowed are float32"),
-    ([VOC, "--config.data.root=nowhere"], "not a PASCAL VOC folder"),
+    ([*DRAWN, "--config.task.dtype=int8"], "allowed are float32"),
+    ([VOC, "--config.data.root=."], "not a PASCAL VOC folder"),
     ([QUICK + ",row=none"], "row=none is unknown; there are YOLO"),
     (
       [VOC, "config.run.seed=1"],
@@ -527,11 +534,7 @@ def test_an_unknown_argument_of_the_experiment_names_the_known(tmp_path):
 
 
 def test_sigterm_ends_with_the_code_for_start_me_again(tmp_path):
-  words = [VOC, "--config.data.train.main.format=shapes"]
-  words += ["--config.data.test.format=shapes", "--config.data.root="]
-  words += ["--config.data.train.main.split=tiny"]
-  words += ["--config.data.test.split=tiny", "--config.task.width=.0625"]
-  words += [f"--config.data.class_names={shapes.CLASS_NAMES}"]
+  words = [*DRAWN, "--config.task.width=.0625"]
   words += [
     "--config.run.image_sizes=(64,)",
     "--config.evaluation.image_size=64",
