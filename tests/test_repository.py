@@ -419,6 +419,8 @@ def test_the_data_benchmark_command(tmp_path):
 
 def test_the_network_needs_the_operations_that_the_benchmark_says():
   rows = yolov2.table(
+    network="darknet19",
+    location="direct",
     num_classes=20,
     priors=priors.VOC,
     class_error="softmax",
@@ -488,7 +490,7 @@ def test_the_quick_yolo9000_makes_its_table(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   header, _, *rows = (tmp_path / "w/table.md").read_text().splitlines()
-  assert header.endswith("| boxed coarsely | coarse | never boxed |")
+  assert "| boxed coarsely | coarse | never boxed |" in header
   assert [row.split(" | ")[0] for row in rows[:4]] == [
     *("| joint, tree", "| boxes alone, tree", "| joint, flat softmax"),
     "| flat softmax, fine classes alone",
