@@ -154,18 +154,16 @@ def row_configs(config: Any) -> dict[str, Any]:
   A row has its own changes and those of all rows above it; changes win over
   what the command line sets.
   """
-  configs: dict[str, Any] = {}
-  changes: list[tuple[str, Any]] = []
-  for name, _, more in _rows(config):
-    changes += more
-    configs[name] = with_changes(config, changes)
-  return configs
+  return {
+    name: with_changes(config, changes_of(config, name))
+    for name, _, _ in _rows(config)
+  }
 
 
 def changes_of(config: Any, row: str) -> tuple[tuple[str, Any], ...]:
   """A row's changes and those of all rows above it."""
   changes: list[tuple[str, Any]] = []
-  for name, _, more in config.rows:
+  for name, _, more in _rows(config):
     changes += more
     if name == row:
       return tuple(changes)
@@ -175,6 +173,16 @@ def changes_of(config: Any, row: str) -> tuple[tuple[str, Any], ...]:
 def _rows(config: Any) -> Sequence[tuple[str, Any, Any]]:
   """config.rows; a config without any is one."""
   return config.rows or ((config.name, None, ()),)
+
+
+def seeds_of(config: Any) -> Sequence[int]:
+  """Of the table; config.run.seed if it has no more."""
+  return config.seeds if "seeds" in config else (config.run.seed,)
+
+
+def last_stage(config: Any) -> Any:
+  """What the rows are measured by; a config without stages is one."""
+  return config[config.stages[-1]] if "stages" in config else config
 
 
 def as_json(config: Any) -> dict[str, Any]:
@@ -241,9 +249,8 @@ def make(config: Any) -> Plan:
   rows: list[Row] = []
   stages: dict[str, Stage] = {}
   trained: dict[str, str] = {}
-  seeds = config.seeds if "seeds" in config else (config.run.seed,)
   configs = row_configs(config)
-  for seed in seeds:
+  for seed in seeds_of(config):
     ends: dict[str, str] = {}  # of rows: their last training
     for name, paper, _ in _rows(config):
       try:

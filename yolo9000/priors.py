@@ -212,11 +212,10 @@ def report(config: Any, count: int, plot: str | None) -> str:
     count: of the priors to print.
     plot: PNG of the curve, or None.
   """
-  from yolo9000 import plots
+  from yolo9000 import plan, plots
   from yolo9000.data import sources
 
-  if "stages" in config:
-    config = config[config.stages[-1]]
+  config = plan.last_stage(config)
   data, image_size = config.data, config.run.image_sizes[0]
   records: list[Record] = []
   for name, description in data.train.items():

@@ -123,12 +123,10 @@ def _base(config: Any) -> Any:
   first = next(iter(plan.row_configs(config).values()))
   return {
     name: plan.as_json(stage)
-    for name, stage in plan.stage_configs(first, _seeds(config)[0]).items()
+    for name, stage in plan.stage_configs(
+      first, plan.seeds_of(config)[0]
+    ).items()
   }
-
-
-def _seeds(config: Any) -> Sequence[int]:
-  return config.seeds if "seeds" in config else (config.run.seed,)
 
 
 def _steps(config: Any, filled: Sequence[Filled]) -> list[str]:
@@ -216,7 +214,7 @@ def _per_class(filled: Sequence[Filled]) -> str:
 
 def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
   """The first pictures of the test split, each with a picture for every row."""
-  last = config[config.stages[-1]] if "stages" in config else config
+  last = plan.last_stage(config)
   boxes = {
     name: path
     for name, path in ends.items()

@@ -193,13 +193,12 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
 
 def _groups(config: Any) -> dict[str, Sequence[str]]:
   """Groups of classes of the last stage."""
-  last = config[config.stages[-1]] if "stages" in config else config
-  return last.task.to_dict().get("groups", {})
+  return plan.last_stage(config).task.to_dict().get("groups", {})
 
 
 def notes(config: Any, filled: Sequence[Filled]) -> list[str]:
   """What must be known to read the table."""
-  last = config[config.stages[-1]] if "stages" in config else config
+  last = plan.last_stage(config)
   of_boxes = ""
   if "score_threshold" in last.task:
     of_boxes = (
