@@ -14,9 +14,9 @@ from yolo9000 import layers, model, plan
 from yolo9000.accelerators import ACCELERATORS, REACHED
 from yolo9000.plan import Plan, Stage
 
-# GFLOP/s of a core, measured on two: 105 GFLOP in 423 ms, a training step at full
-# width (python -m yolo9000.benchmark, README), and .0357 PFLOP in 10.8 minutes,
-# the narrow layers of experiments/ablation.py at commit 1161c01.
+# GFLOP/s of a core, measured on two: a training step at full width (python -m
+# yolo9000.benchmark, README), 105 GFLOP in 423 ms; and the narrow layers of
+# experiments/ablation.py at commit 1161c01, .0357 PFLOP in 10.8 minutes.
 WIDE, NARROW = 124.0, 27.5
 NARROW_WIDTH = 0.25  # up to here
 
