@@ -5,6 +5,7 @@ The rows are those of layers.py, the published networks are in networks.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -169,9 +170,17 @@ class Darknet(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B H W C"], *, train: bool
+    self,
+    x: Float[Array, "B H W C"],
+    *,
+    train: bool,
+    dropout_keys: Any = None,
   ) -> Float[Array, "B ..."]:
-    """Pictures, RGB in [0, 1], to the last layer's output."""
+    """Pictures, RGB in [0, 1], to the last layer's output.
+
+    dropout_keys, one for each picture, are for training with Dropout rows. So
+    what is dropped of a picture does not depend on what is computed beside it.
+    """
     x = x.astype(self.dtype)
     outputs: list[Array] = []
     for index, row in enumerate(self.layers):
@@ -195,7 +204,8 @@ class Darknet(nn.Module):
         case Connected():
           x = self._connected(row, name, x, train)
         case Dropout(probability):
-          x = nn.Dropout(probability, deterministic=not train)(x)
+          if train:
+            x = jax.vmap(partial(drop, probability))(dropout_keys, x)
         case Softmax():
           x = softmax(row, x)
         case Cost() | Region() | Detection():
@@ -257,6 +267,14 @@ class Darknet(nn.Module):
     if row.batch_norm:
       x = self._norm(name, x, train)
     return ACTIVATIONS[row.activation](x)
+
+
+def drop(
+  probability: float, key: Array, x: Float[Array, "*N"]
+) -> Float[Array, "*N"]:
+  """Each number is 0 with the probability, or divided by 1 minus it."""
+  kept = jax.random.bernoulli(key, 1 - probability, x.shape)
+  return jnp.where(kept, x / (1 - probability), 0)
 
 
 def softmax(row: Softmax, logits: Float[Array, "*N C"]) -> Float[Array, "*N C"]:

@@ -129,14 +129,16 @@ def make_task(
     return {"batch_stats": {}, **made}
 
   def loss(variables: dict[str, Any], batch: Batch, images_seen: Array):
-    # Dropout is a function of the images seen, so that a resumed run repeats.
+    # Dropout is a function of the images seen and the picture, so that a run
+    # repeats when it is resumed, and on any number of devices.
     key = jax.random.fold_in(jax.random.key(0), images_seen)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(batch.index)
     result: Any = network.apply(
       variables,
       region.normalise(batch.image),
       train=True,
       mutable=["batch_stats"],
-      rngs={"dropout": key},
+      dropout_keys=keys,
     )
     output, new = result
     if clip_gradient:  # of each picture's loss, not of their mean
