@@ -218,6 +218,7 @@ def training(
       image_sizes=(size,),
       resize_every=10,
       epoch_images=0,  # what --dry-run calls an epoch; 0: nothing
+      subdivisions=1,  # of a batch, see train.train_step
       spmd="pmap",
       log_every=50,
       checkpoint_every=500,

@@ -105,6 +105,7 @@ def get_config() -> ConfigDict:
     image_sizes=(320,),
     resize_every=10,
     epoch_images=0,  # what --dry-run calls an epoch; 0: nothing
+    subdivisions=1,  # of a batch, see train.train_step
     spmd="pmap",
     log_every=100,
     checkpoint_every=1000,

@@ -200,6 +200,7 @@ def miniature() -> ConfigDict:
     image_sizes=(128,),
     resize_every=10,
     epoch_images=0,  # what --dry-run calls an epoch; 0: nothing
+    subdivisions=1,  # of a batch, see train.train_step
     spmd="pmap",
     log_every=50,
     checkpoint_every=500,

@@ -43,6 +43,7 @@ def batches(data, count, **changes):
     weights=[1.0],
   )
   options["augmentations"] = [AUGMENTATION] * len(datasets)
+  options["rows"] = range(changes.get("batch_size", 4))
   stream = pipeline.train_batches(datasets, **{**options, **changes})
   return list(itertools.islice(stream, count))
 
@@ -144,7 +145,7 @@ def test_difficult_objects_are_truths_only_if_wanted(data, wanted):
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 def test_evaluation_sees_each_picture_once(data, resize):
   stream = pipeline.eval_batches(
-    data, resize=resize, size=96, batch_size=8, num_threads=2
+    data, resize=resize, size=96, batch_size=8, rows=range(8), num_threads=2
   )
   index, valid, places = [], [], []
   for batch, placements in stream:
@@ -163,7 +164,7 @@ def test_impossible_requests_are_errors(data):
     ValueError, match="'crop'; allowed are stretch, letterbox, centre_crop"
   ):
     pipeline.eval_batches(
-      data, resize="crop", size=96, batch_size=8, num_threads=1
+      data, resize="crop", size=96, batch_size=8, rows=range(8), num_threads=1
     )
 
 
@@ -314,7 +315,8 @@ def test_a_picture_that_changes_while_training(data, tmp_path):
   stream = pipeline.train_batches(
     [changing],
     **options,
-    **dict(weights=[1.0], batch_size=4, size_of_step=size_of_step),
+    **dict(weights=[1.0], batch_size=4, rows=range(4)),
+    size_of_step=size_of_step,
     **dict(max_objects=5, seed=0, start_step=0, broken_share=0.0),
     **dict(num_threads=1, num_processes=0),
   )

@@ -160,6 +160,7 @@ def test_it_trains_in_threads_and_in_processes(detection, processes):
     augmentations=[aug.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005)],
     train_on_difficult=False,
     batch_size=4,
+    rows=range(4),
     size_of_step=SizeOfStep(),
     max_objects=5,
     seed=0,

@@ -148,7 +148,13 @@ def states_after(config, steps, devices):
   """States after some steps on the first devices, and their losses."""
   task, tx = build.make_task(config), build.make_optimizer(config)
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (parallel.AXIS,))
-  local_step = partial(train.train_step, task=task, tx=tx, average=0.9)
+  local_step = partial(
+    train.train_step,
+    task=task,
+    tx=tx,
+    average=0.9,
+    subdivisions=config.run.subdivisions,
+  )
   step, place = parallel.make_step(local_step, spmd=config.run.spmd, mesh=mesh)
   state = parallel.replicate(train.init_state(config, task, tx), mesh)
   batches, _ = build.training_batches(config, build.training_data(config), 0)

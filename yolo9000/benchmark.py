@@ -94,7 +94,9 @@ def network_jobs(task: Task, batch: Batch) -> Jobs:
   tx = optax.sgd(1e-4, momentum=0.9)
   mesh = parallel.make_mesh()
   variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 64)
-  local_step = partial(train.train_step, task=task, tx=tx, average=0.0)
+  local_step = partial(
+    train.train_step, task=task, tx=tx, average=0.0, subdivisions=1
+  )
   step, place = parallel.make_step(local_step, spmd="shard_map", mesh=mesh)
   state = train.State(
     *(jnp.zeros((), jnp.int32), variables, tx.init(variables["params"]), ())

@@ -111,6 +111,7 @@ def batches(
     augmentations=[how],
     train_on_difficult=False,
     batch_size=batch_size,
+    rows=range(batch_size),
     size_of_step=SizeOfStep(size),
     max_objects=30,
     seed=0,

@@ -65,8 +65,8 @@ def check_config(config: Any) -> None:
     )
   for size in (*run.image_sizes, config.evaluation.image_size):
     yolov2.check_image_size(size)
-  for batch_size in (run.batch_size, config.evaluation.batch_size):
-    parallel.check_batch_size(batch_size, mesh)
+  parallel.check_batch_size(run.batch_size, mesh, run.subdivisions)
+  parallel.check_batch_size(config.evaluation.batch_size, mesh, 1)
   if config.task.norm_axis not in ("", parallel.AXIS):
     raise ValueError(
       f"norm_axis is {config.task.norm_axis!r}; allowed are '' (each device "
@@ -167,8 +167,12 @@ def training_data(config: Any) -> dict[str, Dataset]:
 def training_batches(
   config: Any, data: dict[str, Dataset], start_step: int
 ) -> tuple[Generator[Batch, None, None], dict[int, Batch]]:
-  """The batches from start_step on, and an empty one of each size to come."""
+  """The batches from start_step on, and an empty one of each size to come.
+
+  Of each batch, this process's rows.
+  """
   options, run = config.data, config.run
+  rows = parallel.own_rows(run.batch_size, parallel.make_mesh())
   size_of_step = partial(
     pipeline.image_size,
     sizes=tuple(run.image_sizes),
@@ -181,6 +185,7 @@ def training_batches(
     augmentations=[augmentation(config, name) for name in data],
     train_on_difficult=options.train_on_difficult,
     batch_size=run.batch_size,
+    rows=rows,
     size_of_step=size_of_step,
     max_objects=options.max_objects,
     seed=run.seed,
@@ -193,6 +198,6 @@ def training_batches(
   for size in map(size_of_step, range(start_step, run.total_steps)):
     if size not in empty:
       empty[size] = pipeline.empty_batch(
-        run.batch_size, size=size, max_objects=options.max_objects
+        len(rows), size=size, max_objects=options.max_objects
       )
   return batches, empty

@@ -14,7 +14,8 @@ class Checkpoints:
   """The latest two states of a run, and the best, each saved asynchronously.
 
   Writing goes to a temporary folder that is renamed when complete, so that a
-  kill or a full disk at any moment leaves the earlier checkpoints whole.
+  kill or a full disk at any moment leaves the earlier checkpoints whole. Of
+  several processes each must call the same, and writes its share.
   """
 
   def __init__(self, workdir: str | Path):
@@ -30,10 +31,13 @@ class Checkpoints:
 
   def save(self, step: int, state: Any) -> None:
     """Starts saving the state after `step` updates."""
+    # One after the other: with several processes, orbax confuses two at once.
+    self._best.wait_until_finished()
     self._latest.save(step, args=ocp.args.PyTreeSave(state))
 
   def save_best(self, step: int, state: Any) -> None:
     """Starts saving the state as the best so far; replaces the one before."""
+    self._latest.wait_until_finished()
     self._best.save(step, args=ocp.args.PyTreeSave(state))
 
   def restore_latest(self, like: Any) -> Any:
@@ -71,7 +75,12 @@ def read(workdir: str | Path, which: str) -> dict[str, Any]:
 
 
 def _manager(path: Path, *, keep: int) -> ocp.CheckpointManager:
-  options = ocp.CheckpointManagerOptions(max_to_keep=keep)
+  options = ocp.CheckpointManagerOptions(
+    max_to_keep=keep,
+    multiprocessing_options=ocp.options.MultiprocessingOptions(
+      barrier_sync_key_prefix=path.name
+    ),
+  )
   return ocp.CheckpointManager(path, options=options)
 
 

@@ -19,8 +19,11 @@ from yolo9000.types import Batch
 def enable_cache() -> None:
   """Keeps compiled programs in ~/.cache/yolo9000/xla, per jaxlib and processor.
 
-  A program compiled for one processor can crash on another.
+  A program compiled for one processor can crash on another. Where
+  JAX_COMPILATION_CACHE_DIR is set, there.
   """
+  if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    return
   try:
     processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     lines = [
@@ -47,7 +50,8 @@ def ahead(
   """
 
   def compile_one(batch: Batch) -> None:
-    step.lower(like, place(batch)).compile()
+    if hasattr(step, "lower"):  # or its first call compiles
+      step.lower(like, place(batch)).compile()
 
   executor = ThreadPoolExecutor(1, thread_name_prefix="compile")
   try:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from yolo9000 import average_precision, parallel, plots
+from yolo9000 import average_precision, parallel, plots, processes
 from yolo9000.data import augment, pipeline
 from yolo9000.data.records import Dataset
 from yolo9000.types import Detections
@@ -28,6 +28,8 @@ def predict_all(
 ) -> list[Detections]:
   """Detections of every picture, in the order of the records.
 
+  Each process looks at its own part of the pictures, and gets all detections.
+
   Args:
     predict: a Task's, jitted.
     variables: replicated over the devices.
@@ -41,24 +43,36 @@ def predict_all(
     NumPy Detections without padding; boxes in [0, 1] of the record's picture.
   """
   mesh = parallel.make_mesh()
-  parallel.check_batch_size(batch_size, mesh)
+  parallel.check_batch_size(batch_size, mesh, 1)
+  run = parallel.make_predict(predict, mesh)
   batches = pipeline.eval_batches(
     dataset,
     resize=resize,
     size=image_size,
     batch_size=batch_size,
+    rows=parallel.own_rows(batch_size, mesh),
     num_threads=num_threads,
   )
-  result = []
+  parts: list[tuple[Any, ...]] = []
   for batch, placements in batches:
-    found = jax.device_get(
-      predict(variables, parallel.shard(batch.image, mesh))
-    )
+    found = run(variables, parallel.shard(batch.image, mesh))
+    found = jax.tree.map(parallel.own_part, found)
+    boxes = np.zeros_like(found.boxes)
     for n, placement in enumerate(placements):
-      one = Detections(*(column[n][found.mask[n]] for column in found))
-      boxes = augment.unplace_boxes(one.boxes, placement)
-      result.append(one._replace(boxes=boxes))
-  return result
+      boxes[n] = augment.unplace_boxes(found.boxes[n], placement)
+    parts.append((batch.index, batch.valid, *found._replace(boxes=boxes)))
+  if not parts:
+    return []
+  # Of all processes, then without padding, then in the order of the records.
+  index, valid, *columns = (
+    np.concatenate(processes.gather(np.concatenate(column)))
+    for column in zip(*parts, strict=True)
+  )
+  order = np.flatnonzero(valid)[np.argsort(index[valid])]
+  found = Detections(*columns)
+  return [
+    Detections(*(column[n][found.mask[n]] for column in found)) for n in order
+  ]
 
 
 def coco_rows(

@@ -18,7 +18,9 @@ from tqdm import tqdm
 class Log:
   """What a run writes down, and what it shows while it runs."""
 
-  def __init__(self, workdir: Path, done: int, total: int, batch_size: int):
+  def __init__(
+    self, workdir: Path, done: int, total: int, batch_size: int, *, writes: bool
+  ):
     """Forgets what an interrupted run wrote after its last checkpoint.
 
     Args:
@@ -26,17 +28,22 @@ class Log:
       done: steps of the checkpoint that the run starts from.
       total: steps of the whole run.
       batch_size: images per step.
+      writes: false in all processes of a run but one, which write and show
+        nothing.
     """
     self._path = workdir / "metrics.jsonl"
     self.lines = [x for x in read_lines(self._path) if x["step"] <= done]
-    write_whole(self._path, "".join(json.dumps(x) + "\n" for x in self.lines))
-    self._batch_size = batch_size
+    self._writes, self._batch_size = writes, batch_size
+    if writes:
+      whole = "".join(json.dumps(x) + "\n" for x in self.lines)
+      write_whole(self._path, whole)
     self._bar = tqdm(
       initial=done,
       total=total,
       desc=workdir.name,
       unit="step",
       dynamic_ncols=True,
+      disable=not writes,
       mininterval=0.2 if sys.stderr.isatty() else 10,
     )
     self._begin()
@@ -48,6 +55,8 @@ class Log:
   def write(self, **line: Any) -> None:
     """Appends a line to metrics.jsonl."""
     self.lines.append(line)
+    if not self._writes:
+      return
     with self._path.open("a") as file:
       file.write(json.dumps(line) + "\n")
 

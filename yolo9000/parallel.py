@@ -1,18 +1,19 @@
 """One step on every device: pmap or shard_map over the same function.
 
 The step is written for one device and its share of the batch, with collectives
-over the named axis AXIS. The state is replicated.
+over the named axis AXIS. The state is replicated. With several processes each
+holds, of everything that is split over the devices, its own devices' part.
 """
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -21,12 +22,18 @@ SPMD = ("pmap", "shard_map")
 
 
 def make_mesh() -> Mesh:
-  """All devices in one row."""
-  return Mesh(np.array(jax.devices()), (AXIS,))
+  """All devices of all processes in one row, those of a process neighbours."""
+  row = sorted(jax.devices(), key=lambda one: (one.process_index, one.id))
+  return Mesh(np.array(row), (AXIS,))
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-  """The same host values on every device."""
+  """The same host values on every device.
+
+  Raises an error if they differ between processes.
+  """
+  if jax.process_count() > 1:  # arrays of one process's devices cannot move
+    tree = jax.device_get(tree)
   return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
@@ -39,15 +46,35 @@ def like_replicated(shapes: Any, mesh: Mesh) -> Any:
 
 
 def shard(batch: Any, mesh: Mesh) -> Any:
-  """Splits the leading axis of a host batch over the devices."""
-  return jax.device_put(batch, NamedSharding(mesh, P(AXIS)))
+  """Splits the leading axis over the devices.
+
+  Each process gives its own rows of the batch, see `own_rows`.
+  """
+  make = partial(
+    jax.make_array_from_process_local_data, NamedSharding(mesh, P(AXIS))
+  )
+  return jax.tree.map(make, batch)
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-  """Raises ValueError unless every device gets as many pictures."""
-  if batch_size % mesh.size:
+def own_part(array: Array) -> np.ndarray:
+  """Of an array whose leading axis is split: the rows of this process."""
+  parts = {one.index[0].start or 0: one for one in array.addressable_shards}
+  return np.concatenate([np.asarray(parts[row].data) for row in sorted(parts)])
+
+
+def own_rows(count: int, mesh: Mesh) -> range:
+  """Which of so many rows, split over the devices, are this process's."""
+  each = count // mesh.size
+  mine = [n for n, one in enumerate(mesh.devices) if one in mesh.local_devices]
+  return range(each * mine[0], each * (mine[-1] + 1))
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, subdivisions: int) -> None:
+  """Raises ValueError unless every device gets as many pictures at a time."""
+  if subdivisions < 1 or batch_size % (mesh.size * subdivisions):
     raise ValueError(
-      f"batch_size {batch_size} must be a multiple of the {mesh.size} devices"
+      f"batch_size {batch_size} must be a multiple of the {mesh.size} devices "
+      f"times {subdivisions} subdivisions, which must be at least 1"
     )
 
 
@@ -63,17 +90,26 @@ def make_step(
 
   Returns:
     The compiled step, which donates its state, and the function that brings a
-    host batch into the form it takes. The step has jit's `lower`.
+    host batch, this process's rows, into the form it takes. The step has jit's
+    `lower`, but for pmap with several processes.
 
   Raises:
     ValueError: for another spmd.
   """
   if spmd == "pmap":
     step = jax.pmap(
-      local_step, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0
+      local_step,
+      AXIS,
+      in_axes=(None, 0),
+      out_axes=None,
+      devices=list(mesh.devices),
+      donate_argnums=0,
     )
+    count = len(mesh.local_devices)
+    if jax.process_count() > 1:
+      step = _seen_by_all(step, mesh)
     return step, lambda batch: jax.tree.map(
-      lambda x: x.reshape(mesh.size, len(x) // mesh.size, *x.shape[1:]), batch
+      lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), batch
     )
   if spmd == "shard_map":
     # check_vma would sum the gradients of replicated parameters by itself, and
@@ -90,16 +126,30 @@ def make_step(
   raise ValueError(f"spmd is {spmd!r}; allowed are {', '.join(SPMD)}")
 
 
-@contextlib.contextmanager
-def sigterm_flag() -> Iterator[list[bool]]:
-  """A list that holds True once SIGTERM has come; the handler is put back."""
-  flag = [False]
+def _seen_by_all(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+  """Of pmap's results each process sees its own copy; here, all the same one.
 
-  def handler(*_):
-    flag[0] = True
+  Checkpoints and evaluation take nothing else.
+  """
+  sharding = NamedSharding(mesh, P())
 
-  before = signal.signal(signal.SIGTERM, handler)
-  try:
-    yield flag
-  finally:
-    signal.signal(signal.SIGTERM, before)
+  def of_all(array: Array) -> Array:
+    copies = [one.data for one in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(
+      array.shape, sharding, copies
+    )
+
+  return lambda state, batch: jax.tree.map(of_all, step(state, batch))
+
+
+@lru_cache(maxsize=8)  # so that it is compiled once
+def make_predict(predict: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
+  """Runs predict(variables, images) with each device's share on its own."""
+  mapped = jax.shard_map(
+    predict,
+    mesh=mesh,
+    in_specs=(P(), P(AXIS)),
+    out_specs=P(AXIS),
+    check_vma=False,
+  )
+  return jax.jit(mapped)

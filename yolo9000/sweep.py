@@ -14,12 +14,21 @@ import time
 import traceback
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
-from yolo9000 import benchmark, model, plan, report, table, train
+from yolo9000 import (
+  benchmark,
+  model,
+  plan,
+  processes,
+  report,
+  table,
+  train,
+)
 from yolo9000.log import read_lines, write_whole
 from yolo9000.plan import Plan, Stage, as_json
 
@@ -73,6 +82,12 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
   Raises:
     ValueError: if the folder holds a run of another config.
   """
+  processes.on_first(partial(check_same, config, workdir))
+  return _run(config, config, workdir, None)
+
+
+def check_same(config: Any, workdir: Path) -> None:
+  """Raises ValueError if workdir holds a run of another config."""
   path = workdir / "config.json"
   begun = any(workdir.glob("checkpoints/latest/[0-9]*"))
   if path.exists() and (begun or (workdir / "results.json").exists()):
@@ -82,7 +97,6 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
         f"{workdir} holds a run of another config; remove it or choose another "
         f"--workdir. It differs in\n  " + "\n  ".join(differs)
       )
-  return _run(config, config, workdir, None)
 
 
 def _run(
@@ -96,26 +110,36 @@ def _run(
     workdir: of this run.
     evaluated: the finished run; None to train.
   """
-  workdir.mkdir(parents=True, exist_ok=True)
   path = workdir / "results.json"
-  if path.exists():
-    logger.info("%s: finished before, kept", workdir)
-    return json.loads(path.read_text())
-  write_whole(workdir / "config.json", json.dumps(as_json(described), indent=1))
+
+  def begin() -> dict[str, Any] | None:
+    if path.exists():
+      logger.info("%s: finished before, kept", workdir)
+      return json.loads(path.read_text())
+    workdir.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(described), indent=1)
+    write_whole(workdir / "config.json", text)
+    return None
+
+  def finish() -> dict[str, Any]:
+    lines = read_lines(workdir / "metrics.jsonl")
+    results = {
+      **figures,
+      "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
+      "commit": commit(),
+      "hardware": hardware(),
+    }
+    write_whole(path, json.dumps(results, indent=1))
+    (workdir / "error.txt").unlink(missing_ok=True)
+    return results
+
+  if finished := processes.on_first(begin):
+    return finished
   if evaluated is None:
     figures = train.train(config, workdir)
   else:
     figures = train.evaluate_run(config, evaluated, workdir)
-  lines = read_lines(workdir / "metrics.jsonl")
-  results = {
-    **figures,
-    "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
-    "commit": commit(),
-    "hardware": hardware(),
-  }
-  write_whole(path, json.dumps(results, indent=1))
-  (workdir / "error.txt").unlink(missing_ok=True)
-  return results
+  return processes.on_first(finish)
 
 
 def run_stage(stage: Stage, workdir: Path) -> dict[str, Any]:
@@ -128,10 +152,11 @@ def run_stage(stage: Stage, workdir: Path) -> dict[str, Any]:
     start = (("run.start_from", str(parent)),)
     changed = plan.with_changes(stage.config, start)
     return _run(stage.config, changed, folder, None)
-  # The folder can be used as the run that it evaluates.
-  for name in ("checkpoints", model.KEPT_TREE):
-    if (parent / name).exists():
-      link(folder / name, parent / name)
+  if processes.first():
+    # The folder can be used as the run that it evaluates.
+    for name in ("checkpoints", model.KEPT_TREE):
+      if (parent / name).exists():
+        link(folder / name, parent / name)
   return _run(stage.config, stage.config, folder, parent)
 
 
@@ -193,43 +218,78 @@ def _state(
   return "ready"
 
 
+class Turn(NamedTuple):
+  """What to do next.
+
+  Attributes:
+    key: of the stage that this job has locked; "" if there is none.
+    waits: whether others still have some.
+  """
+
+  key: str
+  waits: bool
+
+
+def next_turn(
+  stages: list[Stage],
+  workdir: Path,
+  failed: dict[str, str],
+  since: float,
+  lock: contextlib.ExitStack,
+) -> Turn:
+  """Locks a stage that is ready and that no other job has; `lock` has it."""
+  states = [(s, _state(s, workdir, failed, since)) for s in stages]
+  for stage in [stage for stage, state in states if state == "ready"]:
+    if not lock.enter_context(locked(workdir / "locks" / stage.key)):
+      continue
+    # It may have been finished between the look and the lock.
+    if _state(stage, workdir, failed, since) == "ready":
+      return Turn(stage.key, False)
+    lock.close()
+  return Turn("", any(s in ("ready", "waiting") for _, s in states))
+
+
 def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
   """Runs all that are not done, with any other jobs that do the same.
 
-  A stage that fails is reported, and those that need it are left out.
+  A stage that fails is reported, and those that need it are left out. A job of
+  several processes ends at an error that not all of them must have had.
 
   Returns:
-    What went wrong, by the stage's key.
+    What went wrong, by the stage's key; in the first process.
   """
   failed: dict[str, str] = {}
   since, told = time.time(), False
-  while True:
-    states = [(s, _state(s, workdir, failed, since)) for s in stages]
-    if not any(state in ("ready", "waiting") for _, state in states):
-      return failed
-    for stage in [stage for stage, state in states if state == "ready"]:
-      with locked(workdir / "locks" / stage.key) as mine:
-        if not mine:
-          continue
-        # It may have been finished between the look and the lock.
-        if _state(stage, workdir, failed, since) == "ready":
-          logger.info("stage %s", stage.key)
+  by_key = {stage.key: stage for stage in stages}
+  with processes.sigterm() as stop:
+    while True:
+      with contextlib.ExitStack() as lock:
+        choose = partial(next_turn, stages, workdir, failed, since, lock)
+        turn = Turn(*processes.on_first(choose))
+        if turn.key:
+          logger.info("stage %s", turn.key)
           try:
-            run_stage(stage, workdir)
+            run_stage(by_key[turn.key], workdir)
           except train.Preempted:
             raise
           except Exception as error:
-            failed[stage.key] = f"{type(error).__name__}: {error}"
-            report_failure(plan.folder(workdir, stage.key), error)
+            everywhere = isinstance(error, train.NonFiniteLoss)
+            if not (processes.alone() or everywhere):
+              raise
+            failed[turn.key] = f"{type(error).__name__}: {error}"
+            report_failure(plan.folder(workdir, turn.key), error)
           # The next stage needs none of its programs. With those of 42 stages
           # in one process, loading one more from the disk crashed XLA on CPU.
           jax.clear_caches()
-        break
-    else:
-      if not told:
-        logger.info("waiting for other jobs in %s", workdir)
-        told = True
-      time.sleep(LOOK_AGAIN)
+      if not (turn.key or turn.waits):
+        return failed
+      if stop():
+        raise train.Preempted(f"{workdir}: SIGTERM between two stages")
+      if not turn.key:
+        if not told:
+          logger.info("waiting for other jobs in %s", workdir)
+          told = True
+        time.sleep(LOOK_AGAIN)
 
 
 def measure_speeds(made: Plan, workdir: Path, *, rounds: int) -> None:
@@ -269,15 +329,20 @@ def run_rows(config: Any, workdir: Path) -> int:
       f"row {config.only_row!r} has no stage {config.only_stage!r} of its own"
     )
   keys = {stage.key for stage in chosen}
-  for row in made.rows:  # before the work: a name may be taken
-    if row.stages and row.stages[-1] in keys:
-      name = row.title.replace(" ", "_")
-      link(workdir / name, plan.folder(workdir, row.stages[-1]))
+  if processes.first():
+    for row in made.rows:  # before the work: a name may be taken
+      if row.stages and row.stages[-1] in keys:
+        name = row.title.replace(" ", "_")
+        link(workdir / name, plan.folder(workdir, row.stages[-1]))
   failed = run_stages(chosen, workdir)
-  if "speed_rounds" in config:
-    measure_speeds(made, workdir, rounds=config.speed_rounds)
-  filled = table.fill(made, workdir, failed)
-  out = workdir / (config.output if "output" in config else "")
-  table.write(config, filled, out)
-  report.write(config, made, filled, workdir, out)
-  return sum(bool(row.error) for row in filled)
+
+  def finish() -> int:
+    if "speed_rounds" in config:
+      measure_speeds(made, workdir, rounds=config.speed_rounds)
+    filled = table.fill(made, workdir, failed)
+    out = workdir / (config.output if "output" in config else "")
+    table.write(config, filled, out)
+    report.write(config, made, filled, workdir, out)
+    return sum(bool(row.error) for row in filled)
+
+  return processes.on_first(finish)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,15 @@ import numpy as np
 import optax
 from jax import Array
 
-from yolo9000 import build, compilation, evaluate, model, parallel, plots
+from yolo9000 import (
+  build,
+  compilation,
+  evaluate,
+  model,
+  parallel,
+  plots,
+  processes,
+)
 from yolo9000.checkpoint import Checkpoints
 from yolo9000.darknet_cfg import Network
 from yolo9000.data.records import Dataset
@@ -58,6 +66,12 @@ def init_state(config: Any, task: Task, tx: Any) -> State:
   )
 
 
+def make_folder(config: Any, workdir: Path) -> None:
+  """Makes the run's folder, with the tree that its model is read with."""
+  workdir.mkdir(parents=True, exist_ok=True)
+  model.keep_tree(config.task.to_dict().get("tree"), workdir)
+
+
 def start_point(config: Any, state: State, workdir: Path) -> State:
   """The state with what run.start_from has of it, see `model.read_start`.
 
@@ -74,7 +88,9 @@ def start_point(config: Any, state: State, workdir: Path) -> State:
   )
   fresh = jax.device_get(state.variables)
   variables, report = model.take(layers, fresh, *start)
-  write_whole(workdir / "start.txt", "\n".join([run.start_from, *report, ""]))
+  if processes.first():
+    text = "\n".join([run.start_from, *report, ""])
+    write_whole(workdir / "start.txt", text)
   count = sum(line.endswith(": taken") for line in report)
   logger.info(
     "%s: %d of %d layers start from %s; start.txt says which",
@@ -85,21 +101,36 @@ def start_point(config: Any, state: State, workdir: Path) -> State:
 
 
 def train_step(
-  state: State, batch: Batch, *, task: Task, tx: Any, average: float
+  state: State,
+  batch: Batch,
+  *,
+  task: Task,
+  tx: Any,
+  average: float,
+  subdivisions: int,
 ) -> tuple[State, dict[str, Array]]:
-  """One update on one device's share of the batch; collectives over AXIS."""
+  """One update on one device's share of the batch; collectives over AXIS.
+
+  The share is computed in so many subdivisions, one after the other, and its
+  update is that of the whole, but for batch norm: each subdivision is
+  normalised by its own statistics, as in the original program.
+  """
   devices = jax.lax.axis_size(parallel.AXIS)
   images_seen = (state.step + 1) * (len(batch.image) * devices)
 
-  def loss_fn(params):
-    variables = {**state.variables, "params": params}
-    return task.loss(variables, batch, images_seen)
+  def gradient(stats, part):
+    def loss_fn(params):
+      variables = {"params": params, "batch_stats": stats}
+      return task.loss(variables, part, images_seen)
 
-  gradient = jax.value_and_grad(loss_fn, has_aux=True)
-  (loss, (stats, parts)), grads = gradient(state.variables["params"])
-  grads, stats, parts, loss = jax.lax.pmean(
-    (grads, stats, parts, loss), parallel.AXIS
+    gradient = jax.value_and_grad(loss_fn, has_aux=True)
+    (loss, (stats, parts)), grads = gradient(state.variables["params"])
+    return stats, (grads, parts, loss)
+
+  stats, means = in_parts(
+    gradient, state.variables["batch_stats"], batch, subdivisions
   )
+  stats, (grads, parts, loss) = jax.lax.pmean((stats, means), parallel.AXIS)
   updates, opt_state = tx.update(
     grads, state.opt_state, state.variables["params"]
   )
@@ -113,6 +144,35 @@ def train_step(
     averaged = optax.incremental_update(variables, averaged, rate)
   new = State(state.step + 1, variables, opt_state, averaged)
   return new, {"loss": loss, **parts}
+
+
+def in_parts(
+  compute: Callable[[Any, Any], tuple[Any, Any]],
+  carry: Any,
+  batch: Any,
+  count: int,
+) -> tuple[Any, Any]:
+  """compute(carry, part) -> (carry, result) on equal parts of a batch in turn.
+
+  Returns:
+    The last carry and the mean of the results.
+  """
+  if count == 1:
+    return compute(carry, batch)
+  parts = jax.tree.map(
+    lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), batch
+  )
+
+  def add(held, part):
+    carry, total = held
+    carry, result = compute(carry, part)
+    return (carry, jax.tree.map(jnp.add, total, result)), None
+
+  part = jax.tree.map(lambda x: x[0], parts)
+  shapes = jax.eval_shape(compute, carry, part)[1]
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  (carry, total), _ = jax.lax.scan(add, (carry, zeros), parts)
+  return carry, jax.tree.map(lambda x: x / count, total)
 
 
 def due(done: int, every: int, total: int) -> bool:
@@ -137,7 +197,8 @@ def check_finite(
   """
   if all(np.isfinite(value) for value in parts.values()):
     return
-  path = workdir / f"nonfinite_step_{step}.npz"
+  own = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
+  path = workdir / f"nonfinite_step_{step}{own}.npz"
   np.savez(path, **batch._asdict())
   records = [record for dataset in data for record in dataset.records]
   pictures = "\n  ".join(records[n].path for n in batch.index)
@@ -182,7 +243,8 @@ def evaluate_run(config: Any, source: Path, workdir: Path) -> dict[str, Any]:
       parallel.like_replicated(like, parallel.make_mesh())
     )
   metrics, detections = score(config, task, state, data)
-  evaluate.write_report(workdir, detections, data)
+  if processes.first():
+    evaluate.write_report(workdir, detections, data)
   return metrics
 
 
@@ -201,17 +263,21 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
     Preempted: after SIGTERM; the state is saved.
   """
   run, total = config.run, config.run.total_steps
-  workdir.mkdir(parents=True, exist_ok=True)
   build.check_config(config)
+  processes.on_first(partial(make_folder, config, workdir))
+  processes.check_shared(workdir)
 
   # Data, model, optimizer.
   train_data = build.training_data(config)
   test_data = build.test_data(config)
   task, tx = build.make_task(config), build.make_optimizer(config)
-  model.keep_tree(config.task.to_dict().get("tree"), workdir)
   mesh = parallel.make_mesh()
   local_step = partial(
-    train_step, task=task, tx=tx, average=config.optimizer.average
+    train_step,
+    task=task,
+    tx=tx,
+    average=config.optimizer.average,
+    subdivisions=run.subdivisions,
   )
   step_fn, place = parallel.make_step(local_step, spmd=run.spmd, mesh=mesh)
   on_cpu = jax.default_backend() == "cpu"
@@ -230,22 +296,23 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
       logger.info("%s: goes on from step %d", workdir, start)
     batches, empty = build.training_batches(config, train_data, start)
     stack.enter_context(contextlib.closing(batches))
-    log = Log(workdir, start, total, run.batch_size)
+    writes = processes.first()
+    log = Log(workdir, start, total, run.batch_size, writes=writes)
     stack.enter_context(contextlib.closing(log))
     compiled = stack.enter_context(
       compilation.ahead(step_fn, like, place, empty)
     )
-    stop = stack.enter_context(parallel.sigterm_flag())
+    stop = stack.enter_context(processes.sigterm())
 
     # The loop.
     unchecked: list[tuple[int, Batch, Any]] = []
-    metrics: dict[str, Any] = {}
+    metrics, stopping = {}, False
     for step in range(start, total):
       with log.waiting():
         batch = next(batches)
       compiled[batch.image.shape[1]].result()
       state, parts = step_fn(state, place(batch))
-      done, stopping = step + 1, stop[0]
+      done, stopping = step + 1, stop()
       evaluates = due(done, run.evaluate_every, total) and not stopping
       saves = due(done, run.checkpoint_every, total) or stopping
 
@@ -274,10 +341,12 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
       if stopping:
         break
 
-    if not metrics and not stop[0]:  # stopped after its last step, before here
+    if not metrics and not stopping:  # stopped after its last step, before here
       metrics, detections = score(config, task, state, test_data)
-  if stop[0]:
+    stopping = stopping or stop()
+  if stopping:
     raise Preempted(f"{workdir}: SIGTERM; saved at step {done} of {total}")
-  plots.curves(workdir / "curves.png", log.lines)
-  evaluate.write_report(workdir, detections, test_data)
+  if writes:
+    plots.curves(workdir / "curves.png", log.lines)
+    evaluate.write_report(workdir, detections, test_data)
   return metrics

@@ -2,7 +2,8 @@
 
 Which record comes at which place, and how it is augmented, is a function of
 (seed, place) alone. So a run can start at any step, with any number of threads
-or processes, and sees the same batches.
+or processes, and sees the same batches. Of several processes that train as one,
+each makes its own rows of every batch.
 
 Prefetch to the device needs no code here: a jitted step returns at once, and
 the loop hands over the next batch while the device still computes.
@@ -68,6 +69,7 @@ class _TrainBatches(NamedTuple):
   augmentations: Sequence[aug.Augmentation | aug.Classification]
   train_on_difficult: bool
   batch_size: int
+  rows: range
   size_of_step: Callable[[int], int]
   max_objects: int
   seed: int
@@ -75,13 +77,18 @@ class _TrainBatches(NamedTuple):
 
   def __call__(self, step: int) -> Batch:
     batch = empty_batch(
-      self.batch_size,
+      len(self.rows),
       size=self.size_of_step(step),
       max_objects=self.max_objects,
     )
-    for row in range(self.batch_size):
-      self._fill(batch, row, step * self.batch_size + row)
+    for row, place in enumerate(self.places(step)):
+      self._fill(batch, row, place)
     return batch
+
+  def places(self, step: int) -> range:
+    """Of the batch's rows, in the order of all pictures of the run."""
+    start = step * self.batch_size
+    return range(start + self.rows.start, start + self.rows.stop)
 
   def _fill(self, batch: Batch, row: int, place: int) -> None:
     index = int(self.order[place])
@@ -159,6 +166,7 @@ def train_batches(
   augmentations: Sequence[aug.Augmentation | aug.Classification],
   train_on_difficult: bool,
   batch_size: int,
+  rows: range,
   size_of_step: Callable[[int], int],
   max_objects: int,
   seed: int,
@@ -180,13 +188,15 @@ def train_batches(
     train_on_difficult: whether objects that VOC marks difficult, and crowds of
       COCO, are truths. Differs: the paper does not say; the program's converter
       leaves VOC's out.
-    batch_size: pictures per batch.
+    batch_size: pictures per batch, over all processes that train as one.
+    rows: those of each batch that this process makes.
     size_of_step: side of the network's input at a step.
     max_objects: truths per picture; see `check_objects`.
     seed, start_step: order and randomness follow from these two.
     broken_share: 0: a picture that cannot be read is an error. Above: it is
       replaced by one of the same data set, drawn by (seed, place), and logged;
-      more than this share of all pictures is an error. Counted from start_step.
+      more than this share of all pictures is an error, or of rows in
+      proportion. Counted from start_step.
     num_threads: that read and augment, if there are no processes.
     num_processes: worker processes; 0 for none, which is faster on few cores.
       At most two batches for each thread or process are ready at any time.
@@ -233,6 +243,7 @@ def train_batches(
     augmentations=augmentations,
     train_on_difficult=train_on_difficult,
     batch_size=batch_size,
+    rows=rows,
     size_of_step=size_of_step,
     max_objects=max_objects,
     seed=seed,
@@ -242,7 +253,8 @@ def train_batches(
   batches = _in_parallel(steps.map(make), num_threads, num_processes)
   if not broken_share:
     return batches
-  return _watched(batches, make, start_step, broken_share * len(records))
+  most = broken_share * len(records) * len(rows) / batch_size
+  return _watched(batches, make, start_step, most)
 
 
 def _in_parallel(
@@ -284,8 +296,8 @@ def _watched(
   broken: dict[int, int] = {}
   with contextlib.closing(batches):
     for batch in batches:
-      for row, index in enumerate(batch.index.tolist()):
-        wanted = int(make.order[step * make.batch_size + row])
+      for place, index in zip(make.places(step), batch.index, strict=True):
+        wanted, index = int(make.order[place]), int(index)
         if index == wanted:
           continue
         number, first = _find(make.datasets, wanted)
@@ -322,11 +334,12 @@ class _EvalBatches(NamedTuple):
   resize: str
   size: int
   batch_size: int
+  rows: range
 
   def __call__(self, number: int) -> tuple[Batch, list[aug.Placement]]:
-    batch = empty_batch(self.batch_size, size=self.size, max_objects=1)
-    start = number * self.batch_size
-    records = self.dataset.records[start : start + self.batch_size]
+    batch = empty_batch(len(self.rows), size=self.size, max_objects=1)
+    start = number * self.batch_size + self.rows.start
+    records = self.dataset.records[start : start + len(self.rows)]
     places = []
     for row, record in enumerate(records):
       picture = self.dataset.read_image(record)
@@ -345,9 +358,12 @@ def eval_batches(
   resize: str,
   size: int,
   batch_size: int,
+  rows: range,
   num_threads: int,
 ) -> Generator[tuple[Batch, list[aug.Placement]], None, None]:
   """Every picture once, in order; the last batch is padded with black ones.
+
+  rows are those of each batch that this process makes.
 
   Yields batches without truths, and each picture's Placement on the input.
 
@@ -359,6 +375,6 @@ def eval_batches(
   aug.check_resize(resize)
   import grain
 
-  make = _EvalBatches(dataset, resize, size, batch_size)
+  make = _EvalBatches(dataset, resize, size, batch_size, rows)
   count = -(-len(dataset.records) // batch_size)
   return _in_parallel(grain.MapDataset.range(count).map(make), num_threads, 0)

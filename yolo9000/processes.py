@@ -1,0 +1,172 @@
+"""Several processes as one run: JAX's own runtime starts, joins, watches them.
+
+Every process runs the same program. What only one may do, such as writing a
+file, the first does; what all must agree on, the first decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+MODES = ("auto", "off", "manual")
+# A process without a sign of life for so many seconds counts as dead; the
+# others then end within a few more.
+HEARTBEAT = 40
+# Finished processes wait so long for the one that still writes its report.
+SHUTDOWN = 1800
+
+_asked = itertools.count(1)  # how often `sigterm` was asked, in all runs
+_came: list[bool] = []  # SIGTERM to a process that is alone
+
+
+def start(
+  mode: str,
+  *,
+  coordinator: str | None,
+  num_processes: int | None,
+  process_id: int | None,
+) -> None:
+  """Joins the other processes of this run; before any other use of JAX.
+
+  Args:
+    mode: one of MODES. "auto": as JAX finds them (Cloud TPU, GKE, SLURM, Open
+      MPI), or alone where it finds none; "off": alone; "manual": as the other
+      arguments say.
+    coordinator: host:port of the first process, the port free there.
+    num_processes: of the run.
+    process_id: of this one, from 0.
+
+  Raises:
+    ValueError: for "manual" without these three, or another mode with them.
+  """
+  given: dict[str, Any] = dict(
+    coordinator_address=coordinator,
+    num_processes=num_processes,
+    process_id=process_id,
+  )
+  known = [value is not None for value in given.values()]
+  if mode not in MODES or (not all(known) if mode == "manual" else any(known)):
+    raise ValueError(
+      f"distributed={mode} with coordinator {coordinator}, num_processes "
+      f"{num_processes}, process_id {process_id}; expected one of "
+      f"{', '.join(MODES)}, and these three with manual alone"
+    )
+  if mode == "off":
+    return
+  method = "deactivate" if mode == "manual" else None
+  try:
+    jax.distributed.initialize(
+      **given,
+      cluster_detection_method=method,
+      heartbeat_timeout_seconds=HEARTBEAT,
+      shutdown_timeout_seconds=SHUTDOWN,
+    )
+  except ValueError as error:
+    if mode == "manual" or "coordinator_address" not in str(error):
+      raise  # otherwise there is no cluster
+
+
+def alone() -> bool:
+  """Whether no others were joined; of one process that could be."""
+  return not jax.distributed.is_initialized()
+
+
+def first() -> bool:
+  """Whether this process writes what is written once."""
+  return jax.process_index() == 0
+
+
+def on_first(make: Callable[[], Any]) -> Any:
+  """The value that the first process makes, in all processes.
+
+  It must be JSON. If make fails, the first process does, and the others stop as
+  they do when one dies.
+  """
+  if jax.process_count() == 1:
+    return make()
+  text = json.dumps(make()).encode() if first() else b""
+  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+  own = np.frombuffer(text, np.uint8) if first() else np.zeros(size, np.uint8)
+  return json.loads(multihost_utils.broadcast_one_to_all(own).tobytes())
+
+
+def gather(array: np.ndarray) -> np.ndarray:
+  """Every process's array, to the bit: (processes, *shape).
+
+  The shapes must be equal.
+  """
+  if jax.process_count() == 1:
+    return array[None]
+  # As bytes, because JAX would turn float64 into float32.
+  own = np.frombuffer(array.tobytes(), np.uint8)
+  every = multihost_utils.process_allgather(own)
+  return np.frombuffer(every.tobytes(), array.dtype).reshape(-1, *array.shape)
+
+
+def check_shared(path: Any) -> None:
+  """Raises ValueError in all processes unless all see the path."""
+  seen = gather(np.array(path.exists()))
+  if not seen.all():
+    missing = ", ".join(map(str, np.flatnonzero(~seen)))
+    raise ValueError(
+      f"{path}: not seen by processes {missing} of {len(seen)}; a workdir must "
+      f"be on a file system that all of them share"
+    )
+
+
+@contextlib.contextmanager
+def sigterm() -> Iterator[Callable[[], bool]]:
+  """Gives a function that tells whether to stop because of SIGTERM.
+
+  Several processes must ask equally often, and get the same answer: true for
+  all as soon as one of them has had the signal and all have asked as often.
+  """
+  if not alone():  # JAX's runtime has the signal
+    yield lambda: multihost_utils.reached_preemption_sync_point(next(_asked))
+    return
+  before = signal.signal(signal.SIGTERM, _note)
+  try:
+    yield lambda: bool(_came)
+  finally:
+    signal.signal(signal.SIGTERM, before)
+    if before is not _note:  # the outermost of those within each other
+      _came.clear()
+
+
+def _note(*_: Any) -> None:
+  _came.append(True)
+
+
+def is_loss(error: BaseException) -> bool:
+  """Whether an error is that another process of the run is gone."""
+  words = ("Gloo", "NCCL", "UNAVAILABLE", "coordination service")
+  return (
+    not alone()
+    and isinstance(error, jax.errors.JaxRuntimeError)
+    and any(word in str(error) for word in words)
+  )
+
+
+def leave(code: int) -> NoReturn:
+  """Ends this process; with an error at once, if there are others.
+
+  A usual end waits for the others, who may be waiting for this one.
+  """
+  if code and not alone():
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  sys.exit(code)
