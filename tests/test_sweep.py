@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import tiny_config
+from support import ROOT, tiny_config
 
 from yolo9000 import plan, sweep, table
 
@@ -217,6 +218,11 @@ def test_a_lock_is_free_again_when_its_job_is_dead(tmp_path):
 
 
 # A sweep of a shared first stage, two rows, and an evaluation.
+ROWS = (
+  ("a", 1.0, ()),
+  ("b", 2.0, (("second.task.passthrough", "none"),)),
+  ("c", 3.0, (("second.evaluation.image_size", 96),)),
+)
 JOB = """
 import logging, sys
 import jax
@@ -227,12 +233,8 @@ from pathlib import Path
 from test_plan import chained
 from yolo9000 import sweep
 logging.basicConfig(level=logging.INFO, force=True)
-rows = (
-  ("a", 1.0, ()),
-  ("b", 2.0, (("second.task.passthrough", "none"),)),
-  ("c", 3.0, (("second.evaluation.image_size", 96),)),
-)
-sys.exit(sweep.run_rows(chained(rows), Path(sys.argv[1])))
+from test_sweep import ROWS
+sys.exit(sweep.run_rows(chained(ROWS), Path(sys.argv[1])))
 """
 
 
@@ -282,12 +284,21 @@ def test_killed_and_together_it_ends_with_the_same_table(tmp_path):
   assert figures(killed) == expected
   assert {path.name for path in (killed / "stages").iterdir()} == keys
 
-  logs = [tmp_path / "one.log", tmp_path / "two.log"]
-  with logs[0].open("w") as one, logs[1].open("w") as two:
-    jobs = [start(tmp_path / "both", cache, log) for log in (one, two)]
-    assert [job.wait(240) for job in jobs] == [0, 0]
-  assert sorted(begun(logs[0]) + begun(logs[1])) == sorted(keys)
-  assert figures(tmp_path / "both") == expected
+  # Two jobs over the rows, as launch/ starts them.
+  (tmp_path / "table.py").write_text(
+    f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    f"from test_plan import chained\n"
+    f"def get_config():\n  return chained({ROWS!r})\n"
+  )
+  both = tmp_path / "both"
+  command = [sys.executable, ROOT / "launch" / "local.py", "--jobs=2"]
+  command += [f"--config={tmp_path}/table.py", f"--workdir={both}"]
+  variables = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+  with (tmp_path / "both.log").open("w") as log:
+    done = subprocess.run(command, stderr=log, env=variables, timeout=240)
+  assert done.returncode == 0
+  assert sorted(begun(tmp_path / "both.log")) == sorted(keys)
+  assert figures(both) == expected
 
 
 def test_what_failed_here_and_was_done_by_another_job_is_done(tmp_path):
