@@ -80,6 +80,38 @@ def test_every_picture_comes_once_per_pass_in_a_new_order(data):
   assert len({tuple(one) for one in passes}) == 4
 
 
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_several_processes_see_each_picture_once_per_pass(data, processes):
+  """30 pictures in batches of 12, of which each makes its own rows."""
+  each = 12 // processes
+  parts = [
+    batches(data, 5, batch_size=12, rows=range(each * n, each * (n + 1)))
+    for n in range(processes)
+  ]
+  whole = batches(data, 5, batch_size=12)
+  for step, batch in enumerate(whole):
+    columns = zip(*(part[step] for part in parts), strict=True)
+    joined = [np.concatenate(column) for column in columns]
+    assert_equal([batch], [type(batch)(*joined)])
+  seen = np.concatenate([b.index for b in whole]).reshape(2, 30)
+  assert all(sorted(one) == list(range(30)) for one in seen)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_several_processes_evaluate_each_picture_once(data, processes):
+  each = 12 // processes
+  seen = []
+  for n in range(processes):
+    rows = range(each * n, each * (n + 1))
+    options = dict(resize="stretch", size=96, batch_size=12, num_threads=1)
+    found = list(pipeline.eval_batches(data, rows=rows, **options))
+    assert len(found) == 3  # as many for each, or they would wait
+    for batch, placements in found:
+      assert len(batch.image) == each and batch.valid.sum() == len(placements)
+      seen.extend(batch.index[batch.valid])
+  assert sorted(seen) == list(range(30))
+
+
 def test_the_same_picture_is_augmented_anew_each_pass(data):
   first, second = batches(data, 15)[:8], batches(data, 15)[7:]
   a = {i: x for b in first for i, x in zip(b.index, b.image, strict=True)}

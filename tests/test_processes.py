@@ -19,9 +19,9 @@ from yolo9000 import checkpoint, processes
 from yolo9000.log import read_lines
 
 LOCAL = ROOT / "launch" / "local.py"
-# The rate is low because rounding grows with the steps: for five seeds the
-# losses of one device and of four differ by 5e-6 at most, at 2e-5 by up to
-# 2e-4, where max pooling and the leaky slope begin to switch.
+# The rate is low because rounding can switch max pooling and the leaky slope,
+# which moves the loss in proportion to the rate: by 1e-5 of it at 1e-6, seen
+# once. Here the updates move it by 1e-4 of it.
 EXPERIMENT = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -33,14 +33,14 @@ def get_config(spmd="shard_map"):
     task__width=1 / 8,
     optimizer__name="sgd",
     optimizer__average=0.9,
-    schedule__rate=1e-6,
+    schedule__rate=3e-7,
     schedule__burn_in_steps=0,
     run__seed=2,
-    run__total_steps=12,
+    run__total_steps=16,
     run__batch_size=8,
     run__image_sizes=(96,),
     run__checkpoint_every=4,
-    run__evaluate_every=6,
+    run__evaluate_every=8,
     run__spmd=spmd,
     evaluation__image_size=96,
     evaluation__batch_size=4,
@@ -73,10 +73,15 @@ def start(place, workdir, count, devices, *words, spmd="shard_map"):
 def finish(place, job, code=0):
   """Waits, and returns what was logged."""
   try:
-    assert job.wait(150) == code, (place / "log.txt").read_text()[-3000:]
-  finally:
+    ended = job.wait(120)
+  except subprocess.TimeoutExpired:
     job.terminate()
-  return (place / "log.txt").read_text()
+    time.sleep(1)
+    job.terminate()  # the second time it kills its processes
+    ended = None
+  log = (place / "log.txt").read_text()
+  assert ended == code, log[-3000:]
+  return log
 
 
 def workers(job):
@@ -114,7 +119,7 @@ def whole(place):
 def assert_same_run(one, other, rtol):
   """Losses and final state; every step is written once."""
   steps, values = zip(*losses(one), strict=True)
-  assert list(steps) == list(range(1, 13))
+  assert list(steps) == list(range(1, 17))
   same_steps, expected = zip(*losses(other), strict=True)
   assert steps == same_steps
   np.testing.assert_allclose(values, expected, rtol=rtol)
@@ -128,7 +133,7 @@ def test_two_processes_are_one_with_as_many_devices(place, whole):
   """Losses to 1e-5, and the same AP, on 7 pictures in batches of 4."""
   finish(place, start(place, place / "one", 1, 4))
   assert_same_run(whole, place / "one", rtol=1e-5)
-  assert [x["step"] for x in figures(whole)] == [6, 12]
+  assert [x["step"] for x in figures(whole)] == [8, 16]
   assert all(x["metric"] > 0 for x in figures(whole))
   assert figures(whole) == figures(place / "one")
   results = [
@@ -147,12 +152,12 @@ def test_sigterm_to_one_process_stops_and_restarts_all(place, whole):
   """
   stopped = place / "stopped"
   job = start(place, stopped, 2, 2, "--restarts=0")
-  wait_for_step(stopped, 5, job)
+  wait_for_step(stopped, 3, job)
   os.kill(workers(job)[1], signal.SIGTERM)
   log = finish(place, job, code=75)
   assert "SIGTERM; saved at step" in log and "ended with 75, 75" in log
   saved = int(log.split("saved at step ")[1].split()[0])
-  assert 5 <= saved < 12
+  assert 3 <= saved < 16
   assert int(checkpoint.read(stopped, "latest")["step"]) == saved
   assert losses(stopped)[-1][0] == saved
   shutil.copytree(stopped, place / "alone")
@@ -171,7 +176,7 @@ def test_a_killed_process_stops_the_other_and_the_restart_goes_on(place, whole):
   """
   killed, rng = place / "killed", random.Random(time.time_ns())
   job = start(place, killed, 2, 2, "--restarts=1", spmd="pmap")
-  wait_for_step(killed, rng.randint(1, 10), job)
+  wait_for_step(killed, rng.randint(1, 9), job)
   before = workers(job)
   os.kill(rng.choice(before), signal.SIGKILL)
   began = time.monotonic()
@@ -218,6 +223,28 @@ def test_alone_without_a_cluster():
   assert processes.alone() and processes.first()
   assert processes.on_first(lambda: {"a": 1.5}) == {"a": 1.5}
   np.testing.assert_array_equal(processes.gather(np.arange(2.0)), [[0.0, 1.0]])
+
+
+def test_one_process_of_a_cluster_is_alone(monkeypatch):
+  """So a row that fails there does not end the job."""
+  monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+  assert processes.alone()
+
+
+def test_an_error_of_another_process_is_seen_through_others(monkeypatch):
+  """What is raised while a run is wound up hides what ended it."""
+  try:
+    try:
+      raise jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed")
+    except Exception:
+      raise TimeoutError("barrier") from None
+  except TimeoutError as error:
+    wound = error
+  assert not processes.is_loss(wound)  # there is no other
+  monkeypatch.setattr(processes, "alone", lambda: False)
+  assert processes.is_loss(wound)
+  memory = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+  assert not processes.is_loss(memory) and not processes.is_loss(None)
 
 
 def test_sigterm_between_two_runs_is_not_forgotten():

@@ -40,9 +40,9 @@ class Checkpoints:
     self._latest.wait_until_finished()
     self._best.save(step, args=ocp.args.PyTreeSave(state))
 
-  def restore_latest(self, like: Any) -> Any:
-    """The latest state, with the structure and sharding of `like`."""
-    return _restore(self._latest, like)
+  def restore_latest(self, like: Any, step: int | None = None) -> Any:
+    """The latest state, or that of a step, in structure and sharding `like`."""
+    return _restore(self._latest, like, step or self.latest_step)
 
   def wait(self) -> None:
     """Returns when everything is on disk; raises what went wrong."""
@@ -74,6 +74,19 @@ def read(workdir: str | Path, which: str) -> dict[str, Any]:
     return manager.restore(step, args=ocp.args.PyTreeRestore(restore_args=how))
 
 
+class _Manager(ocp.CheckpointManager):
+  """Leaves SIGTERM to the loop.
+
+  orbax would ask JAX's runtime for it as well, which counts how often it is
+  asked, and then processes would not stop at the same step.
+  """
+
+  def reached_preemption(self, step: int) -> bool:
+    """Never."""
+    del step
+    return False
+
+
 def _manager(path: Path, *, keep: int) -> ocp.CheckpointManager:
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep,
@@ -81,11 +94,12 @@ def _manager(path: Path, *, keep: int) -> ocp.CheckpointManager:
       barrier_sync_key_prefix=path.name
     ),
   )
-  return ocp.CheckpointManager(path, options=options)
+  return _Manager(path, options=options)
 
 
-def _restore(manager: ocp.CheckpointManager, like: Any) -> Any:
-  step = manager.latest_step()
+def _restore(
+  manager: ocp.CheckpointManager, like: Any, step: int | None
+) -> Any:
   if step is None:
     raise FileNotFoundError(f"{manager.directory}: holds no checkpoint")
   like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)

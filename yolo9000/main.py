@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     if not processes.first():
       logger.setLevel(logging.WARNING)
     if config.rows:
-      processes.leave(1 if sweep.run_rows(config, workdir) else 0)
+      sys.exit(1 if sweep.run_rows(config, workdir) else 0)
     results = sweep.run_alone(config, workdir)
     if processes.first():
       figures = (float, int, type(None))

@@ -13,7 +13,10 @@ import logging
 import os
 import signal
 import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
@@ -24,8 +27,7 @@ MODES = ("auto", "off", "manual")
 # A process without a sign of life for so many seconds counts as dead; the
 # others then end within a few more.
 HEARTBEAT = 40
-# Finished processes wait so long for the one that still writes its report.
-SHUTDOWN = 1800
+FAREWELL = 3.0  # seconds
 
 _asked = itertools.count(1)  # how often `sigterm` was asked, in all runs
 _came: list[bool] = []  # SIGTERM to a process that is alone
@@ -71,7 +73,6 @@ def start(
       **given,
       cluster_detection_method=method,
       heartbeat_timeout_seconds=HEARTBEAT,
-      shutdown_timeout_seconds=SHUTDOWN,
     )
   except ValueError as error:
     if mode == "manual" or "coordinator_address" not in str(error):
@@ -79,8 +80,8 @@ def start(
 
 
 def alone() -> bool:
-  """Whether no others were joined; of one process that could be."""
-  return not jax.distributed.is_initialized()
+  """Whether this run has no other process."""
+  return not jax.distributed.is_initialized() or jax.process_count() == 1
 
 
 def first() -> bool:
@@ -91,15 +92,26 @@ def first() -> bool:
 def on_first(make: Callable[[], Any]) -> Any:
   """The value that the first process makes, in all processes.
 
-  It must be JSON. If make fails, the first process does, and the others stop as
-  they do when one dies.
+  It must be JSON. If make fails, so do all, the others with a RuntimeError.
   """
-  if jax.process_count() == 1:
+  if alone():
     return make()
-  text = json.dumps(make()).encode() if first() else b""
+  value, failure = None, None
+  if first():
+    try:
+      value = make()
+    except Exception as error:
+      failure = error
+  told = [value, failure and f"{type(failure).__name__}: {failure}"]
+  text = json.dumps(told).encode() if first() else b""
   size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
   own = np.frombuffer(text, np.uint8) if first() else np.zeros(size, np.uint8)
-  return json.loads(multihost_utils.broadcast_one_to_all(own).tobytes())
+  told = json.loads(multihost_utils.broadcast_one_to_all(own).tobytes())
+  if failure:
+    raise failure
+  if told[1]:
+    raise RuntimeError(f"the first process failed: {told[1]}")
+  return told[0]
 
 
 def gather(array: np.ndarray) -> np.ndarray:
@@ -107,7 +119,7 @@ def gather(array: np.ndarray) -> np.ndarray:
 
   The shapes must be equal.
   """
-  if jax.process_count() == 1:
+  if alone():
     return array[None]
   # As bytes, because JAX would turn float64 into float32.
   own = np.frombuffer(array.tobytes(), np.uint8)
@@ -115,14 +127,25 @@ def gather(array: np.ndarray) -> np.ndarray:
   return np.frombuffer(every.tobytes(), array.dtype).reshape(-1, *array.shape)
 
 
-def check_shared(path: Any) -> None:
-  """Raises ValueError in all processes unless all see the path."""
-  seen = gather(np.array(path.exists()))
+def check_shared(folder: Path) -> None:
+  """Raises ValueError in all processes unless all see the same folder."""
+  if alone():
+    return
+
+  def leave_sign() -> str:
+    sign = folder / f".shared.{uuid.uuid4().hex}"
+    sign.touch()
+    return sign.name
+
+  sign = folder / on_first(leave_sign)
+  seen = gather(np.array(sign.exists()))
+  if first():
+    sign.unlink()
   if not seen.all():
-    missing = ", ".join(map(str, np.flatnonzero(~seen)))
+    blind = ", ".join(map(str, np.flatnonzero(~seen)))
     raise ValueError(
-      f"{path}: not seen by processes {missing} of {len(seen)}; a workdir must "
-      f"be on a file system that all of them share"
+      f"{folder}: what process 0 writes there is not seen by {blind} of "
+      f"{len(seen)}; a workdir must be on a file system that all hosts share"
     )
 
 
@@ -133,7 +156,7 @@ def sigterm() -> Iterator[Callable[[], bool]]:
   Several processes must ask equally often, and get the same answer: true for
   all as soon as one of them has had the signal and all have asked as often.
   """
-  if not alone():  # JAX's runtime has the signal
+  if jax.distributed.is_initialized():  # JAX's runtime has the signal
     yield lambda: multihost_utils.reached_preemption_sync_point(next(_asked))
     return
   before = signal.signal(signal.SIGTERM, _note)
@@ -149,24 +172,30 @@ def _note(*_: Any) -> None:
   _came.append(True)
 
 
-def is_loss(error: BaseException) -> bool:
-  """Whether an error is that another process of the run is gone."""
-  words = ("Gloo", "NCCL", "UNAVAILABLE", "coordination service")
-  return (
-    not alone()
-    and isinstance(error, jax.errors.JaxRuntimeError)
-    and any(word in str(error) for word in words)
-  )
+def is_loss(error: BaseException | None) -> bool:
+  """Whether an error came of another process of the run being gone."""
+  words = ("Gloo", "NCCL", "UNAVAILABLE", "coordination service", "Barrier")
+  while error and not alone():
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(
+      word in str(error) for word in words
+    ):
+      return True
+    error = error.__cause__ or error.__context__
+  return False
 
 
 def leave(code: int) -> NoReturn:
-  """Ends this process; with an error at once, if there are others.
+  """Ends this process after an error that others may not have had.
 
-  A usual end waits for the others, who may be waiting for this one.
+  At once, if there are others: a usual end waits for them, who may be waiting
+  for this one. The first process, without which JAX ends the others, gives them
+  time to end by themselves.
   """
-  if code and not alone():
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-  sys.exit(code)
+  if alone():
+    sys.exit(code)
+  if first():
+    time.sleep(FAREWELL)
+  logging.shutdown()
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)

@@ -64,8 +64,10 @@ def hardware() -> str:
 
 
 def report_failure(workdir: Path, error: Exception) -> None:
-  """Says what went wrong, and keeps the traceback in workdir/error.txt."""
+  """Says what went wrong; the first keeps the traceback in error.txt."""
   logger.error("%s: %s: %s", workdir, type(error).__name__, error)
+  if not processes.first():
+    return
   with contextlib.suppress(OSError):  # a full disk must not hide the error
     workdir.mkdir(parents=True, exist_ok=True)
     message = " ".join(f"{type(error).__name__}: {error}".split("\n"))
@@ -80,10 +82,21 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
     The content of results.json.
 
   Raises:
-    ValueError: if the folder holds a run of another config.
+    ValueError: if the folder holds a run of another config, or another job is
+      at work there.
   """
-  processes.on_first(partial(check_same, config, workdir))
-  return _run(config, config, workdir, None)
+  with contextlib.ExitStack() as lock:
+
+    def take() -> None:
+      check_same(config, workdir)
+      if not lock.enter_context(locked(workdir / "locks" / "run")):
+        raise ValueError(
+          f"{workdir}: another job is at work there; a config without rows is "
+          f"the work of one"
+        )
+
+    processes.on_first(take)
+    return _run(config, config, workdir, None)
 
 
 def check_same(config: Any, workdir: Path) -> None:
@@ -183,7 +196,8 @@ def locked(path: Path) -> Iterator[bool]:
 
   The system frees the file of a job that dies, whatever it dies of: at once on
   one machine, on a shared file system when it gives up the machine. There the
-  file system must know flock, as NFS does.
+  file system must know flock, as NFS does. Of a job of several processes the
+  first has it; the others end soon after that one, see `processes.HEARTBEAT`.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   with path.open("a") as file:

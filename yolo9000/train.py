@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import gt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +114,8 @@ def train_step(
 
   The share is computed in so many subdivisions, one after the other, and its
   update is that of the whole, but for batch norm: each subdivision is
-  normalised by its own statistics, as in the original program.
+  normalised by its own statistics, as in the original program. Which pictures
+  those are depends on the number of devices.
   """
   devices = jax.lax.axis_size(parallel.AXIS)
   images_seen = (state.step + 1) * (len(batch.image) * devices)
@@ -226,7 +228,8 @@ def score(
     batch_size=config.evaluation.batch_size,
     num_threads=config.data.num_threads,
   )
-  return task.evaluate(detections, data.records), detections
+  judge = partial(task.evaluate, detections, data.records)
+  return processes.on_first(judge), detections
 
 
 def evaluate_run(config: Any, source: Path, workdir: Path) -> dict[str, Any]:
@@ -286,13 +289,13 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
     # The state: fresh, or the latest checkpoint's.
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir)))
     state = init_state(config, task, tx)
-    start = done = checkpoints.latest_step or 0
+    start = done = processes.on_first(lambda: checkpoints.latest_step or 0)
     if run.start_from and not start:
       state = start_point(config, state, workdir)
     state = parallel.replicate(state, mesh)
     like = parallel.like_replicated(state, mesh)
     if start:
-      state = checkpoints.restore_latest(like)
+      state = checkpoints.restore_latest(like, start)
       logger.info("%s: goes on from step %d", workdir, start)
     batches, empty = build.training_batches(config, train_data, start)
     stack.enter_context(contextlib.closing(batches))
@@ -333,7 +336,7 @@ def train(config: Any, workdir: Path) -> dict[str, Any]:
       if evaluates:
         with log.paused():
           metrics, detections = score(config, task, state, test_data)
-        if metrics["metric"] > log.best:
+        if processes.on_first(partial(gt, metrics["metric"], log.best)):
           checkpoints.save_best(done, state)
         log.write(step=done, **metrics)
       if saves:
