@@ -204,7 +204,7 @@ class Darknet(nn.Module):
         case Connected():
           x = self._connected(row, name, x, train)
         case Dropout(probability):
-          if train:
+          if train and probability:
             x = jax.vmap(partial(drop, probability))(dropout_keys, x)
         case Softmax():
           x = softmax(row, x)
