@@ -1,6 +1,7 @@
 """Strict numbers, checked shapes, two virtual devices."""
 
 import functools
+import os
 import tempfile
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
+
+# Most of the time goes into compiling for speed that no test wants; commands
+# that tests start inherit it. With XLA_FLAGS= they are compiled as for users.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # Before anything of the package is imported: shapes are checked at every call.
 jaxtyping.install_import_hook("yolo9000", "beartype.beartype")

@@ -1,7 +1,6 @@
 """Configs that train in seconds."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -10,9 +9,6 @@ from yolo9000 import plan
 from yolo9000.data import shapes
 
 ROOT = Path(__file__).parents[1]
-# For programs of which a test wants that they run, not how fast: most of their
-# time goes into compiling, and so a third less.
-QUICKLY = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
 def load_experiment(path):

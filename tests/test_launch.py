@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import QUICKLY, ROOT
+from support import ROOT
 
 LAUNCH = ROOT / "launch"
 CONFIG = "--config=experiments/ablation.py:quick"
@@ -169,7 +169,7 @@ def slurm(place, *words, **variables):
   }
   return subprocess.run(
     ["bash", LAUNCH / "slurm.sbatch", *words],
-    env={**QUICKLY, **faked, **variables},
+    env={**os.environ, **faked, **variables},
     capture_output=True,
     text=True,
     timeout=200,

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from support import QUICKLY, ROOT
+from support import ROOT
 
 from yolo9000 import checkpoint, processes
 from yolo9000.log import read_lines
@@ -67,7 +67,7 @@ def start(place, workdir, count, devices, *words, spmd="shard_map"):
   cache = {"JAX_COMPILATION_CACHE_DIR": str(place / "cache")}
   cache["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   with (place / "log.txt").open("w") as log:
-    return subprocess.Popen(command, stderr=log, env={**QUICKLY, **cache})
+    return subprocess.Popen(command, stderr=log, env={**os.environ, **cache})
 
 
 def finish(place, job, code=0):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from support import QUICKLY, ROOT, load_experiment
+from support import ROOT, load_experiment
 
 from yolo9000 import (
   benchmark_data,
@@ -345,7 +345,6 @@ def run_module(*words, cwd, timeout=280):
   return subprocess.run(
     [sys.executable, "-m", *words],
     cwd=cwd,
-    env=QUICKLY,
     capture_output=True,
     text=True,
     timeout=timeout,
