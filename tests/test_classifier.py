@@ -165,7 +165,7 @@ def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
     ({"task__dtype": "int8"}, "allowed are float32, bfloat16"),
     ({"data__border": "grey"}, "border is 'grey'; allowed are edge, black"),
     (
-      {"data__train__main__split": "train"},
+      {"data__train__main__split": "boxes[:8]"},
       "has [0-9]+ boxes and image label -1; classifiers need",
     ),
     (

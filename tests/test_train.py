@@ -58,14 +58,14 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
     data__hue=0.0,
     data__saturation=1.0,
     data__exposure=1.0,
-    run__image_sizes=(192,),
+    run__image_sizes=(160,),
     run__batch_size=8,
-    run__total_steps=250,
+    run__total_steps=150,
     run__log_every=50,
-    evaluation__image_size=192,
+    evaluation__image_size=160,
     evaluation__batch_size=8,
     optimizer__average=0.0,
-    schedule__rate=3e-3,
+    schedule__rate=5e-3,
   )
   metrics = train.train(config, tmp_path)
   assert metrics["VOC07 AP"] > 0.9

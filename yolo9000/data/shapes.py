@@ -89,11 +89,10 @@ def _scene(split: str, number: int) -> tuple[np.ndarray, np.ndarray]:
       )
       low = np.clip(low, 0, SIDE - size)
       new = np.round(np.concatenate([low, low + size]))
-      covered = [
-        box.intersection(new, old) / min(box.area(new), box.area(old))
-        for old in boxes
-      ]
-      if not covered or max(covered) < (0.45 if in_crowd else 0.25):
+      old = np.array(boxes).reshape(-1, 4)
+      smaller = np.minimum(box.area(new), box.area(old))
+      covered = box.intersection(new, old) / smaller
+      if np.all(covered < (0.45 if in_crowd else 0.25)):
         boxes.append(new)
         break
   labels = classes[rng.integers(0, len(classes), len(boxes))]
