@@ -1,5 +1,7 @@
 """From the last numbers to detections: classes of all slots or of few."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +33,7 @@ def reader(max_cells):
   return region.Reader("last", PRIORS, jnp.float32, max_cells, TREE, "direct")
 
 
+@partial(jax.jit, static_argnames=("max_cells", "threshold", "class_agnostic"))
 def detections(max_cells, *, threshold, class_agnostic):
   output = FEATURES if max_cells else RAW.reshape(3, 4, 24)
   return region.detect(
@@ -44,6 +47,7 @@ def detections(max_cells, *, threshold, class_agnostic):
   )
 
 
+@partial(jax.jit, static_argnames=("max_cells", "threshold"))
 def walk(max_cells, *, threshold):
   output = FEATURES if max_cells else RAW.reshape(3, 4, 24)
   return region.detect_nodes(

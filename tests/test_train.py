@@ -79,7 +79,6 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
 RUN = """
 import os, signal, sys, time
 import jax
-jax.config.update("jax_num_cpu_devices", {devices})
 jax.config.update("jax_compilation_cache_dir", {cache!r})
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 sys.path.insert(0, {tests!r})
@@ -97,16 +96,14 @@ def add_or_die(log, parts):  # at step 7, with the checkpoint of step 5 written
 
 train.Log.add = add_or_die
 train.train(tiny_config(
-  run__total_steps=10, run__checkpoint_every=5, run__spmd={spmd!r},
+  run__total_steps=10, run__checkpoint_every=5, run__spmd="shard_map",
   run__image_sizes=(64, 96), run__resize_every=2,
 ), workdir)
 """
 
 
-def run_ten_steps(workdir, devices, spmd, kill=False):
+def run_ten_steps(workdir, kill=False):
   code = RUN.format(
-    devices=devices,
-    spmd=spmd,
     workdir=str(workdir),
     cache=str(workdir.parents[1] / "cache"),
     tests=str(Path(__file__).parent),
@@ -127,16 +124,15 @@ def final_arrays(workdir):
   return jax.tree_util.tree_flatten_with_path(restored)[0]
 
 
-# Two processes of two devices: see test_processes.py.
-@pytest.mark.parametrize(("spmd", "devices"), [("pmap", 2), ("shard_map", 1)])
+# By pmap, and two processes of two devices: see test_processes.py.
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
-def test_ten_steps_are_five_a_kill_and_five_to_the_bit(tmp_path, spmd, devices):
+def test_ten_steps_are_five_a_kill_and_five_to_the_bit(tmp_path):
   """Parameters, optimizer, batch statistics, average, order of the data."""
   whole, killed = tmp_path / "whole", tmp_path / "killed"
-  run_ten_steps(whole, devices, spmd)
-  run_ten_steps(killed, devices, spmd, kill=True)
+  run_ten_steps(whole)
+  run_ten_steps(killed, kill=True)
   assert not (killed / "checkpoints" / "latest" / "10").is_dir()
-  run_ten_steps(killed, devices, spmd)
+  run_ten_steps(killed)
   expected, got = final_arrays(whole), final_arrays(killed)
   assert len(expected) > 100
   for (path, a), (_, b) in zip(expected, got, strict=True):
