@@ -37,8 +37,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from yolo9000 import plan, priors
-from yolo9000.data import shapes, voc
+from yolo9000.boxes import priors
+from yolo9000.data.formats import shapes, voc
+from yolo9000.tables import plan
 
 ARGUMENTS = ("quick", "voc")
 # Of the run in the docstring; the report shows them.

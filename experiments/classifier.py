@@ -29,7 +29,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from yolo9000.data import shapes
+from yolo9000.data.formats import shapes
 
 ARGUMENTS = ("quick", "wordtree", "imagenet")
 # Of Darknet-19 at 224 pixels: section 4, and Table 6 with section 3.

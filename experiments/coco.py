@@ -22,8 +22,10 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
-from yolo9000 import metrics, plan, priors
-from yolo9000.data import coco
+from yolo9000.boxes import priors
+from yolo9000.data.formats import coco
+from yolo9000.scoring import metrics
+from yolo9000.tables import plan
 
 ARGUMENTS = ("quick", "full")
 # YOLOv2's row of Table 5.

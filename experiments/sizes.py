@@ -25,7 +25,7 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
-from yolo9000 import plan
+from yolo9000.tables import plan
 
 ARGUMENTS = ("quick", "voc")
 # The paper's VOC07 AP and frames per second on a Titan X (Maxwell).

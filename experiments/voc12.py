@@ -23,7 +23,7 @@ from runpy import run_path
 
 from ml_collections import ConfigDict
 
-from yolo9000 import plan
+from yolo9000.tables import plan
 
 ARGUMENTS = ("quick", "full")
 PAPER = 73.4  # VOC 2012 test, AP as since 2010

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from yolo9000 import plan
-from yolo9000.data import shapes
+from yolo9000.data.formats import shapes
+from yolo9000.tables import plan
 
 ROOT = Path(__file__).parents[1]
 

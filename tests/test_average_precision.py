@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from yolo9000 import average_precision as ap
 from yolo9000.data.records import Record
+from yolo9000.scoring import voc as ap
 from yolo9000.types import Detections
 
 

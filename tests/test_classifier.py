@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from support import ROOT, load_experiment
 
-from yolo9000 import build, classifier, darknet_files, model, plan, sweep
-from yolo9000.data import pipeline, shapes
+from yolo9000.darknet import text
+from yolo9000.data import batches
+from yolo9000.data.formats import shapes
 from yolo9000.data.records import Record
+from yolo9000.detectors import classifier
+from yolo9000.tables import plan, sweep
+from yolo9000.training import build, trained
 from yolo9000.types import Detections
 from yolo9000.wordtree import WordTree
 
@@ -65,7 +69,7 @@ def test_accuracy_by_hand():
 def test_loss_is_that_of_the_valid_pictures_with_a_label():
   task = build.make_task(config())
   variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 32)
-  batch = pipeline.empty_batch(4, size=32, max_objects=0)
+  batch = batches.empty_batch(4, size=32, max_objects=0)
   noise = np.random.default_rng(0).integers(0, 256, batch.image.shape)
   batch = batch._replace(
     image=noise.astype(np.uint8), image_label=np.array([3, 9, -1, 7], np.int32)
@@ -122,7 +126,7 @@ def test_it_learns_and_goes_on_at_another_size(tmp_path):
   report = (tmp_path / "large" / "start.txt").read_text().splitlines()
   assert all(line.endswith(": taken") for line in report[1:])
   with pytest.raises(ValueError, match="ends with Softmax; expected a detec"):
-    _ = model.from_run(tmp_path / "small", which="latest").head
+    _ = trained.from_run(tmp_path / "small", which="latest").head
 
 
 def test_classes_of_another_tree_are_not_taken():
@@ -134,7 +138,7 @@ def test_classes_of_another_tree_are_not_taken():
   )
   fresh = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 32)
   fresh = jax.device_get(fresh)
-  _, report = model.take(one, fresh, other, fresh)
+  _, report = trained.take(one, fresh, other, fresh)
   assert report[-2].endswith("taken")
   assert report[-1].startswith("layer_23: fresh, layer 25 is Softmax")
 
@@ -151,8 +155,8 @@ def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
   variables = jax.eval_shape(lambda key: task.init(key, 64), jax.random.key(0))
   kernel = variables["params"]["layer_23"]["kernel"]
   assert kernel.shape == (1, 1, 1024, nodes)
-  tree = darknet_files.read_tree(path)
-  batch = pipeline.empty_batch(2, size=64, max_objects=0)
+  tree = text.read_tree(path)
+  batch = batches.empty_batch(2, size=64, max_objects=0)
   found = jax.eval_shape(task.predict, variables, batch.image)
   assert found.labels.shape == (2, 5) and len(tree.leaves) < nodes
 

@@ -6,15 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolo9000 import darknet, networks, parallel
-from yolo9000.layers import Conv, operations
+from yolo9000.networks import chain, darknet19
+from yolo9000.networks.rows import Conv, operations
+from yolo9000.training import devices
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reorg.npz")
 
 
 def network(layers, **options):
   settings = dict(dtype=jnp.float32, momentum=0.9, epsilon=1e-5)
-  return darknet.Darknet(layers=layers, **{**settings, **options})
+  return chain.Darknet(layers=layers, **{**settings, **options})
 
 
 def stored_floats(layers):
@@ -28,13 +29,13 @@ def stored_floats(layers):
 
 
 def imagenet(network):
-  return networks.classifier(
+  return darknet19.classifier(
     network=network, batch_norm=True, num_classes=1000, width=1.0
   )
 
 
 def yolov2(outputs=125, passthrough="paper", width=1.0):
-  return networks.yolov2(
+  return darknet19.yolov2(
     network="darknet19",
     outputs=outputs,
     passthrough=passthrough,
@@ -103,7 +104,7 @@ def test_an_unknown_passthrough_names_the_allowed():
 def test_reorg_is_the_programs(case):
   shape, stride = GOLDEN[f"{case}/x_shape"], int(GOLDEN[f"{case}/stride"])
   x = jnp.arange(np.prod(shape)).reshape(shape).transpose(0, 2, 3, 1)
-  out = darknet.reorg_program(x, stride)
+  out = chain.reorg_program(x, stride)
   np.testing.assert_array_equal(
     out.transpose(0, 3, 1, 2), GOLDEN[f"{case}/out"]
   )
@@ -112,17 +113,17 @@ def test_reorg_is_the_programs(case):
 def test_space_to_depth_by_hand():
   # One channel, 2 x 4: blocks [[0 1][4 5]] and [[2 3][6 7]], offset first.
   x = jnp.arange(8).reshape(1, 2, 4, 1)
-  out = darknet.space_to_depth(x, 2)
+  out = chain.space_to_depth(x, 2)
   np.testing.assert_array_equal(out[0, 0], [[0, 1, 4, 5], [2, 3, 6, 7]])
   # Channels stay together within an offset.
   x = jnp.stack([x[..., 0], x[..., 0] + 100], axis=-1)
-  out = darknet.space_to_depth(x, 2)
+  out = chain.space_to_depth(x, 2)
   np.testing.assert_array_equal(out[0, 0, 0], [0, 100, 1, 101, 4, 104, 5, 105])
 
 
 def test_half_of_the_programs_reorg_is_plain():
   x = jnp.arange(64 * 26 * 26).reshape(1, 26, 26, 64)
-  same = darknet.reorg_program(x, 2) == darknet.space_to_depth(x, 2)
+  same = chain.reorg_program(x, 2) == chain.space_to_depth(x, 2)
   assert same.mean() == 0.5
 
 
@@ -142,7 +143,7 @@ def test_max_pool_against_loops(size, stride, side):
     for j in range(out):
       window = x_[:, i * stride :, j * stride :][:, :size, :size]
       expected[:, i, j] = window.max((1, 2))
-  got = darknet.max_pool(
+  got = chain.max_pool(
     jnp.asarray(x), size=size, stride=stride, padding=size - 1
   )
   np.testing.assert_array_equal(got, expected)
@@ -172,7 +173,7 @@ def test_convolve_is_convolution_in_value_and_gradient(
 
   ours, theirs = (
     jax.value_and_grad(partial(loss, function), argnums=(0, 1))(x, kernel)
-    for function in (darknet.convolve, jax.lax.conv_general_dilated)
+    for function in (chain.convolve, jax.lax.conv_general_dilated)
   )
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
@@ -182,7 +183,7 @@ def test_convolve_is_convolution_in_value_and_gradient(
 
 def test_the_first_of_equal_maxima_gets_the_gradient():
   gradient = jax.grad(
-    lambda x: darknet.max_pool(x, size=2, stride=2, padding=1).sum()
+    lambda x: chain.max_pool(x, size=2, stride=2, padding=1).sum()
   )(jnp.ones((1, 2, 2, 1)))
   np.testing.assert_array_equal(gradient[0, ..., 0], [[1, 0], [0, 0]])
 
@@ -221,14 +222,14 @@ def test_batch_norm_across_devices_is_that_of_the_whole_batch():
   whole, stats = run(network(layers), images)
   halves = images.reshape(2, 2, 8, 8, 3)
   joined, their_stats = jax.pmap(
-    partial(run, network(layers, axis_name=parallel.AXIS)), parallel.AXIS
+    partial(run, network(layers, axis_name=devices.AXIS)), devices.AXIS
   )(halves)
   np.testing.assert_allclose(joined.reshape(whole.shape), whole, atol=1e-5)
   for a, b in zip(
     jax.tree.leaves(stats), jax.tree.leaves(their_stats), strict=True
   ):
     np.testing.assert_allclose(b[0], a, atol=1e-6)
-  alone, _ = jax.pmap(partial(run, network(layers)), parallel.AXIS)(halves)
+  alone, _ = jax.pmap(partial(run, network(layers)), devices.AXIS)(halves)
   assert not np.allclose(alone.reshape(whole.shape), whole, atol=1e-3)
 
 

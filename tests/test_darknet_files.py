@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolo9000 import darknet, networks, wordtree
-from yolo9000 import layers as rows
-from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
-from yolo9000.darknet_files import (
+from yolo9000 import wordtree
+from yolo9000.darknet.cfg import Network, read_cfg, write_cfg
+from yolo9000.darknet.text import (
   DarknetFileError,
   read_data,
   read_map,
@@ -26,8 +25,10 @@ from yolo9000.darknet_files import (
   write_sections,
   write_tree,
 )
-from yolo9000.darknet_weights import read_weights
+from yolo9000.darknet.weights import read_weights
 from yolo9000.data.records import DataError, decode_picture
+from yolo9000.networks import chain, darknet19
+from yolo9000.networks import rows as rows
 
 CFG = """\
 # a detector
@@ -203,7 +204,7 @@ def test_whatever_is_read_runs_with_the_shapes_that_it_says(
   network = read_cfg(path)
   assert rows.output_shapes(*network) == shapes
   for count in range(1, len(shapes) + 1):
-    net = darknet.Darknet(network.layers[:count], jnp.float32, 0.9, 1e-5)
+    net = chain.Darknet(network.layers[:count], jnp.float32, 0.9, 1e-5)
     found, _ = jax.eval_shape(
       lambda key, net=net: net.init_with_output(
         key, jnp.zeros((2, 6, 6, 3), jnp.float32), train=False
@@ -264,7 +265,7 @@ def test_the_published_networks_are_our_tables(shared):
 
   options = dict(network="darknet19", program_reorg=True, width=1.0)
   cfg = of("cfg/yolov2-voc.cfg")
-  ours = networks.yolov2(outputs=125, passthrough="program", **options)
+  ours = darknet19.yolov2(outputs=125, passthrough="program", **options)
   resolved = [
     rows.Route(tuple(n if n >= -1 else n + i for n in row.layers))
     if isinstance(row, rows.Route)
@@ -274,7 +275,7 @@ def test_the_published_networks_are_our_tables(shared):
   assert tuple(resolved[:25]) == ours[:25] and len(cfg) == len(ours) + 1
   assert [type(r) for r in cfg[:-1]] == [type(r) for r in ours]
   assert cfg[26] == ours[26] and cfg[27] == ours[27] and cfg[29:31] == ours[29:]
-  assert of("cfg/darknet19.cfg")[:-1] == networks.classifier(
+  assert of("cfg/darknet19.cfg")[:-1] == darknet19.classifier(
     network="darknet19", batch_norm=True, num_classes=1000, width=1.0
   )
 

@@ -8,8 +8,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from yolo9000.data import shapes, sources, voc
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.data import sources
+from yolo9000.data.formats import shapes, voc
+from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.data.records import DataError, Record, read_picture
 
 CLASSES = ("cat", "dog")

@@ -11,13 +11,17 @@ import pytest
 from support import tiny_config
 
 from yolo9000 import boxes as box
-from yolo9000 import build, detect, model, plots, region, sweep
-from yolo9000.darknet_files import read_tree
-from yolo9000.darknet_weights import cpu_deviation, gpu_deviation
+from yolo9000 import detect
+from yolo9000.darknet.text import read_tree
+from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment
 from yolo9000.data.pictures import Item
 from yolo9000.data.records import DataError, decode_picture
 from yolo9000.detector import Detector, Prepared
+from yolo9000.detectors import region
+from yolo9000.tables import plots, sweep
+from yolo9000.training import build
+from yolo9000.training import trained as model
 from yolo9000.types import Detections
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, losses, nms, region, wordtree, yolov1
-from yolo9000.darknet_cfg import read_cfg
-from yolo9000.darknet_files import read_tree
-from yolo9000.darknet_weights import (
+from yolo9000 import losses, wordtree
+from yolo9000.boxes import suppression
+from yolo9000.darknet.cfg import read_cfg
+from yolo9000.darknet.text import read_tree
+from yolo9000.darknet.weights import (
   change_deviation,
   cpu_deviation,
   fold,
@@ -19,6 +20,8 @@ from yolo9000.darknet_weights import (
   read_weights,
 )
 from yolo9000.data import augment
+from yolo9000.detectors import region, yolov1
+from yolo9000.networks import chain
 
 NETWORKS = (
   *("darknet19", "yolov1", "yolov1tiny", "yolov2tinyvoc"),
@@ -41,7 +44,7 @@ def load(golden_network, goldens):
 
 
 def run(layers, variables, source):
-  net = darknet.Darknet(tuple(layers), jnp.float32, 0.9, 1e-5)
+  net = chain.Darknet(tuple(layers), jnp.float32, 0.9, 1e-5)
   image = jnp.asarray(source["input"].transpose(0, 2, 3, 1))
   return net.apply(variables, image, train=False)
 
@@ -423,8 +426,8 @@ def test_labelled_suppression_is_per_class_suppression():
   labels = jnp.asarray(rng.integers(0, 3, 40))
   scores = jnp.sort(jnp.asarray(rng.uniform(size=40), jnp.float32))[::-1]
   options = dict(iou_threshold=0.4, score_threshold=0.1, max_detections=40)
-  one = nms.labelled(boxes, scores, labels, **options)
-  two = nms.per_class(
+  one = suppression.labelled(boxes, scores, labels, **options)
+  two = suppression.per_class(
     boxes,
     scores[:, None] * jax.nn.one_hot(labels, 3),
     max_candidates=40,

@@ -11,8 +11,8 @@ import cv2
 import pytest
 from support import ROOT
 
-from yolo9000.data import shapes
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.data.formats import shapes
+from yolo9000.data.formats.reading import Flaws, Source
 
 FEW = (
   "--config.run.total_steps=2 --config.run.batch_size=4 "

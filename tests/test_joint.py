@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import build, darknet_files, model, sweep, train, yolov2
-from yolo9000.data import pipeline, shapes
-from yolo9000.data.reading import Flaws, Source
-from yolo9000.log import read_lines
+from yolo9000.darknet import text
+from yolo9000.data import batches
+from yolo9000.data.formats import shapes
+from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.detectors import yolov2
+from yolo9000.tables import sweep
+from yolo9000.training import build, loop, trained
+from yolo9000.training.log import read_lines
 from yolo9000.wordtree import WordTree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -37,7 +41,7 @@ def config(**changes):
 def batch(size=64, labels=(-1, 3, -1, 9)):
   """Four pictures, two of them with a label alone."""
   rng = np.random.default_rng(0)
-  made = pipeline.empty_batch(4, size=size, max_objects=3)
+  made = batches.empty_batch(4, size=size, max_objects=3)
   low = rng.uniform(0, 0.5, (4, 3, 2))
   has_boxes = np.array(labels)[:, None] < 0
   made = made._replace(
@@ -156,7 +160,7 @@ def joint_config(folder, **changes):
 def test_joint_training_learns_both(tmp_path):
   crops(tmp_path / "pictures", 12)
   made = joint_config(tmp_path / "pictures", run__total_steps=24)
-  metrics = train.train(made, tmp_path / "run")
+  metrics = loop.train(made, tmp_path / "run")
   lines = [
     x for x in read_lines(tmp_path / "run" / "metrics.jsonl") if "parts" in x
   ]
@@ -184,7 +188,7 @@ def test_other_rules_and_a_flat_softmax_trace(slot_rule, flat):
 def test_a_tree_of_a_file(tmp_path):
   path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
   tree = WordTree(names, PARENTS)
-  darknet_files.write_tree(path, tree)
+  text.write_tree(path, tree)
   made = config(task__tree=str(path), data__class_names=names)
   task = build.make_task(made)
   jax.eval_shape(lambda key: task.init(key, 64), jax.random.key(0))
@@ -194,19 +198,19 @@ def test_a_tree_of_a_file(tmp_path):
 def test_a_run_keeps_its_tree(tmp_path):
   """And its file may be all that names the classes."""
   path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
-  darknet_files.write_tree(path, WordTree(names, PARENTS))
+  text.write_tree(path, WordTree(names, PARENTS))
   made = config(task__tree=str(path), data__class_names=())
   pairs = tuple((n, n.replace(" ", "_")) for n in shapes.CLASS_NAMES)
   with made.unlocked():
     made.data.train.main.map = made.data.test.map = pairs
     made.run.total_steps = 1
   sweep.run_alone(made, tmp_path / "run")
-  darknet_files.write_tree(path, WordTree(names, (-1,) * len(names)))
+  text.write_tree(path, WordTree(names, (-1,) * len(names)))
   with pytest.raises(ValueError, match="is not .*, the tree that this run"):
-    model.keep_tree(str(path), tmp_path / "run")
+    trained.keep_tree(str(path), tmp_path / "run")
   path.unlink()
   (tmp_path / "run").rename(tmp_path / "moved")
-  found = model.from_run(tmp_path / "moved", which="latest")
+  found = trained.from_run(tmp_path / "moved", which="latest")
   assert found.class_names == names and found.head.tree.parents == PARENTS
 
 
@@ -290,11 +294,11 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
 )
 def test_what_cannot_be_says_what_can(tmp_path, changes, message):
   with pytest.raises(ValueError, match=message):
-    train.train(config(**changes), tmp_path)
+    loop.train(config(**changes), tmp_path)
 
 
 def test_a_tree_of_other_nodes_lists_both_sides(tmp_path):
   path = tmp_path / "a.tree"
-  darknet_files.write_tree(path, WordTree(("disc", "eel"), (-1, -1)))
+  text.write_tree(path, WordTree(("disc", "eel"), (-1, -1)))
   with pytest.raises(ValueError, match="in the tree alone: .'eel'.,"):
     build.make_task(config(task__tree=str(path)))

@@ -8,11 +8,12 @@ import pycocotools.cocoeval
 import pytest
 from conftest import SHARED
 
-from yolo9000 import average_precision as ap
-from yolo9000 import evaluate, metrics
 from yolo9000.data import sources
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.data.records import Record
+from yolo9000.scoring import metrics
+from yolo9000.scoring import voc as ap
+from yolo9000.training import evaluation
 from yolo9000.types import Detections
 from yolo9000.wordtree import WordTree
 
@@ -60,7 +61,7 @@ def test_coco_figures_are_those_of_pycocotools(coco_case, tmp_path, capsys):
     root / "annotations" / "instances_train2017.json"
   )
   path = tmp_path / "detections.json"
-  evaluate.write_coco_json(path, detections, data)
+  evaluation.write_coco_json(path, detections, data)
   scores = pycocotools.cocoeval.COCOeval(
     truth, truth.loadRes(str(path)), "bbox"
   )

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import build, darknet, model, networks, sweep, train
-from yolo9000.darknet_cfg import Network, read_cfg, write_cfg
-from yolo9000.darknet_files import DarknetFileError
-from yolo9000.darknet_weights import (
+from yolo9000.darknet.cfg import Network, read_cfg, write_cfg
+from yolo9000.darknet.text import DarknetFileError
+from yolo9000.darknet.weights import (
   Header,
   change_deviation,
   cpu_deviation,
@@ -22,7 +21,8 @@ from yolo9000.darknet_weights import (
   read_weights,
   write_weights,
 )
-from yolo9000.layers import (
+from yolo9000.networks import chain, darknet19
+from yolo9000.networks.rows import (
   Connected,
   Conv,
   Local,
@@ -31,6 +31,9 @@ from yolo9000.layers import (
   Route,
   Softmax,
 )
+from yolo9000.tables import sweep
+from yolo9000.training import build, loop
+from yolo9000.training import trained as model
 from yolo9000.wordtree import WordTree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -49,7 +52,7 @@ NETWORK = Network(LAYERS, (6, 4, 3))
 
 def random_variables(network, seed=0):
   """Variables in which no two numbers are equal; variances are positive."""
-  net = darknet.Darknet(network.layers, jnp.float32, 0.9, 1e-5)
+  net = chain.Darknet(network.layers, jnp.float32, 0.9, 1e-5)
   image = jnp.zeros((1, *network.shape), jnp.float32)
   shapes = jax.eval_shape(
     lambda key: net.init(key, image, train=False), jax.random.key(0)
@@ -208,7 +211,7 @@ def test_the_published_networks_need_files_of_these_lengths(shared, tmp_path):
 
 
 def output(layers, variables, image, epsilon=1e-5):
-  net = darknet.Darknet(tuple(layers), jnp.float32, 0.9, epsilon)
+  net = chain.Darknet(tuple(layers), jnp.float32, 0.9, epsilon)
   return np.asarray(net.apply(variables, image, train=False))
 
 
@@ -267,7 +270,7 @@ def test_a_run_is_written_for_the_original_program(run, tmp_path):
   image = jax.random.uniform(jax.random.key(0), (1, 96, 64, 3))
   expected = output(again.network.layers, again.variables, image)
   # The run's own network, with its own epsilon and the average that it has.
-  state = train.Checkpoints(workdir)
+  state = loop.Checkpoints(workdir)
   state.close()
   found = model.checkpoint.read(workdir, "latest")["average"]
   np.testing.assert_allclose(
@@ -293,7 +296,7 @@ def test_a_run_without_a_running_average(tmp_path):
 def test_the_plain_reorg_is_refused_with_the_reason(tmp_path):
   network = Network(
     (
-      *networks.yolov2(
+      *darknet19.yolov2(
         network="darknet19",
         outputs=6,
         passthrough="paper",
@@ -348,7 +351,7 @@ def test_opencv_reads_what_we_write(width, height, tmp_path):
   other channels.
   """
   layers = (
-    *networks.yolov2(
+    *darknet19.yolov2(
       network="darknet19",
       outputs=125,
       passthrough="program",
@@ -358,7 +361,7 @@ def test_opencv_reads_what_we_write(width, height, tmp_path):
     Region(((1.3, 1.7), (3.2, 4.0), (5.1, 8.1), (9.5, 4.8), (11.2, 10.0)), 20),
   )
   network = Network(layers, (height, width, 3))
-  net = darknet.Darknet(layers, jnp.float32, 0.9, 1e-5)
+  net = chain.Darknet(layers, jnp.float32, 0.9, 1e-5)
   rng = np.random.default_rng(0)
   image = rng.uniform(0, 1, (1, height, width, 3)).astype(np.float32)
   variables = jax.device_get(
@@ -435,14 +438,14 @@ def start(tmp_path, **changes):
     **{"run__total_steps": 1, "task__program_reorg": True, **changes}
   )
   task, tx = build.make_task(config), build.make_optimizer(config)
-  state = train.init_state(config, task, tx)
+  state = loop.init_state(config, task, tx)
   tmp_path.mkdir(exist_ok=True)
-  return state, train.start_point(config, state, tmp_path)
+  return state, loop.start_point(config, state, tmp_path)
 
 
 def test_a_detector_starts_from_a_classifier_file(tmp_path):
   """Of darknet19.weights with its cfg, and of the first 23 or 18 layers."""
-  table = networks.classifier(
+  table = darknet19.classifier(
     network="darknet19", batch_norm=True, num_classes=10, width=1 / 16
   )
   network = Network((*table, Softmax()), (64, 64, 3))

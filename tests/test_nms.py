@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import nms
+from yolo9000.boxes import suppression
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "nms.npz")
 ALL = 10**6
@@ -49,7 +49,7 @@ def test_per_class_is_the_programs(case):
   for label in range(golden["probs"].shape[1]):
     probs = golden["probs"][:, label]
     order = order[np.argsort(-probs[order], kind="stable")]
-    found = nms.per_class(
+    found = suppression.per_class(
       jnp.asarray(boxes[order]),
       jnp.asarray(probs[order, None]),
       iou_threshold=float(golden["thresh"]),
@@ -65,7 +65,7 @@ def test_per_class_is_the_programs(case):
 def test_per_class_over_all_classes_at_once(case):
   golden, boxes = read(case)
   scores = golden["probs"] * (golden["objectness"] > 0)[:, None]
-  found = nms.per_class(
+  found = suppression.per_class(
     jnp.asarray(boxes),
     jnp.asarray(scores),
     iou_threshold=float(golden["thresh"]),
@@ -93,7 +93,7 @@ def test_per_class_over_all_classes_at_once(case):
 def test_class_agnostic_is_the_programs(case):
   golden, boxes = read(case)
   order = program_order(golden["objectness"])
-  found = nms.class_agnostic(
+  found = suppression.class_agnostic(
     jnp.asarray(boxes[order]),
     jnp.asarray(golden["objectness"][order]),
     jnp.asarray(golden["probs"][order]),
@@ -117,7 +117,7 @@ def test_none_and_thirty_objects(count):
   scores = np.zeros((40, 3), np.float32)
   scores[:count, 1] = np.linspace(1, 0.5, count)
   found = jax.jit(
-    lambda boxes, scores: nms.per_class(
+    lambda boxes, scores: suppression.per_class(
       *(boxes, scores),
       iou_threshold=0.45,
       score_threshold=0.005,
@@ -135,7 +135,7 @@ def test_a_suppressed_box_suppresses_nothing():
   # a overlaps b by 2/3, b overlaps c by 2/3, a overlaps c by 3/7 only.
   boxes = jnp.array([[0.0, 0, 10, 1], [2.0, 0, 12, 1], [4.0, 0, 14, 1]])
   scores = jnp.array([[0.9], [0.8], [0.7]])
-  found = nms.per_class(
+  found = suppression.per_class(
     *(boxes, scores),
     iou_threshold=0.5,
     score_threshold=0.1,
@@ -155,8 +155,8 @@ def test_classes_do_not_suppress_each_other_unless_told_to():
     max_candidates=9,
     max_detections=9,
   )
-  apart = nms.per_class(boxes, probabilities, **options)
-  together = nms.class_agnostic(
+  apart = suppression.per_class(boxes, probabilities, **options)
+  together = suppression.class_agnostic(
     boxes, jnp.array([0.5, 0.6]), probabilities, **options
   )
   assert apart.mask.sum() == 2
@@ -168,10 +168,10 @@ def test_fewer_candidates_keep_the_best_of_the_same_answer():
   golden, boxes = read("case1")
   scores = jnp.asarray(golden["probs"])
   options = dict(iou_threshold=0.45, score_threshold=0.0)
-  full = nms.per_class(
+  full = suppression.per_class(
     jnp.asarray(boxes), scores, max_candidates=ALL, max_detections=20, **options
   )
-  part = nms.per_class(
+  part = suppression.per_class(
     jnp.asarray(boxes), scores, max_candidates=200, max_detections=20, **options
   )
   for a, b in zip(full, part, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from yolo9000 import optimizer
+from yolo9000.training import optimizer
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "learning_rate.npz")
 NAMES = sorted(k.rsplit("/", 1)[0] for k in GOLDEN if k.endswith("/rate"))

@@ -15,15 +15,13 @@ from jax.sharding import PartitionSpec as P
 from support import ROOT
 from test_yolov1 import TASK
 
-from yolo9000 import (
-  benchmark,
-  benchmark_devices,
-  parallel,
-  priors,
-  train,
-  yolov1,
-)
-from yolo9000.data import pipeline
+from yolo9000.benchmarks import devices as benchmark_devices
+from yolo9000.benchmarks import speed
+from yolo9000.boxes import priors
+from yolo9000.data import batches
+from yolo9000.detectors import yolov1
+from yolo9000.training import devices as parallel
+from yolo9000.training import loop
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -35,7 +33,7 @@ def mesh_of(count):
 def random_batch(count, size):
   rng = np.random.default_rng(0)
   low = rng.uniform(0, 0.5, (count, 3, 2))
-  batch = pipeline.empty_batch(count, size=size, max_objects=3)
+  batch = batches.empty_batch(count, size=size, max_objects=3)
   return batch._replace(
     image=rng.integers(0, 256, batch.image.shape).astype(np.uint8),
     boxes=np.concatenate([low, low + 0.3], axis=-1).astype(np.float32),
@@ -49,12 +47,12 @@ def updated(task, batch, *, devices, subdivisions):
   tx = optax.sgd(1e-2, momentum=0.9)
   variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 128)
   local_step = partial(
-    train.train_step, task=task, tx=tx, average=0.0, subdivisions=subdivisions
+    loop.train_step, task=task, tx=tx, average=0.0, subdivisions=subdivisions
   )
   mesh = mesh_of(devices)
   step, place = parallel.make_step(local_step, spmd="shard_map", mesh=mesh)
   opt_state = tx.init(variables["params"])
-  state = train.State(jnp.zeros((), jnp.int32), variables, opt_state, ())
+  state = loop.State(jnp.zeros((), jnp.int32), variables, opt_state, ())
   state = parallel.replicate(state, mesh)
   for _ in range(2):
     state, parts = step(state, place(batch))
@@ -83,7 +81,7 @@ def test_parts_of_a_batch_are_averaged_and_the_carry_goes_through():
     return carry * 10 + part["a"][0], {"mean": part["a"].mean()}
 
   batch = {"a": jnp.arange(1.0, 7.0)}
-  carry, result = train.in_parts(compute, jnp.zeros(()), batch, 3)
+  carry, result = loop.in_parts(compute, jnp.zeros(()), batch, 3)
   assert carry == 135 and result["mean"] == 3.5
 
 
@@ -119,7 +117,7 @@ def test_a_step_has_one_all_reduce_whatever_the_number_of_devices():
   """
   words = "--devices=2,8 --width=.0625 --size=64 --batch_size=1"
   done = subprocess.run(
-    [sys.executable, "-m", "yolo9000.benchmark_devices", *words.split()],
+    [sys.executable, "-m", "yolo9000.benchmarks.devices", *words.split()],
     capture_output=True,
     text=True,
     timeout=200,
@@ -132,7 +130,7 @@ def test_a_step_has_one_all_reduce_whatever_the_number_of_devices():
   (two, *same, memory), (eight, *same_8, memory_8) = found
   assert (two, eight) == ("2", "8") and same == same_8
   assert abs(int(memory_8) / int(memory) - 1) < 0.01
-  task = benchmark.make_task(
+  task = speed.make_task(
     num_classes=20, priors=priors.VOC_2017, width=0.0625, dtype="float32"
   )
   variables = jax.eval_shape(lambda: task.init(jax.random.key(0), 64))
@@ -205,7 +203,7 @@ config = tiny_config(
   run__total_steps=150, run__batch_size=8, run__image_sizes=(32,),
   run__spmd="shard_map", evaluation__batch_size=8, run__log_every=100,
 )
-print(train.train(config, Path({workdir!r})))
+print(loop.train(config, Path({workdir!r})))
 """
 
 

@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 from support import ROOT, load_experiment, tiny_config
 
-from yolo9000 import plan
+from yolo9000.tables import plan
 
 ROWS = (
   ("plain", 69.6, (("task.passthrough", "none"),)),

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from yolo9000 import priors
-from yolo9000.data import shapes
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.boxes import priors
+from yolo9000.data.formats import shapes
+from yolo9000.data.formats.reading import Flaws, Source
 
 
 def test_average_iou_by_hand():

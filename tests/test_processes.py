@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from support import ROOT
 
-from yolo9000 import checkpoint, processes
-from yolo9000.log import read_lines
+from yolo9000.training import checkpoint, processes
+from yolo9000.training.log import read_lines
 
 LOCAL = ROOT / "launch" / "local.py"
 # The rate is low because rounding can switch max pooling and the leaky slope,

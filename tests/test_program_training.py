@@ -11,11 +11,14 @@ import pytest
 from test_yolov1 import truths
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, losses, optimizer, region, yolov1
-from yolo9000.batch_norm import ProgramBatchNorm
-from yolo9000.darknet_cfg import read_cfg
-from yolo9000.darknet_weights import read_weights
-from yolo9000.layers import Connected, Conv, Local
+from yolo9000 import losses
+from yolo9000.darknet.cfg import read_cfg
+from yolo9000.darknet.weights import read_weights
+from yolo9000.detectors import region, yolov1
+from yolo9000.networks import chain
+from yolo9000.networks.norm import ProgramBatchNorm
+from yolo9000.networks.rows import Connected, Conv, Local
+from yolo9000.training import optimizer
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -49,9 +52,7 @@ def images(source, start, count):
 
 
 def apply(layers, variables, x):
-  net = darknet.Darknet(
-    tuple(layers), jnp.float32, 0.99, 1e-5, program_norm=True
-  )
+  net = chain.Darknet(tuple(layers), jnp.float32, 0.99, 1e-5, program_norm=True)
   return net.apply(variables, x, train=True, mutable=["batch_stats"])
 
 
@@ -252,7 +253,7 @@ def test_batch_norm_with_18_numbers_a_channel(norm, goldens, golden_network):
       "bias": jnp.asarray(source[f"{index}/biases"]),
     }
     inputs = row.filters
-  net = darknet.Darknet(
+  net = chain.Darknet(
     layers, jnp.float32, 0.99, 1e-5, program_norm=norm == "program"
   )
   stats = net.init(jax.random.key(0), x, train=False)["batch_stats"]

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from yolo9000.data import jsonl, sources
-from yolo9000.data.reading import Flaws, Source, Truths
+from yolo9000.data import sources
+from yolo9000.data.formats import jsonl
+from yolo9000.data.formats.reading import Flaws, Source, Truths
 from yolo9000.data.records import DataError, read_picture
 
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolo9000 import region, wordtree
+from yolo9000 import wordtree
+from yolo9000.detectors import region
 from yolo9000.wordtree import WordTree
 
 # 0 -> 2 3, 1 -> 4, 3 -> 5 6

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import plan, report, sweep, table
+from yolo9000.tables import plan, report, results, sweep
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 ROWS = (
@@ -58,7 +58,7 @@ def test_it_has_all_that_the_table_needs(made):
 def test_a_table_that_is_not_finished_has_a_report(made, tmp_path):
   config, _, _ = made
   planned = plan.make(config)
-  filled = table.fill(planned, tmp_path, {})
+  filled = results.fill(planned, tmp_path, {})
   report.write(config, planned, filled, tmp_path, tmp_path)
   page = (tmp_path / "report.html").read_text()
   assert page.count("not run") >= 3 and "not known" in page
@@ -67,7 +67,7 @@ def test_a_table_that_is_not_finished_has_a_report(made, tmp_path):
 def test_a_step_against_the_paper_is_said_to_be_one(made, tmp_path):
   config, workdir, _ = made
   planned = plan.make(config)
-  filled = table.fill(planned, workdir, {})
+  filled = results.fill(planned, workdir, {})
   filled[1] = filled[1]._replace(paper=70.0)
   better = [dict(r, **{"VOC07 AP": 0.9}) for r in filled[1].results.values()]
   filled[1] = filled[1]._replace(results=dict(enumerate(better)))

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from support import ROOT, tiny_config
 
-from yolo9000 import plan, sweep, table
+from yolo9000.tables import plan, sweep
+from yolo9000.tables import results as table
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 

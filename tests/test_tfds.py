@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from yolo9000.data import augment as aug
-from yolo9000.data import pipeline, sources
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.data import batches, sources
+from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.data.records import DataError
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -154,7 +154,7 @@ def test_a_classification_set(tmp_path):
 @pytest.mark.parametrize("processes", [0, 2])
 def test_it_trains_in_threads_and_in_processes(detection, processes):
   data = read(detection, "train")
-  stream = pipeline.train_batches(
+  stream = batches.train_batches(
     [data],
     weights=[1.0],
     augmentations=[aug.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005)],

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000 import build, checkpoint, parallel, train
-from yolo9000.data import shapes
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.data.formats import shapes
+from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.data.records import DataError
-from yolo9000.log import read_lines
+from yolo9000.training import build, checkpoint, loop
+from yolo9000.training import devices as parallel
+from yolo9000.training.log import read_lines
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("libraries_promote")
   ],
 )
 def test_due(done, every, total, expected):
-  assert train.due(done, every, total) is expected
+  assert loop.due(done, every, total) is expected
 
 
 def losses_of(workdir):
@@ -67,7 +68,7 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
     optimizer__average=0.0,
     schedule__rate=5e-3,
   )
-  metrics = train.train(config, tmp_path)
+  metrics = loop.train(config, tmp_path)
   assert metrics["VOC07 AP"] > 0.9
   for name in ("curves", "detections", "precision_recall"):
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
@@ -85,7 +86,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from support import tiny_config
 from yolo9000 import train
-workdir, add = Path({workdir!r}), train.Log.add
+workdir, add = Path({workdir!r}), loop.Log.add
 
 def add_or_die(log, parts):  # at step 7, with the checkpoint of step 5 written
   add(log, parts)
@@ -94,8 +95,8 @@ def add_or_die(log, parts):  # at step 7, with the checkpoint of step 5 written
       time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 
-train.Log.add = add_or_die
-train.train(tiny_config(
+loop.Log.add = add_or_die
+loop.train(tiny_config(
   run__total_steps=10, run__checkpoint_every=5, run__spmd="shard_map",
   run__image_sizes=(64, 96), run__resize_every=2,
 ), workdir)
@@ -145,14 +146,14 @@ def states_after(config, steps, devices):
   task, tx = build.make_task(config), build.make_optimizer(config)
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (parallel.AXIS,))
   local_step = partial(
-    train.train_step,
+    loop.train_step,
     task=task,
     tx=tx,
     average=0.9,
     subdivisions=config.run.subdivisions,
   )
   step, place = parallel.make_step(local_step, spmd=config.run.spmd, mesh=mesh)
-  state = parallel.replicate(train.init_state(config, task, tx), mesh)
+  state = parallel.replicate(loop.init_state(config, task, tx), mesh)
   batches, _ = build.training_batches(config, build.training_data(config), 0)
   losses = []
   for _ in range(steps):
@@ -204,7 +205,7 @@ def test_the_step_is_compiled_once_per_resolution(tmp_path, spmd):
 
   monitoring.register_event_duration_secs_listener(listen)
   try:
-    train.train(
+    loop.train(
       tiny_config(
         run__spmd=spmd,
         run__total_steps=8,
@@ -223,8 +224,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   config = tiny_config(
     optimizer__name="sgd", schedule__rate=1e30, schedule__burn_in_steps=0
   )
-  with pytest.raises(train.NonFiniteLoss) as error:
-    train.train(config, tmp_path)
+  with pytest.raises(loop.NonFiniteLoss) as error:
+    loop.train(config, tmp_path)
   text = str(error.value)
   assert "step 1: the loss is not finite" in text and "'coord': " in text
   assert "shapes/tiny/" in text
@@ -243,12 +244,12 @@ def test_sigterm_saves_and_the_next_start_goes_on(tmp_path):
     os.kill(os.getpid(), signal.SIGTERM)
 
   threading.Thread(target=terminate, daemon=True).start()
-  with pytest.raises(train.Preempted, match=r"saved at step \d+ of 400"):
-    train.train(config, tmp_path)
+  with pytest.raises(loop.Preempted, match=r"saved at step \d+ of 400"):
+    loop.train(config, tmp_path)
   assert signal.getsignal(signal.SIGTERM) is handler
-  saved = train.Checkpoints(tmp_path).latest_step
+  saved = loop.Checkpoints(tmp_path).latest_step
   assert 20 <= saved < 400
-  train.train(
+  loop.train(
     tiny_config(run__total_steps=saved + 3, run__log_every=1), tmp_path
   )
   lines = read_lines(tmp_path / "metrics.jsonl")
@@ -279,7 +280,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before(tmp_path):
     [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True
   )
   assert done.returncode != 0 and b"saved" not in done.stdout
-  checkpoints = train.Checkpoints(tmp_path)
+  checkpoints = loop.Checkpoints(tmp_path)
   assert checkpoints.latest_step == 5
   like = {"weights": jnp.zeros((512, 512))}
   expected = jax.random.normal(jax.random.key(0), (512, 512))
@@ -291,13 +292,13 @@ def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before(tmp_path):
 
 def test_a_finished_run_that_lost_its_results_is_evaluated_again(tmp_path):
   config = tiny_config()
-  first = train.train(config, tmp_path)
-  assert train.train(config, tmp_path) == first
+  first = loop.train(config, tmp_path)
+  assert loop.train(config, tmp_path) == first
 
 
 def test_the_best_state_is_kept(tmp_path):
   config = tiny_config(run__evaluate_every=2)
-  train.train(config, tmp_path)
+  loop.train(config, tmp_path)
   lines = read_lines(tmp_path / "metrics.jsonl")
   best = max((x for x in lines if "metric" in x), key=lambda x: x["metric"])
   assert checkpoint.read(tmp_path, "best")["step"] == best["step"]
@@ -351,7 +352,7 @@ def test_values_that_cannot_be_say_what_can(tmp_path, changes, message):
   """Before anything is trained."""
   names = {name.replace(".", "__"): value for name, value in changes.items()}
   with pytest.raises(ValueError, match=message):
-    train.train(tiny_config(**names), tmp_path)
+    loop.train(tiny_config(**names), tmp_path)
   assert losses_of(tmp_path) == []
 
 
@@ -382,14 +383,14 @@ def test_several_data_sets_with_a_map_and_cocos_figures(tmp_path):
     )
   (tmp_path / "5.png").write_text("broken")  # found by the reader
   with pytest.raises(DataError, match="5.png: not a picture"):
-    train.train(config, tmp_path / "run")
+    loop.train(config, tmp_path / "run")
   own_pictures(tmp_path, 12)
-  metrics = train.train(config, tmp_path / "run")
+  metrics = loop.train(config, tmp_path / "run")
   assert metrics["metric"] == (metrics["COCO AP"] or 0)
   assert {"VOC07 AP", "COCO AP small", "COCO AR 100"} < metrics.keys()
   config.data.train.own.map = ()
   with pytest.raises(DataError, match="(?s)own .csv .*do not match.*circle"):
-    train.train(config, tmp_path / "other")
+    loop.train(config, tmp_path / "other")
 
 
 def test_a_detector_is_not_trained_on_image_labels(tmp_path):
@@ -401,4 +402,4 @@ def test_a_detector_is_not_trained_on_image_labels(tmp_path):
       format="csv", root=str(tmp_path), split="train.csv"
     )
   with pytest.raises(ValueError, match="0.png has the image label 'red disc'"):
-    train.train(config, tmp_path / "run")
+    loop.train(config, tmp_path / "run")

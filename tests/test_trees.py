@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from yolo9000 import darknet_files
+from yolo9000.darknet import text as darknet_files
 from yolo9000.wordtree import TreeError, WordTree, __main__, build
 from yolo9000.wordtree import names as node_names
 

@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolo9000 import darknet, nms, region, wordtree, yolov1
-from yolo9000.layers import Detection, Softmax
+from yolo9000 import wordtree
+from yolo9000.boxes import suppression
+from yolo9000.detectors import region, yolov1
+from yolo9000.networks import chain
+from yolo9000.networks.rows import Detection, Softmax
 from yolo9000.wordtree import TreeError, WordTree
 
 #  animal          plant
@@ -89,14 +92,14 @@ def test_detect_nodes_by_hand():
 
 def test_softmax_layer_by_hand():
   logits = jnp.log(jnp.array([[3.0, 1.0, 1.0, 4.0]]))
-  plain = darknet.softmax(Softmax(), logits)
+  plain = chain.softmax(Softmax(), logits)
   np.testing.assert_allclose(plain[0], np.array([3, 1, 1, 4]) / 9, rtol=1e-6)
-  groups = darknet.softmax(Softmax(groups=2), logits)
+  groups = chain.softmax(Softmax(groups=2), logits)
   np.testing.assert_allclose(groups[0], [0.75, 0.25, 0.2, 0.8], rtol=1e-6)
-  warm = darknet.softmax(Softmax(temperature=2.0), logits)
+  warm = chain.softmax(Softmax(temperature=2.0), logits)
   roots = np.sqrt([3, 1, 1, 4])
   np.testing.assert_allclose(warm[0], roots / roots.sum(), rtol=1e-6)
-  tree = darknet.softmax(Softmax(tree=TREE), LOGITS[None])
+  tree = chain.softmax(Softmax(tree=TREE), LOGITS[None])
   np.testing.assert_allclose(tree[0], CONDITIONAL, rtol=1e-6)
 
 
@@ -131,7 +134,7 @@ def test_yolov1_by_hand(exclusive, square_root):
 
 def test_labelled_boxes_suppress_their_own_class_alone():
   boxes = jnp.array([[0.0, 0, 1, 1], [0.0, 0, 1, 1], [0.0, 0, 1, 0.9]])
-  found = nms.labelled(
+  found = suppression.labelled(
     boxes,
     jnp.array([0.9, 0.8, 0.7]),
     jnp.array([1, 2, 1]),

@@ -7,10 +7,12 @@ import optax
 import pytest
 
 from yolo9000 import boxes as box
-from yolo9000 import losses, networks, yolov1
-from yolo9000.darknet_cfg import read_cfg
-from yolo9000.data import pipeline
-from yolo9000.layers import Detection
+from yolo9000 import losses
+from yolo9000.darknet.cfg import read_cfg
+from yolo9000.data import batches
+from yolo9000.detectors import yolov1
+from yolo9000.networks import darknet19
+from yolo9000.networks.rows import Detection
 
 CASES = (
   *("base", "norescore", "nosqrt", "softmax", "forced", "zero_truths"),
@@ -129,7 +131,7 @@ def test_gradients_are_finite_without_truths():
 
 def test_the_network_is_the_programs(shared):
   network = read_cfg(shared / "darknet" / "cfg" / "yolov1.cfg")
-  table = networks.yolov1(
+  table = darknet19.yolov1(
     outputs=1715, head="local", batch_norm=True, dropout=0.5, width=1.0
   )
   assert network.layers[:-1] == table
@@ -171,7 +173,7 @@ def test_it_learns_two_boxes_on_each_of_four_pictures(libraries_promote, head):
   )
   variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 128)
   rng = np.random.default_rng(0)
-  batch = pipeline.empty_batch(4, size=128, max_objects=2)
+  batch = batches.empty_batch(4, size=128, max_objects=2)
   low = rng.uniform(0, 0.5, (4, 2, 2))
   batch = batch._replace(
     image=rng.integers(0, 256, batch.image.shape).astype(np.uint8),

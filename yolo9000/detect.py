@@ -30,14 +30,16 @@ import numpy as np
 from tqdm import tqdm
 
 from yolo9000 import boxes as box
-from yolo9000 import compilation, model, plots
-from yolo9000.darknet_weights import cpu_deviation, gpu_deviation
+from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment
 from yolo9000.data.pictures import Item, all_items, find_files, is_video
 from yolo9000.data.records import DataError
 from yolo9000.detector import Detector, Prepared
-from yolo9000.evaluate import coco_rows
-from yolo9000.log import write_whole
+from yolo9000.tables import plots
+from yolo9000.training import compilation
+from yolo9000.training import trained as model
+from yolo9000.training.evaluation import coco_rows
+from yolo9000.training.log import write_whole
 from yolo9000.types import Detections, UInt8
 
 __all__ = ["Detector", "detect_all"]

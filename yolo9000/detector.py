@@ -16,10 +16,12 @@ import numpy as np
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import darknet, model, region, yolov1, yolov2
-from yolo9000.darknet_weights import fold, gpu_deviation
+from yolo9000.darknet.weights import fold, gpu_deviation
 from yolo9000.data import augment
-from yolo9000.layers import Connected, Conv, Detection, Local, layer_name
+from yolo9000.detectors import region, yolov1, yolov2
+from yolo9000.networks import chain
+from yolo9000.networks.rows import Connected, Conv, Detection, Local, layer_name
+from yolo9000.training import trained as model
 from yolo9000.types import Detections, Float, UInt8
 
 
@@ -109,7 +111,7 @@ class Detector:
           f"max_cells is {max_cells}, but the last layer is {last}; expected a "
           f"linear 1 x 1 convolution without batch norm"
         )
-    network = darknet.Darknet(
+    network = chain.Darknet(
       tuple(layers), jnp.dtype(dtype), momentum=0.9, epsilon=1e-5
     )
     self._predict = jax.jit(partial(_predict, network, read))
@@ -156,7 +158,7 @@ class Detector:
 
 
 def forward(
-  network: darknet.Darknet, variables: Any, images: Float[Array, "B H W C"]
+  network: chain.Darknet, variables: Any, images: Float[Array, "B H W C"]
 ) -> Float[Array, "B ..."]:
   """The network's output; on CPU one picture after another.
 
@@ -172,7 +174,7 @@ def forward(
 
 
 def _predict(
-  network: darknet.Darknet,
+  network: chain.Darknet,
   read: Callable[..., Detections],
   variables: Any,
   images: Any,

@@ -15,7 +15,8 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolo9000 import compilation, cost, plan, processes, sweep, train
+from yolo9000.tables import cost, plan, sweep
+from yolo9000.training import compilation, loop, processes
 
 logger = logging.getLogger("yolo9000")
 
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> None:
     if processes.first():
       figures = (float, int, type(None))
       print({k: v for k, v in results.items() if isinstance(v, figures)})
-  except train.Preempted as stopped:
+  except loop.Preempted as stopped:
     if processes.first():
       logger.warning("%s", stopped)
     sys.exit(TRY_AGAIN)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from yolo9000.data import doctor, page, sources
-from yolo9000.data.reading import read_names
+from yolo9000.data.formats.reading import read_names
 from yolo9000.data.records import DataError
 
 

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from yolo9000 import priors
-from yolo9000.data import jsonl, sources
-from yolo9000.data.reading import Flaws, Source
+from yolo9000.boxes import priors
+from yolo9000.data import sources
+from yolo9000.data.formats import jsonl
+from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.data.records import (
   PICTURES,
   DataError,

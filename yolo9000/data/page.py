@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from yolo9000 import plots
 from yolo9000.data import doctor
-from yolo9000.data.reading import KINDS
+from yolo9000.data.formats.reading import KINDS
 from yolo9000.data.records import DataError, Dataset, Record, shown
+from yolo9000.tables import plots
 
 SAMPLES = 24
 STYLE = """

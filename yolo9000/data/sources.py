@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.data import (
+from yolo9000.data.formats import (
   coco,
   csv_table,
   folders,
@@ -21,13 +21,8 @@ from yolo9000.data import (
   voc,
   yolo,
 )
-from yolo9000.data.reading import Flaws, Source, check_names
-from yolo9000.data.records import (
-  DataError,
-  Dataset,
-  read_bytes,
-  shown,
-)
+from yolo9000.data.formats.reading import Flaws, Source, check_names
+from yolo9000.data.records import DataError, Dataset, read_bytes, shown
 
 logger = logging.getLogger("yolo9000")
 

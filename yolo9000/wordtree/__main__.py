@@ -16,7 +16,8 @@ import csv
 import sys
 from pathlib import Path
 
-from yolo9000 import darknet_files, plots
+from yolo9000.darknet import text as darknet_files
+from yolo9000.tables import plots
 from yolo9000.wordtree import TreeError, build
 from yolo9000.wordtree import names as node_names
 

@@ -1,0 +1,234 @@
+"""What a tree of thousands of classes costs: python -m yolo9000.benchmarks.tree
+
+A softmax in each group of siblings against one over all classes; YOLO9000's
+last layer for every cell against that for few (task.max_cells): time, and
+memory by the compiler. Medians of interleaved rounds in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from yolo9000 import losses, wordtree
+from yolo9000.benchmarks import speed
+from yolo9000.benchmarks.data import interleaved
+from yolo9000.boxes import priors
+from yolo9000.darknet import text
+from yolo9000.detectors import region, yolov2
+from yolo9000.networks import chain
+from yolo9000.networks.rows import STRIDE, Layer, operations
+from yolo9000.wordtree import WordTree
+
+LABELS = 32
+
+
+def random_tree(num_nodes: int) -> WordTree:
+  """Groups of about as many siblings as in the published tree."""
+  rng = np.random.default_rng(0)
+  parents = [-1] * 3
+  node = 0
+  while len(parents) < num_nodes:
+    if rng.random() < 0.25 or node == len(parents) - 1:
+      parents += [node] * int(1 + rng.geometric(0.2))
+    node += 1
+  parents = parents[:num_nodes]
+  return WordTree(tuple(map(str, range(num_nodes))), tuple(parents))
+
+
+def softmax_jobs(tree: WordTree) -> dict[str, Callable[[], Any]]:
+  """Flat and by groups, for LABELS rows of logits: softmax, loss, gradient."""
+  rng = np.random.default_rng(0)
+  count = len(tree.ids)
+  logits = jnp.asarray(rng.normal(size=(LABELS, count)), jnp.float32)
+  labels = jnp.asarray(rng.integers(0, count, LABELS), jnp.int32)
+  alone = jnp.eye(LABELS, dtype=bool)
+  weight = jnp.asarray(rng.normal(size=logits.shape), jnp.float32)
+  flat_error, tree_error = (
+    losses.softmax_error,
+    partial(losses.tree_error, tree=tree),
+  )
+
+  def job(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    compiled = jax.jit(function)
+    return lambda: jax.block_until_ready(compiled(*args))
+
+  def gradient(function: Callable[[Any], Any]) -> Callable[[], Any]:
+    return job(jax.grad(lambda x: jnp.sum(weight * function(x))), logits)
+
+  def of_loss(error: Callable[..., Any]) -> Callable[[], Any]:
+    total = jax.grad(lambda x, y: jnp.sum(error(x, y, alone)))
+    return job(total, logits, labels)
+
+  grouped = partial(wordtree.log_softmax, tree)
+  return {
+    "flat log-softmax": job(jax.nn.log_softmax, logits),
+    "tree log-softmax": job(grouped, logits),
+    "flat log-softmax, gradient": gradient(jax.nn.log_softmax),
+    "tree log-softmax, gradient": gradient(grouped),
+    "flat loss": job(flat_error, logits, labels, alone),
+    "tree loss": job(tree_error, logits, labels, alone),
+    "flat loss, gradient": of_loss(flat_error),
+    "tree loss, gradient": of_loss(tree_error),
+  }
+
+
+def head_table(args: argparse.Namespace, count: int) -> tuple[Layer, ...]:
+  """YOLO9000's layers."""
+  return yolov2.table(
+    network="darknet19",
+    location="direct",
+    num_classes=count,
+    priors=priors.YOLO9000,
+    class_error="softmax",
+    passthrough=args.head,
+    program_reorg=False,
+    width=args.width,
+    tree=None,
+  )
+
+
+def trunk_job(args: argparse.Namespace, images: Any) -> Callable[[], Any]:
+  """The network without its last layer."""
+  layers = head_table(args, 1)[:-2]
+  network = chain.Darknet(layers, jnp.dtype(args.dtype), 0.9, 1e-5)
+
+  @jax.jit
+  def run(variables: Any, images: Any) -> Any:
+    return network.apply(variables, region.normalise(images), train=False)
+
+  start = partial(network.init, train=False)
+  zeros = jnp.zeros((1, 64, 64, 3), jnp.float32)
+  variables = jax.jit(start)(jax.random.key(0), zeros)
+  return lambda: jax.block_until_ready(run(variables, images))
+
+
+def last_layer_job(
+  args: argparse.Namespace, count: int, max_cells: int
+) -> Callable[[], Any]:
+  """The last layer alone: boxes of every slot, classes of some cells."""
+  rng, side = np.random.default_rng(0), args.size // STRIDE
+  depth, anchors = round(1024 * args.width), priors.YOLO9000
+  outputs = len(anchors) * (5 + count)
+  features = rng.normal(size=(args.batch_size, side, side, depth))
+  kernel = rng.normal(size=(depth, outputs)) / depth
+  last = region.LastLayer(
+    jnp.asarray(kernel, jnp.float32),
+    jnp.zeros(outputs),
+    len(anchors),
+    jnp.dtype(args.dtype),
+  )
+  shapes = jnp.asarray(anchors, jnp.float32)
+  direct: dict[str, Any] = {"location": "direct"}
+
+  @jax.jit
+  def run(features: Any, kernel: Any) -> Any:
+    layer = last._replace(kernel=kernel)
+    if not max_cells:
+      cells = layer.cells(features.reshape(-1, depth))
+      raw = cells.reshape(*features.shape[:3], len(anchors), -1)
+      return jax.vmap(lambda one: region.all_slots(one, shapes, **direct))(raw)
+    return jax.vmap(
+      lambda one: region.best_cells(
+        one, layer, shapes, max_cells=max_cells, **direct
+      )
+    )(features)
+
+  placed = jnp.asarray(features, jnp.float32)
+  return lambda: jax.block_until_ready(run(placed, last.kernel))
+
+
+def ratios(times: dict[str, float]) -> Iterator[str]:
+  """Lines for pairs of jobs, the second with its ratio to the first."""
+  names = list(times)
+  for first, second in zip(names[::2], names[1::2], strict=True):
+    ratio = times[second] / times[first]
+    yield f"{first:26} {1000 * times[first]:8.2f} ms"
+    yield f"{second:26} {1000 * times[second]:8.2f} ms, {ratio:.2f} times"
+
+
+def head_lines(tree: WordTree, args: argparse.Namespace) -> Iterator[str]:
+  """Time and memory with the classes of every cell and with those of few."""
+  count = len(tree.ids)
+  size = dict(size=args.size, batch_size=args.batch_size)
+  batch = speed.random_batch(**size, num_classes=count)
+  whole, few = (
+    speed.network_jobs(
+      speed.make_task(
+        num_classes=count,
+        class_names=tree.ids,
+        class_error="tree",
+        tree=tree,
+        priors=priors.YOLO9000,
+        passthrough=args.head,
+        width=args.width,
+        dtype=args.dtype,
+        max_cells=cells,
+      ),
+      batch,
+    )
+    for cells in (0, args.cells)
+  )
+  times = interleaved(
+    {
+      "training step, every cell": whole.train_step,
+      "training step, few": few.train_step,
+      "prediction, every cell": whole.forward,
+      "prediction, few cells": few.forward,
+      "last layer, every cell": last_layer_job(args, count, 0),
+      "last layer, few cells": last_layer_job(args, count, args.cells),
+      "without the last layer": trunk_job(args, batch.image),
+    },
+    rounds=args.rounds,
+  )
+  trunk = times.pop("without the last layer")
+  yield from ratios(times)
+  for name in ("last layer, every cell", "last layer, few cells"):
+    share = 100 * times[name] / (trunk + times[name])
+    yield f"{name:26} {share:8.1f} % of the network's time"
+  table = head_table(args, count)
+  shape = (args.size, args.size, 3)
+  share = 1 - operations(table[:-2], shape) / operations(table, shape)
+  yield f"{'every cell':26} {100 * share:8.1f} % of the operations in it"
+  for name in ("train_step_bytes", "forward_bytes"):
+    both = [getattr(jobs, name) / 2**20 for jobs in (whole, few)]
+    yield f"{name:26} {both[0]:8.0f} MiB, {both[1]:.0f} with few cells"
+
+
+def main() -> None:
+  """Prints a line for each part."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("--tree", help="a .tree file; default: a random one")
+  parser.add_argument("--nodes", type=int, default=9418, help="of that one")
+  parser.add_argument("--width", type=float, default=1.0)
+  parser.add_argument("--size", type=int, default=544)
+  parser.add_argument("--batch_size", type=int, default=2)
+  parser.add_argument("--cells", type=int, default=16, help="task.max_cells")
+  parser.add_argument("--head", default="bare", help="task.passthrough")
+  parser.add_argument("--dtype", default="float32")
+  parser.add_argument("--rounds", type=int, default=5)
+  args = parser.parse_args()
+  tree = random_tree(args.nodes)
+  if args.tree:
+    tree = text.read_tree(args.tree)
+  device = jax.devices()[0].device_kind
+  print(
+    f"tree of {len(tree.ids)} nodes, {tree.num_groups} groups; {args.head} "
+    f"head, width {args.width:g}, {args.size}x{args.size}, batch "
+    f"{args.batch_size}, {args.dtype}, {args.cells} cells, on "
+    f"{jax.device_count()} x {device}, jax {jax.__version__}"
+  )
+  for line in ratios(interleaved(softmax_jobs(tree), rounds=10 * args.rounds)):
+    print(line)
+  for line in head_lines(tree, args):
+    print(line)
+
+
+if __name__ == "__main__":
+  main()

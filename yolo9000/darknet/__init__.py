@@ -1,0 +1,1 @@
+"""The original program's files: its text files, .cfg and .weights."""

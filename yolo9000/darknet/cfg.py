@@ -1,0 +1,398 @@
+"""A .cfg of the original program and a table of layers: one is the other.
+
+What the program would pass over in silence is an error here that names file,
+line, section, key and value: an unknown key, a value that is no number, shapes
+that do not fit each other.
+
+Source: parser.c of the original program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from yolo9000.darknet.text import (
+  DarknetFileError,
+  Section,
+  read_sections,
+  read_tree,
+  write_sections,
+  write_tree,
+)
+from yolo9000.networks import rows as rows
+from yolo9000.networks.rows import Layer, Shape
+from yolo9000.wordtree import WordTree
+
+
+class Network(NamedTuple):
+  """A table of layers and the shape (H, W, C) of its pictures."""
+
+  layers: tuple[Layer, ...]
+  shape: Shape
+
+
+NET_SHAPE = ("height", "width", "channels")
+
+# Keys that the program reads and that do not change what a network predicts.
+WITHOUT_EFFECT = {
+  "net": "batch subdivisions learning_rate momentum decay policy power burn_in "
+  "max_batches steps scales step scale gamma angle aspect saturation exposure "
+  "hue max_crop min_crop max_ratio min_ratio center random clip adam B1 B2 eps "
+  "notruth time_steps inputs",
+  "cost": "scale ratio noobj thresh",
+  "softmax": "noloss",
+  "region": "max jitter rescore thresh classfix absolute random coord_scale "
+  "object_scale noobject_scale mask_scale class_scale bias_match map log sqrt",
+  "detection": "rescore max coord_scale forced object_scale noobject_scale "
+  "class_scale jitter random",
+}
+ANY_LAYER = "truth onlyforward stopbackward learning_rate smooth"
+OTHER_FILES = ("dontload", "dontsave", "dontloadscales", "numload")  # only 0
+MOST_PRIORS = 1000
+
+
+def read_cfg(path: str | Path) -> Network:
+  """The network of a .cfg.
+
+  A tree is looked for where the cfg names it, seen from the cfg's folder and
+  from the folder above (the program runs there), then in these two folders.
+
+  Raises:
+    DarknetFileError: naming file, line, section, key and value.
+  """
+  path = Path(path)
+  sections = read_sections(path)
+  net = _Options(path, sections[0])
+  shape = tuple(net.integer(key, None, 1) for key in NET_SHAPE)
+  net.check_known()
+  table = []
+  for section in sections[1:]:
+    if section.name not in READ:
+      raise DarknetFileError(
+        f"{path}:{section.line}: section [{section.name}] is not known; "
+        f"allowed are {', '.join(READ)}"
+      )
+    options = _Options(path, section)
+    for key in OTHER_FILES:
+      options.only(key, 0)
+    table.append(READ[section.name](options))
+    options.check_known()
+  if not table:
+    raise DarknetFileError(f"{path}: has no layers after [net]")
+  try:
+    rows.output_shapes(table, shape)
+  except rows.LayerError as error:
+    line = sections[error.layer + 1].line
+    raise DarknetFileError(f"{path}:{line}: {error}") from None
+  return Network(tuple(table), shape)
+
+
+def write_cfg(path: str | Path, network: Network) -> None:
+  """A .cfg that `read_cfg` reads back, and its tree in a file beside it.
+
+  It says what the network computes; what only training needs is left out.
+
+  Raises:
+    ValueError: for a layer that the program does not have, before anything is
+      written.
+  """
+  path = Path(path)
+  tree_path = path.with_name(f"{path.stem.replace(' ', '_')}.tree")
+  with_tree = (rows.Softmax, rows.Region)
+  trees = {
+    row.tree
+    for row in network.layers
+    if isinstance(row, with_tree) and row.tree
+  }
+  if len(trees) > 1:
+    raise ValueError("the network has two trees; there is one file for one")
+  rows.output_shapes(network.layers, network.shape)
+  sides = zip(NET_SHAPE, network.shape, strict=True)
+  net = {"batch": "1", **{key: str(side) for key, side in sides}}
+  sections = [Section("net", 0, net, {})]
+  for index, row in enumerate(network.layers):
+    try:
+      name, options = _as_section(row, tree_path.name)
+    except ValueError as error:
+      raise ValueError(f"layer {index}: {error}") from None
+    texts = {key: str(value) for key, value in options.items()}
+    sections.append(Section(name, 0, texts, {}))
+  for tree in trees:
+    write_tree(tree_path, tree)
+  write_sections(path, sections)
+
+
+class _Options:
+  """The values of a section; each look-up checks one and remembers its key."""
+
+  def __init__(self, path: Path, section: Section):
+    self.path, self._section = path, section
+    without = WITHOUT_EFFECT.get(section.name, "")
+    if section.name != "net":
+      without = f"{without} {ANY_LAYER}"
+    self._known = set(without.split())
+
+  def error(self, key: str, expected: str) -> DarknetFileError:
+    name, line, options, lines = self._section
+    value = options.get(key)
+    what = f"{key}={value[:60]}" if value else f"has no {key}"
+    return DarknetFileError(
+      f"{self.path}:{lines.get(key, line)}: [{name}] {what}; {expected}"
+    )
+
+  def text(self, key: str, default: str | None) -> str:
+    self._known.add(key)
+    value = self._section.options.get(key, default)
+    if value is None:
+      raise self.error(key, "it must be given")
+    return value
+
+  def numbers(self, key: str, default: str | None) -> list[float]:
+    values = []
+    # The program reads as far as it is a number, so that a comment may follow.
+    for part in re.split(r"[#;]", self.text(key, default))[0].split(","):
+      if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", part):
+        raise self.error(key, f"expected a number instead of {part[:60]!r}")
+      values.append(float(part))
+    if not all(map(math.isfinite, values)):
+      raise self.error(key, "expected a finite number")
+    return values
+
+  def number(self, key: str, default: str | None) -> float:
+    value, *more = self.numbers(key, default)
+    if more:
+      raise self.error(key, "expected one number")
+    return value
+
+  def integer(self, key: str, default: str | None, least: int) -> int:
+    value = self.number(key, default)
+    if not (value.is_integer() and least <= value < 2**31):
+      raise self.error(key, f"expected a whole number, {least} or more")
+    return int(value)
+
+  def flag(self, key: str, default: str) -> bool:
+    return self.integer(key, default, 0) != 0
+
+  def only(self, key: str, value: int) -> None:
+    if self.number(key, str(value)) != value:
+      raise self.error(key, f"only {value} is supported")
+
+  def activation(self, default: str) -> str:
+    value = self.text("activation", default)
+    if value not in rows.ACTIVATION_NAMES:
+      allowed = ", ".join(rows.ACTIVATION_NAMES)
+      raise self.error("activation", f"allowed are {allowed}")
+    return value
+
+  def tree(self) -> WordTree | None:
+    name = self.text("tree", "")
+    if not name:
+      return None
+    folder = self.path.parent
+    last = Path(name).name
+    tried = (
+      *(folder / name, folder.parent / name),
+      *(folder / last, folder.parent / last),
+    )
+    for place in tried:
+      with contextlib.suppress(OSError):  # such as a name that is too long
+        if place.is_file():
+          return read_tree(place)
+    where = ", ".join(str(place)[:200] for place in dict.fromkeys(tried))
+    raise self.error("tree", f"it is at none of {where}")
+
+  def check_known(self) -> None:
+    for key in self._section.options:
+      if key not in self._known:
+        near = difflib.get_close_matches(key, self._known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        allowed = ", ".join(sorted(self._known))
+        raise self.error(key, f"unknown key{hint} Allowed are {allowed}")
+
+
+def _conv(options: _Options) -> Layer:
+  for key, value in (("groups", 1), ("xnor", 0), ("binary", 0), ("flipped", 0)):
+    options.only(key, value)
+  size = options.integer("size", "1", 1)
+  return rows.Conv(
+    filters=options.integer("filters", "1", 1),
+    size=size,
+    batch_norm=options.flag("batch_normalize", "0"),
+    activation=options.activation("logistic"),
+    stride=options.integer("stride", "1", 1),
+    padding=_conv_padding(options, size),
+  )
+
+
+def _conv_padding(options: _Options, size: int) -> int | None:
+  padding = options.integer("padding", "0", 0)
+  if options.flag("pad", "0") or padding == size // 2:
+    return None
+  return padding
+
+
+def _maxpool(options: _Options) -> Layer:
+  stride = options.integer("stride", "1", 1)
+  size = options.integer("size", str(stride), 1)
+  padding = options.integer("padding", str(size - 1), 0)
+  return rows.MaxPool(size, stride, None if padding == size - 1 else padding)
+
+
+def _reorg(options: _Options) -> Layer:
+  for key in ("reverse", "flatten", "extra"):
+    options.only(key, 0)
+  return rows.Reorg(True, options.integer("stride", "1", 1))
+
+
+def _route(options: _Options) -> Layer:
+  numbers = options.numbers("layers", None)
+  if not all(number.is_integer() for number in numbers):
+    raise options.error("layers", "expected whole numbers")
+  return rows.Route(tuple(map(int, numbers)))
+
+
+def _local(options: _Options) -> Layer:
+  size, pad = options.integer("size", "1", 1), options.flag("pad", "0")
+  if pad and size != 3:
+    raise options.error("pad", f"with size={size}; only size=3 is supported")
+  return rows.Local(
+    filters=options.integer("filters", "1", 1),
+    size=size,
+    activation=options.activation("logistic"),
+    stride=options.integer("stride", "1", 1),
+    padding=int(pad),
+  )
+
+
+def _connected(options: _Options) -> Layer:
+  return rows.Connected(
+    outputs=options.integer("output", "1", 1),
+    batch_norm=options.flag("batch_normalize", "0"),
+    activation=options.activation("logistic"),
+  )
+
+
+def _dropout(options: _Options) -> Layer:
+  probability = options.number("probability", ".5")
+  if not 0 <= probability < 1:
+    raise options.error("probability", "expected 0 or more, below 1")
+  return rows.Dropout(probability)
+
+
+def _softmax(options: _Options) -> Layer:
+  options.only("spatial", 0)
+  temperature = options.number("temperature", "1")
+  if temperature <= 0:
+    raise options.error("temperature", "expected a number above 0")
+  return rows.Softmax(
+    options.integer("groups", "1", 1), temperature, options.tree()
+  )
+
+
+def _region(options: _Options) -> Layer:
+  options.only("coords", 4)
+  options.only("background", 0)
+  num = options.integer("num", "1", 1)
+  if num > MOST_PRIORS:
+    raise options.error("num", f"expected {MOST_PRIORS} or less")
+  sides = options.numbers("anchors", ",".join([".5"] * 2 * num))
+  if len(sides) != 2 * num:
+    raise options.error("anchors", f"expected {2 * num} numbers for num={num}")
+  return rows.Region(
+    priors=tuple(zip(sides[::2], sides[1::2], strict=True)),
+    num_classes=options.integer("classes", "20", 1),
+    exclusive=options.flag("softmax", "0"),
+    tree=options.tree(),
+  )
+
+
+def _detection(options: _Options) -> Layer:
+  if options.integer("coords", "1", 1) != 4:
+    raise options.error("coords", "only 4 is supported")
+  return rows.Detection(
+    side=options.integer("side", "7", 1),
+    num_classes=options.integer("classes", "1", 1),
+    num_boxes=options.integer("num", "1", 1),
+    square_root=options.flag("sqrt", "0"),
+    exclusive=options.flag("softmax", "0"),
+  )
+
+
+READ: dict[str, Callable[[_Options], Layer]] = {
+  "convolutional": _conv,
+  "maxpool": _maxpool,
+  "avgpool": lambda options: rows.AveragePool(),
+  "route": _route,
+  "reorg": _reorg,
+  "local": _local,
+  "connected": _connected,
+  "dropout": _dropout,
+  "softmax": _softmax,
+  "cost": lambda options: rows.Cost(options.text("type", "sse")),
+  "region": _region,
+  "detection": _detection,
+}
+
+
+def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
+  """Name and options of the section that reads as this row."""
+  of_tree = {"tree": tree} if getattr(row, "tree", None) else {}
+  match row:
+    case rows.Conv(filters, size, batch_norm, activation, stride, padding):
+      norm = {"batch_normalize": 1} if batch_norm else {}
+      pad = {"pad": 1} if padding is None else {"padding": padding}
+      shape = {"filters": filters, "size": size, "stride": stride}
+      options = {**norm, **shape, **pad, "activation": activation}
+      return "convolutional", options
+    case rows.MaxPool(size, stride, padding):
+      pad = {} if padding is None else {"padding": padding}
+      return "maxpool", {"size": size, "stride": stride, **pad}
+    case rows.AveragePool():
+      return "avgpool", {}
+    case rows.Route(numbers):
+      return "route", {"layers": ",".join(map(str, numbers))}
+    case rows.Reorg(program_order=True, stride=stride):
+      return "reorg", {"stride": stride}
+    case rows.Reorg():
+      raise ValueError(
+        "the plain reorg is no layer of the original program, and no order of "
+        "the next layer's weights makes its own reorg equal to it: rows of the "
+        "picture change places. Train with program_reorg to export"
+      )
+    case rows.Local(filters, size, activation, stride, padding):
+      if padding not in (0, 1):
+        raise ValueError(f"padding {padding}; the program's local layer has 1")
+      shape = {"filters": filters, "size": size, "stride": stride}
+      return "local", {**shape, "pad": padding, "activation": activation}
+    case rows.Connected(outputs, batch_norm, activation):
+      norm = {"batch_normalize": 1} if batch_norm else {}
+      return "connected", {**norm, "output": outputs, "activation": activation}
+    case rows.Dropout(probability):
+      return "dropout", {"probability": probability}
+    case rows.Softmax(groups, temperature):
+      return "softmax", {
+        "groups": groups,
+        "temperature": temperature,
+        **of_tree,
+      }
+    case rows.Cost(kind):
+      return "cost", {"type": kind}
+    case rows.Region(location="offset"):
+      raise ValueError(
+        "location 'offset' is not in the original program's region layer"
+      )
+    case rows.Region(priors, num_classes, exclusive):
+      sides = ",".join(repr(float(s)) for prior in priors for s in prior)
+      shape = {"classes": num_classes, "coords": 4, "num": len(priors)}
+      options = {"anchors": sides, **shape, "softmax": int(exclusive)}
+      return "region", {**options, **of_tree}
+    case rows.Detection(side, num_classes, num_boxes, root, exclusive):
+      shape = {"classes": num_classes, "coords": 4, "side": side}
+      flags = {"sqrt": int(root), "softmax": int(exclusive)}
+      return "detection", {**shape, "num": num_boxes, **flags}

@@ -1,0 +1,1 @@
+"""The detectors: each one file that reads like its paper."""

@@ -1,0 +1,1 @@
+"""Networks: rows of layers, what runs them, the published ones as tables."""

@@ -1,0 +1,1 @@
+"""What detections are worth, in the figures of VOC, COCO and ImageNet."""

@@ -1,0 +1,1 @@
+"""The rows of a paper's table: planned, run, written down, reported."""

@@ -1,0 +1,137 @@
+"""What a table will do and cost, before it is started: main's --dry-run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from yolo9000.networks import rows
+from yolo9000.tables import plan
+from yolo9000.tables.accelerators import ACCELERATORS, REACHED
+from yolo9000.tables.plan import Plan, Stage
+from yolo9000.training import trained
+
+# GFLOP/s of a core, measured on two: a training step at full width (python -m
+# yolo9000.benchmarks.speed, README), 105 GFLOP in 423 ms; and the narrow layers
+# of experiments/ablation.py at commit 1161c01, .0357 PFLOP in 10.8 minutes.
+WIDE, NARROW = 124.0, 27.5
+NARROW_WIDTH = 0.25  # up to here
+
+
+def forward_operations(config: Any) -> float:
+  """Of one picture, the mean over run.image_sizes; see `rows.operations`."""
+  table = trained.run_table(config.task.to_dict(), config.data.class_names)
+  sizes = config.run.image_sizes
+  counts = [rows.operations(table, (size, size, 3)) for size in sizes]
+  return float(np.mean(counts))
+
+
+def operations(config: Any) -> float:
+  """Of all pictures of a training: three forward passes each."""
+  run = config.run
+  return 3 * forward_operations(config) * run.total_steps * run.batch_size
+
+
+def seconds_here(config: Any) -> float:
+  """An estimate for the devices of this machine; nan for unknown ones."""
+  kind = jax.devices()[0].device_kind
+  if kind == "cpu":
+    wide = config.task.width > NARROW_WIDTH
+    rate = 1e9 * (WIDE if wide else NARROW) * (os.cpu_count() or 1)
+    return operations(config) / rate
+  rates = [
+    1e12 * one.tflops * REACHED * jax.device_count()
+    for one in ACCELERATORS.values()
+    if kind.startswith(one.device_kind)
+  ]
+  return operations(config) / (rates[0] if rates else float("nan"))
+
+
+def schedule(config: Any) -> str:
+  """How a stage trains, in words."""
+  run, rate, tx = config.run, config.schedule, config.optimizer
+  pictures = run.total_steps * run.batch_size
+  words = [f"{pictures:,} pictures in {run.total_steps:,} steps"]
+  epochs = run.epoch_images and pictures / run.epoch_images
+  if epochs:
+    words.append(f"{epochs:.0f} epochs of {run.epoch_images:,}")
+  words.append(f"{tx.name}, rate {rate.rate:g}")
+  if rate.name == "steps":
+    for at, factor in zip(rate.at, rate.factors, strict=True):
+      when = f"epoch {at * epochs:.0f}" if epochs else f"{100 * at:.0f} %"
+      words.append(f"divided by {1 / factor:g} at {when}")
+  elif rate.name == "polynomial":
+    words.append(f"polynomial of power {rate.power:g}")
+  else:
+    words.append(rate.name)
+  if rate.burn_in_steps:
+    words.append(f"the first {rate.burn_in_steps} steps burn in")
+  words.append(f"decay {tx.weight_decay:g}, momentum {tx.momentum:g}")
+  sizes = run.image_sizes
+  if len(sizes) > 1:
+    words.append(
+      f"sizes {min(sizes)}..{max(sizes)} every {run.resize_every} steps"
+    )
+  else:
+    words.append(f"size {sizes[0]}")
+  return ", ".join(words)
+
+
+def describe(made: Plan, stages: Sequence[Stage], workdir: Path) -> str:
+  """The rows' chains, every stage's schedule and cost, and the sum.
+
+  Args:
+    made: of the table.
+    stages: those that are to be run.
+    workdir: of the table; finished stages cost nothing more.
+  """
+  lines = ["Rows, each a chain of stages:"]
+  for row in made.rows:
+    lines.append(f"  {row.title}: {row.error or ' > '.join(row.stages)}")
+  lines.append("Stages, each run once:")
+  total = seconds = 0.0
+  for stage in stages:
+    done = (plan.folder(workdir, stage.key) / "results.json").exists()
+    state = " (done)" if done else ""
+    if not stage.trains:
+      size = stage.config.evaluation.image_size
+      lines.append(f"  {stage.key}{state}: {stage.parent} at size {size}")
+      continue
+    try:
+      count = operations(stage.config)
+    except ValueError as error:
+      lines.append(f"  {stage.key}: cannot be: {error}")
+      continue
+    here = seconds_here(stage.config)
+    lines.append(
+      f"  {stage.key}{state}: {schedule(stage.config)}; "
+      f"{count / 1e15:.3g} PFLOP, about {_time(here)} here"
+    )
+    total += 0 if done else count
+    seconds += 0 if done else here
+  lines.append(
+    f"To do: {total / 1e15:.3g} PFLOP, about {_time(seconds)} here without "
+    f"evaluation and compilation; estimated from operations, not measured."
+  )
+  hours = ", ".join(
+    f"{name} {total / (1e12 * one.tflops * REACHED) / 3600:.2g}"
+    for name, one in ACCELERATORS.items()
+  )
+  lines.append(
+    f"Hours of one accelerator at {100 * REACHED:.0f} % of its published "
+    f"bfloat16 rate: {hours}."
+  )
+  return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+  if seconds != seconds:
+    return "unknown time"
+  if seconds < 5400:
+    return f"{seconds / 60:.1f} minutes"
+  return f"{seconds / 3600:.1f} hours"

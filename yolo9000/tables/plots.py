@@ -1,0 +1,260 @@
+"""Pictures for people, as PNG files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw, ImageFont
+
+from yolo9000.scoring.voc import Curve, voc07_ap
+from yolo9000.types import Detections, UInt8
+
+# Comes with matplotlib and knows Latin, Greek and Cyrillic letters.
+FONT = str(
+  Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+)
+SHOWN_SCORE = 0.3  # weaker detections would hide the picture
+
+
+def _colour(label: int) -> Any:
+  """Strong colours first, then the pale ones."""
+  return matplotlib.colormaps["tab20"]((2 * label + label // 10) % 20)
+
+
+def draw(
+  image: UInt8[np.ndarray, "H W 3"],
+  boxes_px: np.ndarray,
+  labels: np.ndarray,
+  texts: Sequence[str],
+) -> UInt8[np.ndarray, "H W 3"]:
+  """A copy with boxes and a text at each drawn on it; the first on top.
+
+  Lines have a colour of their class and a dark edge, texts stand on a field of
+  that colour in black or white, so that both can be read on any picture.
+  """
+  picture = Image.fromarray(image)
+  pen = ImageDraw.Draw(picture)
+  thick = max(2, round(min(image.shape[:2]) / 200))
+  font = ImageFont.truetype(FONT, max(11, round(min(image.shape[:2]) / 30)))
+  marks = [
+    (
+      [round(edge) for edge in box_px],
+      tuple(round(255 * part) for part in _colour(label)[:3]),
+      text,
+    )
+    for box_px, label, text in zip(
+      boxes_px.tolist(), labels.tolist(), texts, strict=True
+    )
+  ][::-1]
+  for edges, colour, _ in marks:
+    pen.rectangle(edges, outline=(20, 20, 20), width=thick + 2)
+    left, top, right, bottom = edges
+    if right - left > 2 and bottom - top > 2:
+      inner = (left + 1, top + 1, right - 1, bottom - 1)
+      pen.rectangle(inner, outline=colour, width=thick)
+  for (left, top, *_), colour, text in marks:
+    _, _, width, height = map(round, pen.textbbox((0, 0), text, font=font))
+    # Above the box, or inside it at the picture's edge.
+    left = max(0, min(left, image.shape[1] - width - 4))
+    top = top - height - 4 if top >= height + 4 else max(0, top)
+    pen.rectangle((left, top, left + width + 4, top + height + 4), fill=colour)
+    bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    pen.text((left + 2, top + 2), text, fill=ink, font=font)
+  return np.asarray(picture)
+
+
+def picture_grid(
+  path: Path,
+  pictures: Sequence[np.ndarray],
+  detections: Sequence[Detections],
+  records: Sequence[Any],
+  class_names: Sequence[str],
+) -> None:
+  """Detections (full lines, class and score) against truth (dashed, white)."""
+  columns = min(4, len(pictures))
+  rows = -(-len(pictures) // columns)
+  figure = Figure(figsize=(4 * columns, 4 * rows), layout="tight")
+  axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+  for axis in axes:
+    axis.axis("off")
+  for axis, picture, found, record in zip(
+    axes, pictures, detections, records, strict=False
+  ):
+    axis.imshow(picture)
+    for x, y, right, bottom in record.boxes_px:
+      axis.add_patch(
+        Rectangle(
+          (x, y), right - x, bottom - y, fill=False, ls="--", lw=1, ec="white"
+        )
+      )
+    edges = (found.boxes * record.edges_px).tolist()
+    for (x, y, right, bottom), label, score in zip(
+      edges, found.labels.tolist(), found.scores.tolist(), strict=True
+    ):
+      if score < SHOWN_SCORE:
+        continue
+      axis.add_patch(
+        Rectangle(
+          (x, y), right - x, bottom - y, fill=False, lw=2, ec=_colour(label)
+        )
+      )
+      axis.text(
+        *(x, y, f"{class_names[label]} {score:.2f}"),
+        fontsize=7,
+        color="black",
+        verticalalignment="bottom",
+        clip_on=True,
+        bbox={"facecolor": _colour(label), "pad": 0.5, "linewidth": 0},
+      )
+  figure.suptitle(f"detections with a score above {SHOWN_SCORE}; dashed: truth")
+  figure.savefig(path, dpi=80)
+
+
+def precision_recall(path: Path, curves: dict[str, Curve]) -> None:
+  """One precision-recall curve per class, with its VOC07 AP."""
+  figure = Figure(figsize=(8, 6), layout="tight")
+  axis = figure.subplots()
+  for label, (name, curve) in enumerate(curves.items()):
+    axis.plot(
+      *(curve.recall, curve.precision),
+      color=_colour(label),
+      label=f"{name} {voc07_ap(curve):.3f}",
+    )
+  axis.set(
+    xlabel="recall",
+    ylabel="precision",
+    xlim=(0, 1),
+    ylim=(0, 1.02),
+    title="precision and recall at IoU .5, VOC07 AP per class",
+  )
+  axis.legend(fontsize=7, ncols=2)
+  figure.savefig(path, dpi=100)
+
+
+def curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+  """Loss parts and VOC07 AP against steps, from the lines of metrics.jsonl."""
+  losses = [line for line in lines if "loss" in line]
+  scores = [line for line in lines if "VOC07 AP" in line]
+  figure = Figure(figsize=(8, 7), layout="tight")
+  upper, lower = figure.subplots(2, 1, sharex=True)
+  if losses:
+    for name in ("loss", *losses[0]["parts"]):
+      values = [{**line, **line["parts"]}[name] for line in losses]
+      steps = [line["step"] for line in losses]
+      upper.plot(steps, values, label=name, lw=2 if name == "loss" else 1)
+    upper.set(ylabel="loss per picture", yscale="symlog")
+    upper.legend(fontsize=8)
+  lower.plot(
+    [line["step"] for line in scores],
+    [line["VOC07 AP"] or 0 for line in scores],
+    marker="o",
+  )
+  lower.set(xlabel="step", ylabel="VOC07 AP", ylim=(0, 1))
+  lower.grid(alpha=0.3)
+  figure.savefig(path, dpi=100)
+
+
+def losses(
+  path: Path | io.BytesIO, lines: Mapping[str, Sequence[tuple[int, float]]]
+) -> None:
+  """Loss against pictures seen, a line for each name."""
+  figure = Figure(figsize=(8, 5), layout="tight")
+  axis = figure.subplots()
+  for number, (name, points) in enumerate(lines.items()):
+    axis.plot(*np.array(points).reshape(-1, 2).T, label=name, c=_colour(number))
+  axis.set(xlabel="pictures seen", ylabel="loss per picture", yscale="symlog")
+  axis.grid(alpha=0.3)
+  if lines:
+    axis.legend(fontsize=8)
+  figure.savefig(path, dpi=100)
+
+
+def trade_off(
+  path: Path | io.BytesIO,
+  ours: Mapping[str, tuple[float, float]],
+  paper: Mapping[str, tuple[float, float]],
+  *,
+  title: str,
+) -> None:
+  """Points (images per second, percent) by name, ours and the paper's."""
+  figure = Figure(figsize=(8, 5), layout="tight")
+  axis = figure.subplots()
+  for points, label in ((ours, "ours"), (paper, "paper")):
+    if points:
+      line = np.array(sorted(points.values())).T
+      axis.plot(*line, marker="o", label=label)
+    for name, place in points.items():
+      axis.annotate(name, place, fontsize=8)
+  axis.set(xlabel="images per second", ylabel=f"{title}, %", xscale="log")
+  axis.grid(alpha=0.3)
+  axis.legend()
+  figure.savefig(path, dpi=100)
+
+
+def bar_chart(
+  path: Path | io.BytesIO,
+  names: Sequence[str],
+  ours: Sequence[float | None],
+  paper: Sequence[float | None],
+  *,
+  spreads: Sequence[float],
+  title: str,
+) -> None:
+  """Each row's figure and its spread beside the paper's, all in percent."""
+  figure = Figure(figsize=(1.2 * len(names) + 2, 4.5), layout="tight")
+  axis = figure.subplots()
+  place = np.arange(len(names))
+  for offset, values, label in ((-0.2, ours, "ours"), (0.2, paper, "paper")):
+    heights = [0 if v is None else v for v in values]
+    bars = axis.bar(
+      *(place + offset, heights, 0.38),
+      label=label,
+      yerr=spreads if label == "ours" and any(spreads) else None,
+    )
+    axis.bar_label(
+      bars, ["-" if v is None else f"{v:.1f}" for v in values], fontsize=8
+    )
+  axis.set_xticks(place, [name.replace(" ", "\n") for name in names])
+  axis.set(ylabel=f"{title}, %", ylim=(0, 100))
+  axis.legend()
+  figure.savefig(path, dpi=100)
+
+
+def prior_curve(path: str | Path, values: Sequence[float]) -> None:
+  """Average IoU in percent for 1, 2, .. priors: the paper's Figure 2."""
+  figure = Figure(figsize=(6, 4), layout="tight")
+  axis = figure.subplots()
+  axis.plot(range(1, len(values) + 1), values, marker="o")
+  axis.set(xlabel="number of priors", ylabel="average IoU, %")
+  axis.grid(alpha=0.3)
+  figure.savefig(path, dpi=100)
+
+
+def tree(path: Path, lines: Sequence[str]) -> None:
+  """A tree, given as lines that are indented by two blanks a level."""
+  figure = Figure(figsize=(8, 0.6 + 0.22 * len(lines)), layout="tight")
+  axis = figure.subplots()
+  above: list[int] = []  # line of the last node at each level
+  for row, line in enumerate(lines):
+    level = (len(line) - len(line.lstrip())) // 2
+    above = [*above[:level], row]
+    if level:
+      bend = level - 0.8
+      axis.plot(
+        *([bend, bend, level - 0.1], [-above[level - 1] - 0.35, -row, -row]),
+        color="0.6",
+        linewidth=0.8,
+      )
+    axis.text(level, -row, line.strip(), verticalalignment="center", fontsize=9)
+  deepest = max((len(x) - len(x.lstrip())) // 2 for x in lines)
+  axis.set(xlim=(-0.2, deepest + 3), ylim=(-len(lines), 1))
+  axis.axis("off")
+  figure.savefig(path)

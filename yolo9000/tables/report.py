@@ -1,0 +1,327 @@
+"""report.html: a table with all that is needed to believe it, in one file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from yolo9000.data.records import DataError
+from yolo9000.tables import cost, plan, plots, results
+from yolo9000.tables.plan import Plan
+from yolo9000.tables.results import Filled
+from yolo9000.training import build
+from yolo9000.training.log import read_lines, write_whole
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; padding: 0 1em;
+  max-width: 75em; color: #222; }
+table { border-collapse: collapse; margin: .6em 0; }
+th, td { padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+figure { display: inline-block; margin: .3em; vertical-align: top; }
+figcaption { font-size: 13px; }
+img { max-width: 100%; }
+pre { background: #f4f4f4; padding: .6em; white-space: pre-wrap; }
+.wide { overflow-x: auto; }
+"""
+PICTURES = 4  # shown with the detections of every row
+
+
+def write(
+  config: Any,
+  made: Plan,
+  filled: Sequence[Filled],
+  workdir: Path,
+  out: Path,
+) -> None:
+  """Writes report.html to the folder out. It names no other file.
+
+  Args:
+    config: of the table.
+    made: its plan.
+    filled: its rows.
+    workdir: of its stages; what is not finished there is left out.
+    out: where table.png is.
+  """
+  rows = {row.name: row for row in made.rows[::-1]}  # of the first seed
+  ends = {
+    one.name: plan.folder(workdir, rows[one.name].stages[-1])
+    for one in filled
+    if rows[one.name].seed in one.results
+  }
+  parts = [
+    f"<h1>{_text(config.name)}: {_text(config.paper)}</h1>",
+    _table(results.cells(config, filled)),
+    *(f"<p>{_text(note)}</p>" for note in results.notes(config, filled)),
+    _picture(out / "table.png", "ours beside the paper's"),
+    _trade_off(filled),
+    "<h2>Step by step</h2>",
+    *_steps(config, filled),
+    "<h2>Average precision of each class</h2>",
+    _per_class(filled),
+    "<h2>The same pictures, detected by every row</h2>",
+    *_detections(config, ends),
+    "<h2>Loss</h2>",
+    _curves(made, rows, ends, workdir),
+    "<h2>Stages</h2>",
+    _stages(made, workdir),
+    "<h2>The first row's config</h2>",
+    f"<pre>{_text(json.dumps(_base(config), indent=1))}</pre>",
+  ]
+  page = (
+    f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    f"<title>{_text(config.name)}</title><style>{STYLE}</style></head><body>\n"
+    + "\n".join(parts)
+    + "\n</body></html>\n"
+  )
+  out.mkdir(parents=True, exist_ok=True)
+  write_whole(out / "report.html", page)
+
+
+def _text(value: Any) -> str:
+  return html.escape(str(value))
+
+
+def _table(rows: Sequence[Sequence[Any]], colour: bool = False) -> str:
+  """The first row is the head; coloured cells are percentages."""
+  head, *body = rows
+  lines = ["<tr>" + "".join(f"<th>{_text(c)}</th>" for c in head) + "</tr>"]
+  for row in body:
+    cells = []
+    for number, cell in enumerate(row):
+      style = ""
+      if colour and number and isinstance(cell, float):
+        style = f' style="background: hsl(140 60% {100 - 0.45 * cell:.0f}%)"'
+        cell = f"{cell:.1f}"
+      cells.append(f"<td{style}>{_text(cell)}</td>")
+    lines.append("<tr>" + "".join(cells) + "</tr>")
+  return '<div class="wide"><table>' + "\n".join(lines) + "</table></div>"
+
+
+def _image(data: bytes, kind: str, caption: str) -> str:
+  source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+  text = _text(caption)
+  return (
+    f'<figure><img alt="{text}" src="{source}">'
+    f"<figcaption>{text}</figcaption></figure>"
+  )
+
+
+def _picture(path: Path, caption: str) -> str:
+  return _image(path.read_bytes(), "png", caption) if path.exists() else ""
+
+
+def _base(config: Any) -> Any:
+  """The first row's stages as JSON."""
+  first = next(iter(plan.row_configs(config).values()))
+  return {
+    name: plan.as_json(stage)
+    for name, stage in plan.stage_configs(
+      first, plan.seeds_of(config)[0]
+    ).items()
+  }
+
+
+def _steps(config: Any, filled: Sequence[Filled]) -> list[str]:
+  """A section for each row: what it changes and gains, what is measured."""
+  configs = plan.row_configs(config)
+  remarks = config.remarks.to_dict() if "remarks" in config else {}
+  sentences = ["The first row.", *results.steps_in_words(filled)]
+  figure = results.figures_of(filled)[0]
+  parts, before = [], None
+  for row, sentence, (_, _, changes) in zip(
+    filled, sentences, config.rows, strict=True
+  ):
+    above = config if before is None else configs[before.name]
+    lines = [
+      f"{name}: {_value(above, name)!r} → {_value(configs[row.name], name)!r}"
+      for name, _ in changes
+    ]
+    parts.append(f"<h3>{_text(row.name)}</h3><p>{_text(sentence)}</p>")
+    if before is not None and _against_paper(before, row, figure):
+      parts.append("<p>It goes the other way than in the paper.</p>")
+    if row.name in remarks:
+      note = f"Of the recorded run: {remarks[row.name]}"
+      parts.append(f"<p>{_text(note)}</p>")
+    if lines:
+      parts.append(f"<pre>{_text(chr(10).join(lines))}</pre>")
+    parts.append(_diagnosis(before, row))
+    before = row
+  return parts
+
+
+def _value(config: Any, name: str) -> Any:
+  for part in name.split("."):
+    config = config[part]
+  return config
+
+
+def _against_paper(before: Filled, row: Filled, figure: str) -> bool:
+  ours = results.in_pairs(before, row, figure)
+  old, new = (one.of_paper(figure, first=True) for one in (before, row))
+  if old is None or new is None or not ours[0]:
+    return False
+  gain = float(np.mean(ours[1]) - np.mean(ours[0]))
+  return gain * (new - old) < 0
+
+
+def _diagnosis(before: Filled | None, row: Filled) -> str:
+  """What `metrics.diagnose` measured, of this row and the one above."""
+  names: dict[str, None] = {}
+  for found in row.results.values():
+    names.update(dict.fromkeys(found.get("diagnosis", ())))
+  if not names:
+    return ""
+
+  def of(one: Filled) -> list[str]:
+    found = [r.get("diagnosis", {}) for r in one.results.values()]
+    return [
+      results.spread([100 * f[n] for f in found if f.get(n) is not None])
+      for n in names
+    ]
+
+  lines = [["in percent", *names], [row.name, *of(row)]]
+  if before is not None and before.results:
+    lines.append([before.name, *of(before)])
+  return _table(lines)
+
+
+def _per_class(filled: Sequence[Filled]) -> str:
+  """VOC07 AP, or a classifier's share of right answers; mean over seeds."""
+  rows = [row for row in filled if row.results]
+  names: dict[str, None] = {}
+  for row in rows:
+    for found in row.results.values():
+      names.update(dict.fromkeys(found.get("per_class", ())))
+  lines: list[list[Any]] = [["class", *(row.name for row in rows)]]
+  for name in names:
+    cells: list[Any] = [name]
+    for row in rows:
+      known = [r["per_class"].get(name) for r in row.results.values()]
+      known = [k.get("VOC07 AP") if isinstance(k, dict) else k for k in known]
+      known = [100 * value for value in known if value is not None]
+      cells.append(float(np.mean(known)) if known else "")
+    lines.append(cells)
+  return _table(lines, colour=True)
+
+
+def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
+  """The first pictures of the test split, each with a picture for every row."""
+  last = plan.last_stage(config)
+  boxes = {
+    name: path
+    for name, path in ends.items()
+    if (path / "detections.json").exists()
+  }
+  if not boxes or "score_threshold" not in last.task:
+    return ["<p>None.</p>"]
+  try:
+    data = build.test_data(last)
+  except (DataError, OSError, ValueError) as error:
+    return [f"<p>The pictures cannot be read: {_text(error)}</p>"]
+  ids = list(data.category_ids or range(len(data.class_names)))
+  parts = [f"<p>Scores above {plots.SHOWN_SCORE}.</p>"]
+  found = {
+    name: _by_file(path / "detections.json") for name, path in boxes.items()
+  }
+  for record in data.records[:PICTURES]:
+    image = data.read_image(record)
+    for name, by_file in found.items():
+      rows = by_file.get(record.path, [])
+      edges = np.array([row["bbox"] for row in rows]).reshape(-1, 4)
+      edges[:, 2:] += edges[:, :2]
+      labels = np.array([ids.index(row["category_id"]) for row in rows], int)
+      texts = [
+        f"{data.class_names[label]} {row['score']:.2f}"
+        for label, row in zip(labels, rows, strict=True)
+      ]
+      drawn = plots.draw(image, edges, labels, texts)
+      _, code = cv2.imencode(".jpg", drawn[..., ::-1])
+      parts.append(_image(code.tobytes(), "jpeg", name))
+    parts.append("<hr>")
+  return parts
+
+
+def _by_file(path: Path) -> dict[str, list[dict[str, Any]]]:
+  """Detections that are worth showing, by their picture."""
+  found: dict[str, list[dict[str, Any]]] = {}
+  for row in json.loads(path.read_text()):
+    if row["score"] > plots.SHOWN_SCORE:
+      found.setdefault(row["file_name"], []).append(row)
+  return found
+
+
+def _curves(
+  made: Plan,
+  rows: Mapping[str, plan.Row],
+  ends: Mapping[str, Path],
+  workdir: Path,
+) -> str:
+  """The loss of every row's last training."""
+  lines = {}
+  for name in ends:
+    trained = [k for k in rows[name].stages if made.stages[k].trains][-1]
+    path = plan.folder(workdir, trained) / "metrics.jsonl"
+    batch = made.stages[trained].config.run.batch_size
+    lines[name] = [
+      (line["step"] * batch, line["loss"])
+      for line in read_lines(path)
+      if "loss" in line
+    ]
+  return _drawn(lambda file: plots.losses(file, lines), "loss against pictures")
+
+
+def _trade_off(filled: Sequence[Filled]) -> str:
+  """Accuracy against speed, where speed was measured: Table 3's figure."""
+  figure = results.figures_of(filled)[0]
+  ours, paper = {}, {}
+  for row in filled:
+    if row.speed and row.values(figure):
+      ours[row.name] = (row.speed, float(np.mean(row.values(figure))))
+    theirs = row.of_paper("images/s", first=False)
+    accuracy = row.of_paper(figure, first=True)
+    if theirs is not None and accuracy is not None:
+      paper[row.name] = (theirs, accuracy)
+  if not ours:
+    return ""
+  return _drawn(
+    lambda file: plots.trade_off(file, ours, paper, title=figure),
+    f"{figure} against images per second, the paper's on a Titan X",
+  )
+
+
+def _drawn(draw: Callable[[Any], None], caption: str) -> str:
+  file = io.BytesIO()
+  draw(file)
+  return _image(file.getvalue(), "png", caption)
+
+
+def _stages(made: Plan, workdir: Path) -> str:
+  """Every stage: what it needs, saw and took, with which code and where."""
+  head = ["stage", "from", "billion operations", "pictures", "minutes"]
+  head += ["commit", "hardware"]
+  lines = [head]
+  for key, stage in made.stages.items():
+    run, path = stage.config.run, plan.folder(workdir, key) / "results.json"
+    pictures = run.total_steps * run.batch_size if stage.trains else 0
+    try:
+      of_picture = f"{cost.forward_operations(stage.config) / 1e9:.4g}"
+    except ValueError:  # a network that cannot be; its row says why it failed
+      of_picture = ""
+    cells = [key, stage.parent or "", of_picture, f"{pictures:,}"]
+    if path.exists():
+      found = json.loads(path.read_text())
+      minutes = f"{found['training_minutes']:.1f}"
+      cells += [minutes, found["commit"], found["hardware"]]
+    else:
+      cells += ["not run", "", ""]
+    lines.append(cells)
+  return _table(lines)
