@@ -73,6 +73,7 @@ from ml_collections import ConfigDict
 from yolo9000.boxes import priors
 from yolo9000.darknet import text
 from yolo9000.data.formats import shapes
+from yolo9000.wordtree import files as tree_files
 
 ARGUMENTS = ("choices", "quick", "own", "animals", "full")
 WITH_FOLDER = ("own", "animals", "full")
@@ -303,7 +304,7 @@ def animals(config: ConfigDict, folder: Path) -> None:
   The folder has reference.tree, the nodes' names in wordnet_edges.tsv and
   classes.tsv, and the data sets det_mosaic, det, cls, eval_mosaic.
   """
-  tree = text.read_tree(folder / "reference.tree")
+  tree = tree_files.read_tree(folder / "reference.tree")
   edges = read_table(folder / "wordnet_edges.tsv")
   classes = read_table(folder / "classes.tsv")
   names = {edge["child"]: edge["child_name"] for edge in edges}
@@ -373,7 +374,7 @@ def full(config: ConfigDict, folder: Path) -> None:
   published list gives these: 38 are nodes of COCO's classes and 18 more lie
   below one, which here together are the boxed ones.
   """
-  tree = text.read_tree(folder / "9k.tree")
+  tree = tree_files.read_tree(folder / "9k.tree")
   detection, coco = (
     text.read_map(folder / name, num_nodes=len(tree.ids))
     for name in ("inet9k.map", "coco9k.map")

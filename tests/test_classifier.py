@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from support import ROOT, load_experiment
 
-from yolo9000.darknet import text
 from yolo9000.data import batches
 from yolo9000.data.formats import shapes
 from yolo9000.data.records import Record
@@ -17,6 +16,7 @@ from yolo9000.tables import plan, sweep
 from yolo9000.training import build, trained
 from yolo9000.types import Detections
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree import files as tree_files
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -155,7 +155,7 @@ def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
   variables = jax.eval_shape(lambda key: task.init(key, 64), jax.random.key(0))
   kernel = variables["params"]["layer_23"]["kernel"]
   assert kernel.shape == (1, 1, 1024, nodes)
-  tree = text.read_tree(path)
+  tree = tree_files.read_tree(path)
   batch = batches.empty_batch(2, size=64, max_objects=0)
   found = jax.eval_shape(task.predict, variables, batch.image)
   assert found.labels.shape == (2, 5) and len(tree.leaves) < nodes

@@ -13,22 +13,21 @@ import pytest
 from yolo9000 import wordtree
 from yolo9000.darknet.cfg import Network, read_cfg, write_cfg
 from yolo9000.darknet.text import (
-  DarknetFileError,
   read_data,
   read_map,
   read_names,
   read_sections,
-  read_tree,
   write_data,
   write_map,
   write_names,
   write_sections,
-  write_tree,
 )
 from yolo9000.darknet.weights import read_weights
 from yolo9000.data.records import DataError, decode_picture
+from yolo9000.files import FileError
 from yolo9000.networks import chain, darknet19
 from yolo9000.networks import rows as rows
+from yolo9000.wordtree.files import read_tree, write_tree
 
 CFG = """\
 # a detector
@@ -149,7 +148,7 @@ def test_the_programs_defaults(tmp_path):
 def test_a_bad_cfg_names_file_line_and_value(tmp_path, old, new, line, message):
   assert old in CFG
   path = write(tmp_path, CFG.replace(old, new, 1))
-  with pytest.raises(DarknetFileError, match=message) as error:
+  with pytest.raises(FileError, match=message) as error:
     read_cfg(path)
   told = re.match(rf"{re.escape(str(path))}:(\d+): ", str(error.value))
   assert told and int(told[1]) == line
@@ -165,7 +164,7 @@ def test_a_bad_cfg_names_file_line_and_value(tmp_path, old, new, line, message):
   ],
 )
 def test_what_is_no_cfg(tmp_path, text, message):
-  with pytest.raises(DarknetFileError, match=message):
+  with pytest.raises(FileError, match=message):
     read_cfg(write(tmp_path, text))
 
 
@@ -198,7 +197,7 @@ def test_whatever_is_read_runs_with_the_shapes_that_it_says(
   text = f"[net]\nwidth=6\nheight=6\nchannels=3\n{text}\n"
   path = write(tmp_path, text)
   if shapes is None:
-    with pytest.raises(DarknetFileError, match="needs a vector"):
+    with pytest.raises(FileError, match="needs a vector"):
       read_cfg(path)
     return
   network = read_cfg(path)
@@ -218,7 +217,7 @@ def test_shapes_that_do_not_fit_name_the_layer(tmp_path):
   text = CFG.replace("[region]", "[route]\nlayers=0,1\n\n[region]")
   path = write(tmp_path, text)
   with pytest.raises(
-    DarknetFileError, match=r":25: layer 3 \(Route\): .*differ in height"
+    FileError, match=r":25: layer 3 \(Route\): .*differ in height"
   ):
     read_cfg(path)
 
@@ -234,7 +233,7 @@ def test_the_programs_own_cfg_files(shared, tmp_path):
   for path in cfg_files(shared):
     try:
       network = read_cfg(path)
-    except DarknetFileError as error:
+    except FileError as error:
       refused.append(f"{path.name}: {error}")
       continue
     out = tmp_path / "out.cfg"
@@ -309,7 +308,7 @@ def test_tree_by_hand(tmp_path):
 def test_a_bad_tree_names_the_line(tmp_path, text, line, message):
   path = write(tmp_path, text, "a.tree")
   with pytest.raises(
-    DarknetFileError, match=rf"{re.escape(str(path))}:{line}: .*{message}"
+    FileError, match=rf"{re.escape(str(path))}:{line}: .*{message}"
   ):
     read_tree(path)
 
@@ -330,16 +329,16 @@ def test_names_maps_and_data(tmp_path):
   assert read_data(tmp_path / "a.data") == options
   text = "classes= 80\n#x=1\n\nnames = data/coco.names\r\n"
   assert read_data(write(tmp_path, text, "b.data")) == options
-  with pytest.raises(DarknetFileError, match=r"a.map:1: '3'; .* 0 to 2"):
+  with pytest.raises(FileError, match=r"a.map:1: '3'; .* 0 to 2"):
     read_map(tmp_path / "a.map", num_nodes=3)
-  with pytest.raises(DarknetFileError, match=r"a.names: is empty"):
+  with pytest.raises(FileError, match=r"a.names: is empty"):
     read_names(write(tmp_path, "\n\n", "a.names"))
-  with pytest.raises(DarknetFileError, match="cannot be read: No such file"):
+  with pytest.raises(FileError, match="cannot be read: No such file"):
     read_names(tmp_path / "b.names")
   for name in ("", " a", "a\nb"):
     with pytest.raises(ValueError, match="expected one line without blanks"):
       write_names(tmp_path / "a.names", (name,))
-  with pytest.raises(DarknetFileError, match=r"b.data:2: 'x'; expected key"):
+  with pytest.raises(FileError, match=r"b.data:2: 'x'; expected key"):
     read_data(write(tmp_path, "a=1\nx\n", "b.data"))
 
 
@@ -422,7 +421,7 @@ def test_mutated_and_random_files_give_a_message_or_a_result(
       try:
         reader(path)
         outcomes.add("read")
-      except (DarknetFileError, DataError) as error:
+      except (FileError, DataError) as error:
         assert str(error).startswith(str(path))
         outcomes.add("refused")
     assert outcomes == {"read", "refused"}, name

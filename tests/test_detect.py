@@ -12,17 +12,17 @@ from support import tiny_config
 
 from yolo9000 import boxes as box
 from yolo9000 import detect
-from yolo9000.darknet.text import read_tree
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
-from yolo9000.data import augment
+from yolo9000.data import augment, drawing
 from yolo9000.data.pictures import Item
 from yolo9000.data.records import DataError, decode_picture
 from yolo9000.detector import Detector, Prepared
 from yolo9000.detectors import region
-from yolo9000.tables import plots, sweep
+from yolo9000.tables import sweep
 from yolo9000.training import build
 from yolo9000.training import trained as model
 from yolo9000.types import Detections
+from yolo9000.wordtree.files import read_tree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 PHOTOS = ("dog", "eagle", "giraffe", "horses", "kite", "person", "scream")
@@ -511,7 +511,7 @@ def test_names_can_be_read_on_any_background(shade):
   boxes = np.array([[20.0, 60, 120, 160], [150, 2, 299, 199]])
   labels, scores = np.array([0, 15]), np.array([0.9, 0.5])
   names = [f"Ω {n}" for n in range(16)]
-  drawn = plots.draw(
+  drawn = drawing.draw(
     image,
     boxes,
     labels,
@@ -529,5 +529,5 @@ def test_names_can_be_read_on_any_background(shade):
 def test_boxes_without_area_or_beyond_the_picture_are_drawn():
   image = np.zeros((40, 40, 3), np.uint8)
   boxes = np.array([[5.0, 5, 5, 5], [-9, -9, 99, 99], [39, 39, 40, 40]])
-  plots.draw(image, boxes, np.arange(3), ["a", "b", "c"])
-  plots.draw(image, np.zeros((0, 4)), np.zeros(0, int), [])
+  drawing.draw(image, boxes, np.arange(3), ["a", "b", "c"])
+  drawing.draw(image, np.zeros((0, 4)), np.zeros(0, int), [])

@@ -11,7 +11,6 @@ from yolo9000 import boxes as box
 from yolo9000 import losses, wordtree
 from yolo9000.boxes import suppression
 from yolo9000.darknet.cfg import read_cfg
-from yolo9000.darknet.text import read_tree
 from yolo9000.darknet.weights import (
   change_deviation,
   cpu_deviation,
@@ -22,6 +21,7 @@ from yolo9000.darknet.weights import (
 from yolo9000.data import augment
 from yolo9000.detectors import region, yolov1
 from yolo9000.networks import chain
+from yolo9000.wordtree.files import read_tree
 
 NETWORKS = (
   *("darknet19", "yolov1", "yolov1tiny", "yolov2tinyvoc"),

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000.darknet import text
 from yolo9000.data import batches
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.detectors import yolov2
+from yolo9000.files import read_json_lines
 from yolo9000.tables import sweep
 from yolo9000.training import build, loop, trained
-from yolo9000.training.log import read_lines
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree import files as tree_files
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -162,7 +162,9 @@ def test_joint_training_learns_both(tmp_path):
   made = joint_config(tmp_path / "pictures", run__total_steps=24)
   metrics = loop.train(made, tmp_path / "run")
   lines = [
-    x for x in read_lines(tmp_path / "run" / "metrics.jsonl") if "parts" in x
+    x
+    for x in read_json_lines(tmp_path / "run" / "metrics.jsonl")
+    if "parts" in x
   ]
   for part in ("label", "image_label"):
     of_part = [line["parts"][part] for line in lines]
@@ -188,7 +190,7 @@ def test_other_rules_and_a_flat_softmax_trace(slot_rule, flat):
 def test_a_tree_of_a_file(tmp_path):
   path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
   tree = WordTree(names, PARENTS)
-  text.write_tree(path, tree)
+  tree_files.write_tree(path, tree)
   made = config(task__tree=str(path), data__class_names=names)
   task = build.make_task(made)
   jax.eval_shape(lambda key: task.init(key, 64), jax.random.key(0))
@@ -198,14 +200,14 @@ def test_a_tree_of_a_file(tmp_path):
 def test_a_run_keeps_its_tree(tmp_path):
   """And its file may be all that names the classes."""
   path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
-  text.write_tree(path, WordTree(names, PARENTS))
+  tree_files.write_tree(path, WordTree(names, PARENTS))
   made = config(task__tree=str(path), data__class_names=())
   pairs = tuple((n, n.replace(" ", "_")) for n in shapes.CLASS_NAMES)
   with made.unlocked():
     made.data.train.main.map = made.data.test.map = pairs
     made.run.total_steps = 1
   sweep.run_alone(made, tmp_path / "run")
-  text.write_tree(path, WordTree(names, (-1,) * len(names)))
+  tree_files.write_tree(path, WordTree(names, (-1,) * len(names)))
   with pytest.raises(ValueError, match="is not .*, the tree that this run"):
     trained.keep_tree(str(path), tmp_path / "run")
   path.unlink()
@@ -299,6 +301,6 @@ def test_what_cannot_be_says_what_can(tmp_path, changes, message):
 
 def test_a_tree_of_other_nodes_lists_both_sides(tmp_path):
   path = tmp_path / "a.tree"
-  text.write_tree(path, WordTree(("disc", "eel"), (-1, -1)))
+  tree_files.write_tree(path, WordTree(("disc", "eel"), (-1, -1)))
   with pytest.raises(ValueError, match="in the tree alone: .'eel'.,"):
     build.make_task(config(task__tree=str(path)))

@@ -11,7 +11,6 @@ import pytest
 from support import tiny_config
 
 from yolo9000.darknet.cfg import Network, read_cfg, write_cfg
-from yolo9000.darknet.text import DarknetFileError
 from yolo9000.darknet.weights import (
   Header,
   change_deviation,
@@ -21,6 +20,7 @@ from yolo9000.darknet.weights import (
   read_weights,
   write_weights,
 )
+from yolo9000.files import FileError
 from yolo9000.networks import chain, darknet19
 from yolo9000.networks.rows import (
   Connected,
@@ -163,14 +163,14 @@ def test_weights_of_another_length_name_layer_and_bytes(tmp_path):
   ]
   for data, message in cases:
     path.write_bytes(data)
-    with pytest.raises(DarknetFileError, match=rf"{path}: .*{message}"):
+    with pytest.raises(FileError, match=rf"{path}: .*{message}"):
       read_weights(path, NETWORK, partial=False)
   negative = np.frombuffer(good[20:], "<f4").copy()
   negative[12:16] = -2  # layer 0: biases, scales, means, variances
   path.write_bytes(good[:20] + negative.tobytes())
-  with pytest.raises(DarknetFileError, match="var: holds -2.0; .*another cfg"):
+  with pytest.raises(FileError, match="var: holds -2.0; .*another cfg"):
     read_weights(path, NETWORK, partial=False)
-  with pytest.raises(DarknetFileError, match="cannot be read"):
+  with pytest.raises(FileError, match="cannot be read"):
     read_weights(tmp_path / "no.weights", NETWORK, partial=False)
 
 
@@ -183,10 +183,10 @@ def test_a_partial_file_ends_after_a_layer(tmp_path):
   assert covered == 3 and set(found["params"]) == {
     *("layer_00", "layer_00_norm", "layer_02"),
   }
-  with pytest.raises(DarknetFileError, match="ends in layer 3 .Local."):
+  with pytest.raises(FileError, match="ends in layer 3 .Local."):
     read_weights(path, NETWORK, partial=False)
   path.write_bytes(path.read_bytes()[:-4])
-  with pytest.raises(DarknetFileError, match="ends in layer 2 .Conv., 4 bytes"):
+  with pytest.raises(FileError, match="ends in layer 2 .Conv., 4 bytes"):
     read_weights(path, NETWORK, partial=True)
 
 
@@ -206,7 +206,7 @@ def test_the_published_networks_need_files_of_these_lengths(shared, tmp_path):
     ("cfg-2017/yolo.cfg", 67_465_609),
   ):
     network = read_cfg(shared / "darknet" / name)
-    with pytest.raises(DarknetFileError, match=f"need {4 * floats + 20}$"):
+    with pytest.raises(FileError, match=f"need {4 * floats + 20}$"):
       read_weights(path, network, partial=False)
 
 
@@ -477,7 +477,7 @@ def test_a_detector_starts_from_a_classifier_file(tmp_path):
     if cfg:
       assert "layer_23: fresh, layer 23 is Conv(filters=64, size=3" in report
       assert "Conv(filters=10, size=1" in report
-  with pytest.raises(DarknetFileError, match="give its .cfg as run.start_cfg"):
+  with pytest.raises(FileError, match="give its .cfg as run.start_cfg"):
     start(tmp_path / "w", run__start_from=str(tmp_path / "d.weights"))
 
 

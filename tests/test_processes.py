@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from support import ROOT
 
+from yolo9000.files import read_json_lines
 from yolo9000.training import checkpoint, processes
-from yolo9000.training.log import read_lines
 
 LOCAL = ROOT / "launch" / "local.py"
 # The rate is low because rounding can switch max pooling and the leaky slope,
@@ -96,13 +96,13 @@ def wait_for_step(workdir, step, job):
 
 
 def losses(workdir):
-  lines = read_lines(workdir / "metrics.jsonl")
+  lines = read_json_lines(workdir / "metrics.jsonl")
   return [(line["step"], line["loss"]) for line in lines if "loss" in line]
 
 
 def figures(workdir):
   """Of every evaluation; boxes' overlap is left out, it has no last digit."""
-  lines = read_lines(workdir / "metrics.jsonl")
+  lines = read_json_lines(workdir / "metrics.jsonl")
   found = [line for line in lines if "metric" in line]
   for line in found:
     assert 0 < line["diagnosis"].pop("overlap") < 1

@@ -18,7 +18,6 @@ from support import ROOT, load_experiment
 
 from yolo9000.benchmarks import data as benchmark_data
 from yolo9000.boxes import priors
-from yolo9000.darknet import text as darknet_files
 from yolo9000.data import batches
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Flaws, Source
@@ -27,6 +26,7 @@ from yolo9000.networks.rows import operations
 from yolo9000.tables import plan
 from yolo9000.training import build
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree import files as tree_files
 
 PACKAGE = ROOT / "yolo9000"
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
@@ -133,7 +133,7 @@ def test_every_experiment_traces_its_init_loss_and_predict(
 ):
   if argument == "own":
     nodes = WordTree(("a", "b", "c"), (-1, 0, 0))
-    darknet_files.write_tree(tmp_path / "classes.tree", nodes)
+    tree_files.write_tree(tmp_path / "classes.tree", nodes)
     argument = f"own={tmp_path}"
   elif argument == "imagenet":
     for name in "ab":
@@ -150,7 +150,7 @@ def test_every_experiment_traces_its_init_loss_and_predict(
   if "task" in config and not config.data.class_names and not config.task.tree:
     config.task.tree = str(tmp_path / "a.tree")
     tree = WordTree(("a", "b", "c"), (-1, 0, 0))
-    darknet_files.write_tree(config.task.tree, tree)
+    tree_files.write_tree(config.task.tree, tree)
   made = plan.make(config.lock())
   assert not any(row.error for row in made.rows)
   for stage in made.stages.values():

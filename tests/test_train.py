@@ -20,9 +20,9 @@ from support import tiny_config
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.data.records import DataError
+from yolo9000.files import read_json_lines
 from yolo9000.training import build, checkpoint, loop
 from yolo9000.training import devices as parallel
-from yolo9000.training.log import read_lines
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -46,7 +46,7 @@ def test_due(done, every, total, expected):
 
 def losses_of(workdir):
   return [
-    x["loss"] for x in read_lines(workdir / "metrics.jsonl") if "loss" in x
+    x["loss"] for x in read_json_lines(workdir / "metrics.jsonl") if "loss" in x
   ]
 
 
@@ -252,7 +252,7 @@ def test_sigterm_saves_and_the_next_start_goes_on(tmp_path):
   loop.train(
     tiny_config(run__total_steps=saved + 3, run__log_every=1), tmp_path
   )
-  lines = read_lines(tmp_path / "metrics.jsonl")
+  lines = read_json_lines(tmp_path / "metrics.jsonl")
   steps = [line["step"] for line in lines if "loss" in line]
   assert steps[-3:] == [saved + 1, saved + 2, saved + 3]
 
@@ -299,7 +299,7 @@ def test_a_finished_run_that_lost_its_results_is_evaluated_again(tmp_path):
 def test_the_best_state_is_kept(tmp_path):
   config = tiny_config(run__evaluate_every=2)
   loop.train(config, tmp_path)
-  lines = read_lines(tmp_path / "metrics.jsonl")
+  lines = read_json_lines(tmp_path / "metrics.jsonl")
   best = max((x for x in lines if "metric" in x), key=lambda x: x["metric"])
   assert checkpoint.read(tmp_path, "best")["step"] == best["step"]
 

@@ -8,6 +8,7 @@ import pytest
 
 from yolo9000.darknet import text as darknet_files
 from yolo9000.wordtree import TreeError, WordTree, __main__, build
+from yolo9000.wordtree import files as tree_files
 from yolo9000.wordtree import names as node_names
 
 
@@ -40,7 +41,7 @@ def test_wordtree1k_has_the_papers_1369_nodes(files, wordnet):
   tree = build.from_hypernyms(wordnet, labels)
   assert len(tree.ids) == 1369 and tree.num_groups == 370
   assert sum(group < 0 for group in tree.child_group) == 1000
-  expected = darknet_files.read_tree(folder / "expected/wordtree1k_1369.tree")
+  expected = tree_files.read_tree(folder / "expected/wordtree1k_1369.tree")
   assert above(tree) == above(expected)
   labels = (folder / "ilsvrc1k_wnid_order.txt").read_text().split()
   assert len(build.from_hypernyms(wordnet, labels).ids) == 1371
@@ -51,7 +52,7 @@ def test_the_9k_tree_rebuilt_is_nearly_the_programs(files, wordnet, capsys):
 
   The paper's "top 9000 classes" are not known; 777 pictures fit best.
   """
-  theirs = darknet_files.read_tree(files / "darknet/9k.tree")
+  theirs = tree_files.read_tree(files / "darknet/9k.tree")
   assert len(theirs.ids) == 9418 and theirs.num_groups == 1846
   assert sum(group < 0 for group in theirs.child_group) == 7573
   release = files / "wordnet/imagenet/ReleaseStatus_fall2011.xml"
@@ -130,7 +131,7 @@ def test_a_tree_of_100000_nodes():
 
 def test_a_tree_comes_back_in_a_good_order(files):
   """Shuffled nodes; siblings end as neighbours, parents before children."""
-  theirs = above(darknet_files.read_tree(files / "darknet/9k.tree"))
+  theirs = above(tree_files.read_tree(files / "darknet/9k.tree"))
   nodes = list(theirs)
   random.Random(0).shuffle(nodes)
   again = build.ordered({node: theirs[node] for node in nodes})
@@ -225,7 +226,7 @@ def test_repair(tmp_path, capsys):
   path, good = tmp_path / "t.tree", tmp_path / "good.tree"
   path.write_text("pug 2\nstone -1\ndog 4\ncat 4\nanimal -1\n")
   printed(capsys, 1, "check", path, f"--repair={good}")
-  assert above(darknet_files.read_tree(good)) == {
+  assert above(tree_files.read_tree(good)) == {
     **{"stone": None, "animal": None, "dog": "animal", "cat": "animal"},
     "pug": "dog",
   }
@@ -351,7 +352,7 @@ def test_map(small, tmp_path, capsys):
 def test_proposals_for_coco_are_mostly_the_programs(files):
   """80 classes; what it maps them to is often not what they are called."""
   folder = files / "darknet"
-  tree = darknet_files.read_tree(folder / "9k.tree")
+  tree = tree_files.read_tree(folder / "9k.tree")
   words = node_names.read(files / "wordnet/wordnet30/words.txt", tree)
   classes = darknet_files.read_names(folder / "coco.names")
   nodes = darknet_files.read_map(folder / "coco9k.map", num_nodes=9418)

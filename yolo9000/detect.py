@@ -31,15 +31,14 @@ from tqdm import tqdm
 
 from yolo9000 import boxes as box
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
-from yolo9000.data import augment
+from yolo9000.data import augment, drawing
 from yolo9000.data.pictures import Item, all_items, find_files, is_video
 from yolo9000.data.records import DataError
 from yolo9000.detector import Detector, Prepared
-from yolo9000.tables import plots
+from yolo9000.files import write_whole
 from yolo9000.training import compilation
 from yolo9000.training import trained as model
 from yolo9000.training.evaluation import coco_rows
-from yolo9000.training.log import write_whole
 from yolo9000.types import Detections, UInt8
 
 __all__ = ["Detector", "detect_all"]
@@ -152,7 +151,7 @@ class Output:
         f"{self._class_names[label]} {score:.2f}"
         for label, score in zip(labels, scores, strict=True)
       ]
-      drawn = plots.draw(image, boxes_px, labels, texts)
+      drawn = drawing.draw(image, boxes_px, labels, texts)
       self._write(item, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
   def _write(self, item: Item, bgr: np.ndarray) -> None:

@@ -20,11 +20,11 @@ from yolo9000 import losses, wordtree
 from yolo9000.benchmarks import speed
 from yolo9000.benchmarks.data import interleaved
 from yolo9000.boxes import priors
-from yolo9000.darknet import text
 from yolo9000.detectors import region, yolov2
 from yolo9000.networks import chain
 from yolo9000.networks.rows import STRIDE, Layer, operations
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree import files as tree_files
 
 LABELS = 32
 
@@ -216,7 +216,7 @@ def main() -> None:
   args = parser.parse_args()
   tree = random_tree(args.nodes)
   if args.tree:
-    tree = text.read_tree(args.tree)
+    tree = tree_files.read_tree(args.tree)
   device = jax.devices()[0].device_kind
   print(
     f"tree of {len(tree.ids)} nodes, {tree.num_groups} groups; {args.head} "

@@ -17,17 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yolo9000.darknet.text import (
-  DarknetFileError,
-  Section,
-  read_sections,
-  read_tree,
-  write_sections,
-  write_tree,
-)
+from yolo9000.darknet.text import Section, read_sections, write_sections
+from yolo9000.files import FileError
 from yolo9000.networks import rows as rows
 from yolo9000.networks.rows import Layer, Shape
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree.files import read_tree, write_tree
 
 
 class Network(NamedTuple):
@@ -64,7 +59,7 @@ def read_cfg(path: str | Path) -> Network:
   from the folder above (the program runs there), then in these two folders.
 
   Raises:
-    DarknetFileError: naming file, line, section, key and value.
+    FileError: naming file, line, section, key and value.
   """
   path = Path(path)
   sections = read_sections(path)
@@ -74,7 +69,7 @@ def read_cfg(path: str | Path) -> Network:
   table = []
   for section in sections[1:]:
     if section.name not in READ:
-      raise DarknetFileError(
+      raise FileError(
         f"{path}:{section.line}: section [{section.name}] is not known; "
         f"allowed are {', '.join(READ)}"
       )
@@ -84,12 +79,12 @@ def read_cfg(path: str | Path) -> Network:
     table.append(READ[section.name](options))
     options.check_known()
   if not table:
-    raise DarknetFileError(f"{path}: has no layers after [net]")
+    raise FileError(f"{path}: has no layers after [net]")
   try:
     rows.output_shapes(table, shape)
   except rows.LayerError as error:
     line = sections[error.layer + 1].line
-    raise DarknetFileError(f"{path}:{line}: {error}") from None
+    raise FileError(f"{path}:{line}: {error}") from None
   return Network(tuple(table), shape)
 
 
@@ -138,11 +133,11 @@ class _Options:
       without = f"{without} {ANY_LAYER}"
     self._known = set(without.split())
 
-  def error(self, key: str, expected: str) -> DarknetFileError:
+  def error(self, key: str, expected: str) -> FileError:
     name, line, options, lines = self._section
     value = options.get(key)
     what = f"{key}={value[:60]}" if value else f"has no {key}"
-    return DarknetFileError(
+    return FileError(
       f"{self.path}:{lines.get(key, line)}: [{name}] {what}; {expected}"
     )
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000.darknet.cfg import Network
-from yolo9000.darknet.text import DarknetFileError
+from yolo9000.files import FileError, write_whole
 from yolo9000.networks.rows import (
   Connected,
   Conv,
@@ -33,7 +33,6 @@ from yolo9000.networks.rows import (
   layer_name,
   output_shapes,
 )
-from yolo9000.training.log import write_whole
 
 Variables = dict[str, Any]  # params and batch_stats, as Flax has them
 
@@ -142,13 +141,13 @@ def _arrays(network: Network, *, transposed: bool) -> Iterator[list[_Array]]:
 
 def _read_header(path: Path, data: bytes) -> Header:
   if len(data) < 16:
-    raise DarknetFileError(
+    raise FileError(
       f"{path}: has {len(data)} bytes; expected a header of 16 or 20"
     )
   header = Header(*struct.unpack_from("<3i", data))
   strange = not all(0 <= number < 10**6 for number in header[:3])
   if strange or len(data) < struct.calcsize(header.format):
-    raise DarknetFileError(
+    raise FileError(
       f"{path}: begins with {data[:12].hex(' ')}; expected version numbers "
       f"such as 0, 2, 0, in four bytes each"
     )
@@ -170,7 +169,7 @@ def read_weights(
     float32 NumPy variables, the header, and how many layers the file covers.
 
   Raises:
-    DarknetFileError: if the file's length is not that of the network, naming
+    FileError: if the file's length is not that of the network, naming
       the layer in which it ends and the bytes; for numbers that are not finite
       and negative variances.
   """
@@ -178,9 +177,7 @@ def read_weights(
   try:
     data = path.read_bytes()
   except OSError as error:
-    raise DarknetFileError(
-      f"{path}: cannot be read: {error.strerror}"
-    ) from None
+    raise FileError(f"{path}: cannot be read: {error.strerror}") from None
   header = _read_header(path, data)
   layers = list(_arrays(network, transposed=header.transposed))
   covered = _check_length(path, len(data), header, network, layers, partial)
@@ -194,9 +191,9 @@ def read_weights(
       kind = type(network.layers[index]).__name__
       where = f"{path}: layer {index} ({kind}), {array.name}"
       if not np.isfinite(numbers).all():
-        raise DarknetFileError(f"{where}: holds numbers that are not finite")
+        raise FileError(f"{where}: holds numbers that are not finite")
       if array.name == "var" and numbers.min() < 0:
-        raise DarknetFileError(
+        raise FileError(
           f"{where}: holds {numbers.min()}; expected variances of 0 or more. "
           f"Is the file of another cfg?"
         )
@@ -213,7 +210,7 @@ def _check_length(
   layers: Sequence[Sequence[_Array]],
   partial: bool,
 ) -> int:
-  """How many layers a file of this length covers, or a DarknetFileError."""
+  """How many layers a file of this length covers, or a FileError."""
   end, ends = struct.calcsize(header.format), []
   for arrays in layers:
     end += 4 * sum(math.prod(array.shape) for array in arrays)
@@ -221,14 +218,14 @@ def _check_length(
   if length == ends[-1]:
     return len(layers)
   if length > ends[-1]:
-    raise DarknetFileError(
+    raise FileError(
       f"{path}: has {length} bytes, {length - ends[-1]} more than the "
       f"{len(layers)} layers of the network need, {ends[-1]}"
     )
   inside = next(n for n, end in enumerate(ends) if end > length)
   if partial and inside and ends[inside - 1] == length:
     return inside
-  raise DarknetFileError(
+  raise FileError(
     f"{path}: has {length} bytes and ends in layer {inside} "
     f"({type(network.layers[inside]).__name__}), {ends[inside] - length} bytes "
     f"before that layer's end; all {len(layers)} layers of the network need "

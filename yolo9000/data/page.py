@@ -11,10 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from yolo9000.data import doctor
+from yolo9000.data import doctor, drawing
 from yolo9000.data.formats.reading import KINDS
 from yolo9000.data.records import DataError, Dataset, Record, shown
-from yolo9000.tables import plots
 
 SAMPLES = 24
 STYLE = """
@@ -119,7 +118,7 @@ def _sample(image: Any, record: Record, names: Sequence[str]) -> str:
   size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
   small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
   texts = [str(names[label]) for label in record.labels.tolist()]
-  drawn = plots.draw(small, record.boxes_px * scale, record.labels, texts)
+  drawn = drawing.draw(small, record.boxes_px * scale, record.labels, texts)
   _, data = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
   source = base64.b64encode(data.tobytes()).decode()
   label = names[record.image_label] if record.image_label >= 0 else ""

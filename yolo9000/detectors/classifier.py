@@ -16,12 +16,12 @@ import numpy as np
 from jax import Array
 
 from yolo9000 import losses
-from yolo9000.darknet import text
 from yolo9000.detectors import region
 from yolo9000.networks import chain, darknet19
 from yolo9000.networks.rows import Layer, Softmax
 from yolo9000.types import Batch, Detections, Task, UInt8
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree import files as tree_files
 
 CLASS_ERRORS = ("softmax", "tree")
 ANSWERS = 5  # of the most probable classes
@@ -51,7 +51,7 @@ def make_task(
     norm_momentum, norm_epsilon, norm_axis, program_norm: see
       `chain.Darknet`.
     class_error: "softmax", or "tree".
-    tree: of the classes, see `text.make_tree`; with "softmax" it
+    tree: of the classes, see `tree_files.make_tree`; with "softmax" it
       serves for `evaluate` alone. An image label may be any node.
     scored_classes: those that can be answers; none for the tree's leaves, or
       all if there is no tree.
@@ -64,7 +64,7 @@ def make_task(
       f"class_error is {class_error!r}; allowed are {', '.join(CLASS_ERRORS)}; "
       f"dtype is {dtype!r}; allowed are float32, bfloat16"
     )
-  word_tree = text.make_tree(tree, class_names)
+  word_tree = tree_files.make_tree(tree, class_names)
   layers = table(
     num_classes=len(class_names),
     network=network,
@@ -136,7 +136,7 @@ def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
     batch_norm=task["batch_norm"],
     width=task["width"],
     class_error=task["class_error"],
-    tree=text.make_tree(task["tree"], class_names),
+    tree=tree_files.make_tree(task["tree"], class_names),
   )
 
 

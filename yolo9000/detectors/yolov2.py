@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import losses
-from yolo9000.darknet import text
 from yolo9000.detectors import region
 from yolo9000.networks import chain, darknet19
 from yolo9000.networks.rows import (
@@ -27,6 +26,7 @@ from yolo9000.networks.rows import (
 from yolo9000.scoring import metrics
 from yolo9000.types import Batch, Bool, Detections, Float, Task, UInt8
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree import files as tree_files
 
 CLASS_ERRORS = {
   "softmax": losses.softmax_error,
@@ -95,7 +95,7 @@ def make_task(
     norm_momentum, norm_epsilon, norm_axis, program_norm: see
       `chain.Darknet`.
     class_error: "softmax", "logistic" or "tree".
-    tree: of the classes, see `text.make_tree`; each node then has an
+    tree: of the classes, see `tree_files.make_tree`; each node then has an
       AP of its own. With class_error "softmax" it serves for that alone.
     weights, ignore_iou, small_box_weight, rescore, match_predicted_shape: see
       `losses.detection_loss`.
@@ -119,7 +119,7 @@ def make_task(
   Raises:
     ValueError: for a value that is not allowed, saying what is.
   """
-  word_tree = text.make_tree(tree, class_names)
+  word_tree = tree_files.make_tree(tree, class_names)
   check_priors(priors)
   losses.check_location(location)
   _check_options(
@@ -232,7 +232,7 @@ def make_task(
 def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
   """The layers of a run, from its config's task."""
   options = {key: task[key] for key in TABLE_OPTIONS}
-  options["tree"] = text.make_tree(options["tree"], class_names)
+  options["tree"] = tree_files.make_tree(options["tree"], class_names)
   return table(num_classes=len(class_names), **options)
 
 

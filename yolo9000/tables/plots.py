@@ -7,68 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageDraw, ImageFont
 
+from yolo9000.data.drawing import colour
 from yolo9000.scoring.voc import Curve, voc07_ap
-from yolo9000.types import Detections, UInt8
+from yolo9000.types import Detections
 
-# Comes with matplotlib and knows Latin, Greek and Cyrillic letters.
-FONT = str(
-  Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-)
 SHOWN_SCORE = 0.3  # weaker detections would hide the picture
-
-
-def _colour(label: int) -> Any:
-  """Strong colours first, then the pale ones."""
-  return matplotlib.colormaps["tab20"]((2 * label + label // 10) % 20)
-
-
-def draw(
-  image: UInt8[np.ndarray, "H W 3"],
-  boxes_px: np.ndarray,
-  labels: np.ndarray,
-  texts: Sequence[str],
-) -> UInt8[np.ndarray, "H W 3"]:
-  """A copy with boxes and a text at each drawn on it; the first on top.
-
-  Lines have a colour of their class and a dark edge, texts stand on a field of
-  that colour in black or white, so that both can be read on any picture.
-  """
-  picture = Image.fromarray(image)
-  pen = ImageDraw.Draw(picture)
-  thick = max(2, round(min(image.shape[:2]) / 200))
-  font = ImageFont.truetype(FONT, max(11, round(min(image.shape[:2]) / 30)))
-  marks = [
-    (
-      [round(edge) for edge in box_px],
-      tuple(round(255 * part) for part in _colour(label)[:3]),
-      text,
-    )
-    for box_px, label, text in zip(
-      boxes_px.tolist(), labels.tolist(), texts, strict=True
-    )
-  ][::-1]
-  for edges, colour, _ in marks:
-    pen.rectangle(edges, outline=(20, 20, 20), width=thick + 2)
-    left, top, right, bottom = edges
-    if right - left > 2 and bottom - top > 2:
-      inner = (left + 1, top + 1, right - 1, bottom - 1)
-      pen.rectangle(inner, outline=colour, width=thick)
-  for (left, top, *_), colour, text in marks:
-    _, _, width, height = map(round, pen.textbbox((0, 0), text, font=font))
-    # Above the box, or inside it at the picture's edge.
-    left = max(0, min(left, image.shape[1] - width - 4))
-    top = top - height - 4 if top >= height + 4 else max(0, top)
-    pen.rectangle((left, top, left + width + 4, top + height + 4), fill=colour)
-    bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
-    ink = (0, 0, 0) if bright else (255, 255, 255)
-    pen.text((left + 2, top + 2), text, fill=ink, font=font)
-  return np.asarray(picture)
 
 
 def picture_grid(
@@ -103,7 +50,7 @@ def picture_grid(
         continue
       axis.add_patch(
         Rectangle(
-          (x, y), right - x, bottom - y, fill=False, lw=2, ec=_colour(label)
+          (x, y), right - x, bottom - y, fill=False, lw=2, ec=colour(label)
         )
       )
       axis.text(
@@ -112,7 +59,7 @@ def picture_grid(
         color="black",
         verticalalignment="bottom",
         clip_on=True,
-        bbox={"facecolor": _colour(label), "pad": 0.5, "linewidth": 0},
+        bbox={"facecolor": colour(label), "pad": 0.5, "linewidth": 0},
       )
   figure.suptitle(f"detections with a score above {SHOWN_SCORE}; dashed: truth")
   figure.savefig(path, dpi=80)
@@ -125,7 +72,7 @@ def precision_recall(path: Path, curves: dict[str, Curve]) -> None:
   for label, (name, curve) in enumerate(curves.items()):
     axis.plot(
       *(curve.recall, curve.precision),
-      color=_colour(label),
+      color=colour(label),
       label=f"{name} {voc07_ap(curve):.3f}",
     )
   axis.set(
@@ -169,7 +116,7 @@ def losses(
   figure = Figure(figsize=(8, 5), layout="tight")
   axis = figure.subplots()
   for number, (name, points) in enumerate(lines.items()):
-    axis.plot(*np.array(points).reshape(-1, 2).T, label=name, c=_colour(number))
+    axis.plot(*np.array(points).reshape(-1, 2).T, label=name, c=colour(number))
   axis.set(xlabel="pictures seen", ylabel="loss per picture", yscale="symlog")
   axis.grid(alpha=0.3)
   if lines:
@@ -236,25 +183,3 @@ def prior_curve(path: str | Path, values: Sequence[float]) -> None:
   axis.set(xlabel="number of priors", ylabel="average IoU, %")
   axis.grid(alpha=0.3)
   figure.savefig(path, dpi=100)
-
-
-def tree(path: Path, lines: Sequence[str]) -> None:
-  """A tree, given as lines that are indented by two blanks a level."""
-  figure = Figure(figsize=(8, 0.6 + 0.22 * len(lines)), layout="tight")
-  axis = figure.subplots()
-  above: list[int] = []  # line of the last node at each level
-  for row, line in enumerate(lines):
-    level = (len(line) - len(line.lstrip())) // 2
-    above = [*above[:level], row]
-    if level:
-      bend = level - 0.8
-      axis.plot(
-        *([bend, bend, level - 0.1], [-above[level - 1] - 0.35, -row, -row]),
-        color="0.6",
-        linewidth=0.8,
-      )
-    axis.text(level, -row, line.strip(), verticalalignment="center", fontsize=9)
-  deepest = max((len(x) - len(x.lstrip())) // 2 for x in lines)
-  axis.set(xlim=(-0.2, deepest + 3), ylim=(-len(lines), 1))
-  axis.axis("off")
-  figure.savefig(path)

@@ -13,12 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from yolo9000.data import drawing
 from yolo9000.data.records import DataError
+from yolo9000.files import read_json_lines, write_whole
 from yolo9000.tables import cost, plan, plots, results
 from yolo9000.tables.plan import Plan
 from yolo9000.tables.results import Filled
 from yolo9000.training import build
-from yolo9000.training.log import read_lines, write_whole
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; padding: 0 1em;
@@ -243,7 +244,7 @@ def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
         f"{data.class_names[label]} {row['score']:.2f}"
         for label, row in zip(labels, rows, strict=True)
       ]
-      drawn = plots.draw(image, edges, labels, texts)
+      drawn = drawing.draw(image, edges, labels, texts)
       _, code = cv2.imencode(".jpg", drawn[..., ::-1])
       parts.append(_image(code.tobytes(), "jpeg", name))
     parts.append("<hr>")
@@ -273,7 +274,7 @@ def _curves(
     batch = made.stages[trained].config.run.batch_size
     lines[name] = [
       (line["step"] * batch, line["loss"])
-      for line in read_lines(path)
+      for line in read_json_lines(path)
       if "loss" in line
     ]
   return _drawn(lambda file: plots.losses(file, lines), "loss against pictures")

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from yolo9000.files import write_whole
 from yolo9000.scoring import metrics
 from yolo9000.tables import plan, plots
 from yolo9000.tables.plan import Plan
-from yolo9000.training.log import write_whole
 
 # Of a run's results, those that a table shows where there are any.
 FIGURES = (

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import jax
 
 from yolo9000.benchmarks import speed
+from yolo9000.files import read_json_lines, write_whole
 from yolo9000.tables import plan, report
 from yolo9000.tables import results as table
 from yolo9000.tables.plan import Plan, Stage, as_json
 from yolo9000.training import loop, processes, trained
-from yolo9000.training.log import read_lines, write_whole
 
 logger = logging.getLogger("yolo9000")
 
@@ -130,7 +130,7 @@ def _run(
     return None
 
   def finish() -> dict[str, Any]:
-    lines = read_lines(workdir / "metrics.jsonl")
+    lines = read_json_lines(workdir / "metrics.jsonl")
     results = {
       **figures,
       "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,

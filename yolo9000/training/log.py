@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from yolo9000.files import read_json_lines, write_whole
 
 
 class Log:
@@ -32,7 +32,7 @@ class Log:
         nothing.
     """
     self._path = workdir / "metrics.jsonl"
-    self.lines = [x for x in read_lines(self._path) if x["step"] <= done]
+    self.lines = [x for x in read_json_lines(self._path) if x["step"] <= done]
     self._writes, self._batch_size = writes, batch_size
     if writes:
       whole = "".join(json.dumps(x) + "\n" for x in self.lines)
@@ -110,19 +110,3 @@ class Log:
   def close(self) -> None:
     """Ends the live line."""
     self._bar.close()
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-  """Writes a file that is never there by halves, whatever happens."""
-  draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-  draft.write_bytes(content.encode() if isinstance(content, str) else content)
-  os.replace(draft, path)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-  """The lines of a metrics.jsonl; an unfinished last line is left out."""
-  lines = []
-  with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-    for line in path.read_text().splitlines():
-      lines.append(json.loads(line))
-  return lines

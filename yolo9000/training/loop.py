@@ -21,11 +21,12 @@ from jax import Array
 
 from yolo9000.darknet.cfg import Network
 from yolo9000.data.records import Dataset
+from yolo9000.files import write_whole
 from yolo9000.tables import plots
 from yolo9000.training import build, compilation, evaluation, processes, trained
 from yolo9000.training import devices as parallel
 from yolo9000.training.checkpoint import Checkpoints
-from yolo9000.training.log import Log, write_whole
+from yolo9000.training.log import Log
 from yolo9000.types import Batch, Detections, Task
 
 logger = logging.getLogger("yolo9000")

@@ -22,7 +22,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from yolo9000.darknet import text
 from yolo9000.darknet.cfg import Network, read_cfg, write_cfg
-from yolo9000.darknet.text import DarknetFileError
 from yolo9000.darknet.weights import (
   Deviation,
   Header,
@@ -34,6 +33,7 @@ from yolo9000.darknet.weights import (
   write_weights,
 )
 from yolo9000.detectors import classifier, yolov1, yolov2
+from yolo9000.files import FileError
 from yolo9000.networks.rows import (
   Detection,
   Layer,
@@ -44,6 +44,7 @@ from yolo9000.networks.rows import (
 )
 from yolo9000.training import checkpoint
 from yolo9000.wordtree import WordTree
+from yolo9000.wordtree import files as tree_files
 
 KEPT_TREE = "classes.tree"  # in a run's folder
 
@@ -108,15 +109,15 @@ def from_darknet(
     deviation: of the program to be equal to, see `darknet_weights`.
 
   Raises:
-    DarknetFileError: for files that cannot be used or do not fit each other.
+    FileError: for files that cannot be used or do not fit each other.
   """
   network = read_cfg(cfg)
   try:
     head = head_of(network)
   except ValueError as error:
-    raise DarknetFileError(f"{cfg}: {error}") from None
+    raise FileError(f"{cfg}: {error}") from None
   if network.shape[2] != 3:
-    raise DarknetFileError(
+    raise FileError(
       f"{cfg}: has {network.shape[2]} channels; expected 3, of RGB pictures"
     )
   ids = [f"class {n}" for n in range(head.num_classes)]
@@ -125,14 +126,14 @@ def from_darknet(
   nodes = None
   if map is not None:
     if not (isinstance(head, Region) and head.tree):
-      raise DarknetFileError(f"{map}: is for a tree, and {cfg} has none")
+      raise FileError(f"{map}: is for a tree, and {cfg} has none")
     nodes = text.read_map(map, num_nodes=len(ids))
     ids = [ids[node] for node in nodes]
   class_names = tuple(ids)
   if names is not None:
     class_names = text.read_names(names)
     if len(class_names) != len(ids):
-      raise DarknetFileError(
+      raise FileError(
         f"{names}: has {len(class_names)} names; expected {len(ids)}, the "
         f"classes of {map or cfg}"
       )
@@ -171,7 +172,7 @@ def class_names(
   if names:
     return tuple(names)
   if tree and isinstance(tree, str):
-    return text.read_tree(tree).ids
+    return tree_files.read_tree(tree).ids
   raise ValueError(
     "data.class_names is empty; expected names, or a .tree file as task.tree"
   )
@@ -192,13 +193,13 @@ def keep_tree(tree: Any, workdir: str | Path) -> None:
   """
   if not (tree and isinstance(tree, str)):
     return
-  found, kept = text.read_tree(tree), Path(workdir) / KEPT_TREE
-  if kept.is_file() and text.read_tree(kept) != found:
+  found, kept = tree_files.read_tree(tree), Path(workdir) / KEPT_TREE
+  if kept.is_file() and tree_files.read_tree(kept) != found:
     raise ValueError(
       f"{tree} is not {kept}, the tree that this run began with; expected the "
       f"same, or another folder for the run"
     )
-  text.write_tree(kept, found)
+  tree_files.write_tree(kept, found)
 
 
 def from_run(workdir: str | Path, *, which: str) -> Model:
@@ -354,12 +355,12 @@ def read_start(
   start = read_cfg(cfg) if cfg else network
   try:
     return start.layers, read_weights(path, start, partial=True)[0]
-  except DarknetFileError as error:
+  except FileError as error:
     hint = (
       ". If the weights are of another network than the one to be trained, "
       "give its .cfg as run.start_cfg"
     )
-    raise DarknetFileError(f"{error}{'' if cfg else hint}") from None
+    raise FileError(f"{error}{'' if cfg else hint}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from yolo9000.darknet import text as darknet_files
-from yolo9000.tables import plots
-from yolo9000.wordtree import TreeError, build
+from yolo9000.wordtree import TreeError, build, drawing
+from yolo9000.wordtree import files as tree_files
 from yolo9000.wordtree import names as node_names
 
 
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
   args = parser.parse_args(argv)
   try:
     return args.run(args)
-  except (TreeError, darknet_files.DarknetFileError, OSError) as error:
+  except (TreeError, darknet_files.FileError, OSError) as error:
     print(error, file=sys.stderr)
     return 2
 
@@ -84,7 +84,7 @@ def _build(args: argparse.Namespace) -> int:
     if args.contract:
       parents = build.contracted(parents, labels, without_root=False)
     tree = build.ordered(parents)
-  darknet_files.write_tree(args.tree, tree)
+  tree_files.write_tree(args.tree, tree)
   leaves = sum(group < 0 for group in tree.child_group)
   print(
     f"{args.tree}: {len(tree.ids)} nodes, {tree.num_groups} groups of "
@@ -99,13 +99,13 @@ def _check(args: argparse.Namespace) -> int:
     print(f"{args.file}:{line}: {message}")
   print(f"{args.file}: {len(parents)} nodes, {len(flaws)} flaws")
   if args.repair:
-    darknet_files.write_tree(args.repair, build.ordered(parents))
+    tree_files.write_tree(args.repair, build.ordered(parents))
     print(f"{args.repair}: the nodes in a good order")
   return 1 if flaws else 0
 
 
 def _show(args: argparse.Namespace) -> int:
-  tree = darknet_files.read_tree(args.tree)
+  tree = tree_files.read_tree(args.tree)
   names = node_names.read(args.names, tree) if args.names else {}
   top = None
   if args.node:
@@ -116,7 +116,7 @@ def _show(args: argparse.Namespace) -> int:
   if args.out:
     if Path(args.out).suffix not in (".svg", ".png"):
       raise TreeError(0, f"--out is {args.out}; expected .svg or .png")
-    plots.tree(Path(args.out), text)
+    drawing.draw(Path(args.out), text)
     print(f"{args.out}: {len(text)} nodes")
   else:
     print("\n".join(text))
@@ -124,7 +124,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _map(args: argparse.Namespace) -> int:
-  tree = darknet_files.read_tree(args.tree)
+  tree = tree_files.read_tree(args.tree)
   names = node_names.read(args.names, tree) if args.names else {}
   classes = darknet_files.read_names(args.classes)
   found = node_names.propose(classes, tree, names)

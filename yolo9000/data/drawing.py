@@ -1,0 +1,66 @@
+"""Boxes drawn on pictures, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from yolo9000.types import UInt8
+
+# Comes with matplotlib and knows Latin, Greek and Cyrillic letters.
+FONT = str(
+  Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+)
+
+
+def colour(label: int) -> Any:
+  """Of a class: strong colours first, then the pale ones."""
+  return matplotlib.colormaps["tab20"]((2 * label + label // 10) % 20)
+
+
+def draw(
+  image: UInt8[np.ndarray, "H W 3"],
+  boxes_px: np.ndarray,
+  labels: np.ndarray,
+  texts: Sequence[str],
+) -> UInt8[np.ndarray, "H W 3"]:
+  """A copy with boxes and a text at each drawn on it; the first on top.
+
+  Lines have a colour of their class and a dark edge, texts stand on a field of
+  that colour in black or white, so that both can be read on any picture.
+  """
+  picture = Image.fromarray(image)
+  pen = ImageDraw.Draw(picture)
+  thick = max(2, round(min(image.shape[:2]) / 200))
+  font = ImageFont.truetype(FONT, max(11, round(min(image.shape[:2]) / 30)))
+  marks = [
+    (
+      [round(edge) for edge in box_px],
+      tuple(round(255 * part) for part in colour(label)[:3]),
+      text,
+    )
+    for box_px, label, text in zip(
+      boxes_px.tolist(), labels.tolist(), texts, strict=True
+    )
+  ][::-1]
+  for edges, colour, _ in marks:
+    pen.rectangle(edges, outline=(20, 20, 20), width=thick + 2)
+    left, top, right, bottom = edges
+    if right - left > 2 and bottom - top > 2:
+      inner = (left + 1, top + 1, right - 1, bottom - 1)
+      pen.rectangle(inner, outline=colour, width=thick)
+  for (left, top, *_), colour, text in marks:
+    _, _, width, height = map(round, pen.textbbox((0, 0), text, font=font))
+    # Above the box, or inside it at the picture's edge.
+    left = max(0, min(left, image.shape[1] - width - 4))
+    top = top - height - 4 if top >= height + 4 else max(0, top)
+    pen.rectangle((left, top, left + width + 4, top + height + 4), fill=colour)
+    bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+    ink = (0, 0, 0) if bright else (255, 255, 255)
+    pen.text((left + 2, top + 2), text, fill=ink, font=font)
+  return np.asarray(picture)
