@@ -8,7 +8,7 @@ With the weights of a run of ours, or with files of the original program:
   python -m yolo9000.detect --run=runs/voc --camera=0 --frames=100
 
 Draws what it finds into --out, and writes detections.json there, COCO's list of
-results with pixels of the picture. From Python: `Detector`.
+results with pixels of the picture. From Python: `detector.Detector`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,77 +31,21 @@ from tqdm import tqdm
 from yolo9000 import boxes as box
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment, drawing
-from yolo9000.data.pictures import Item, all_items, find_files, is_video
+from yolo9000.data.pictures import all_items, find_files, is_video
 from yolo9000.data.records import DataError
-from yolo9000.detector import Detector, Prepared
+from yolo9000.detector import (
+  Detector,
+  Found,
+  detect_all,
+  from_darknet,
+  from_run,
+)
 from yolo9000.files import write_whole
+from yolo9000.scoring.coco import coco_rows
 from yolo9000.training import compilation
-from yolo9000.training import trained as model
-from yolo9000.training.evaluation import coco_rows
-from yolo9000.types import Detections, UInt8
 
-__all__ = ["Detector", "detect_all"]
-
+MOST_CANDIDATES = 1000  # boxes of one picture that suppression looks at
 DEVIATIONS = {"gpu": gpu_deviation, "cpu": cpu_deviation}
-
-
-class Found(NamedTuple):
-  """A picture and what is on it."""
-
-  item: Item
-  image: UInt8[np.ndarray, "H W 3"]
-  detections: Detections
-
-
-def detect_all(
-  detector: Detector,
-  items: Iterable[Item],
-  *,
-  batch_size: int,
-  num_threads: int,
-) -> Iterator[Found | DataError]:
-  """What is on each item, in order; an error for one that cannot be read.
-
-  The next batch is read and resized while the device works on one.
-  """
-  items = iter(items)
-
-  def ready(item: Item) -> tuple[Item, Any, Prepared] | DataError:
-    try:
-      image = item.load()
-    except DataError as error:
-      return error
-    return item, image, detector.prepare(image)
-
-  def next_batch() -> list[Any]:
-    return list(readers.map(ready, islice(items, batch_size)))
-
-  def good(batch: list[Any]) -> list[Prepared]:
-    return [one[2] for one in batch if not isinstance(one, DataError)]
-
-  def finish(batch: list[Any], started: Any) -> Iterator[Found | DataError]:
-    results = iter(detector.finish(started, good(batch)) if started else ())
-    for one in batch:
-      if isinstance(one, DataError):
-        yield one
-      else:
-        yield Found(one[0], one[1], next(results))
-
-  with (
-    ThreadPoolExecutor(num_threads) as readers,
-    ThreadPoolExecutor(1) as feeder,
-  ):
-    before: tuple[list[Any], Any] | None = None
-    batch = feeder.submit(next_batch).result()
-    while batch:
-      following = feeder.submit(next_batch)
-      prepared = good(batch)
-      started = detector.start(prepared, batch_size) if prepared else None
-      if before:
-        yield from finish(*before)
-      before, batch = (batch, started), following.result()
-    if before:
-      yield from finish(*before)
 
 
 class Output:
@@ -205,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--tree_threshold", type=float, default=0.5)
   add("--walk_by", choices=("paths", "conditional"), default="paths")
   add("--nodes", help="of a tree, not walked: leaves, level 2, below dog, a,b")
-  add("--max_cells", type=int, default=0, help="see region.best_cells; 0: all")
+  add("--max_cells", type=int, default=0, help="of a large tree; 0: all")
   add("--max_detections", type=int, default=100, help="on one picture")
   add("--batch_size", type=int, default=1)
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
@@ -242,38 +185,39 @@ def _check(args: argparse.Namespace) -> None:
 def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
   """The detector that the arguments describe, and its class names."""
   if args.run:
-    trained = model.from_run(args.run, which=args.checkpoint or "latest")
+    trained = from_run(args.run, which=args.checkpoint or "latest")
   else:
-    trained = model.from_darknet(
-      *(args.cfg, args.weights),
+    trained = from_darknet(
+      args.cfg,
+      args.weights,
       names=args.names,
       map=args.map,
-      resize=None,
       deviation=DEVIATIONS[args.batch_norm or "gpu"],
     )
+  names = trained.classes.names
+  options: dict[str, Any] = {
+    "score_threshold": args.threshold,
+    "iou_threshold": args.iou,
+    "max_detections": args.max_detections,
+    "max_candidates": MOST_CANDIDATES,
+  }
+  if trained.tree and not args.map:
+    options["walk"] = args.walk_by
+    options["tree_threshold"] = args.tree_threshold
+  if args.nodes:
+    tree = trained.classes.tree
+    if tree is None:
+      raise ValueError("--nodes is for a tree, and the model has none")
+    if trained.tree:
+      options["walk"] = "none"
+    options["classes"] = [names[node] for node in tree.select(args.nodes)]
+  if args.max_cells:
+    options["max_cells"] = args.max_cells
   size = None
   if args.size:
     width, _, height = args.size.partition("x")
-    size = (int(width), int(height or width))
-  names, nodes = trained.class_names, None
-  if args.nodes:
-    tree = getattr(trained.head, "tree", None)
-    if tree is None:
-      raise ValueError("--nodes is for a tree, and the model has none")
-    nodes = tree.select(args.nodes).tolist()
-    names = [tree.ids[n] if trained.nodes else names[n] for n in nodes]
-  detector = Detector(
-    trained,
-    nodes=nodes,
-    max_cells=args.max_cells,
-    size=size,
-    resize=args.resize,
-    score_threshold=args.threshold,
-    iou_threshold=args.iou,
-    tree_threshold=args.tree_threshold,
-    walk_by=args.walk_by,
-    max_detections=args.max_detections,
-  )
+    size = (int(height or width), int(width))
+  detector = Detector(trained, size=size, resize=args.resize, **options)
   return detector, names
 
 

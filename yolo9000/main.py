@@ -15,7 +15,7 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
-from yolo9000.tables import cost, plan, sweep
+from yolo9000.tables import cost, plan, run, sweep
 from yolo9000.training import compilation, loop, processes
 
 logger = logging.getLogger("yolo9000")
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
       logger.setLevel(logging.WARNING)
     if config.rows:
       sys.exit(1 if sweep.run_rows(config, workdir) else 0)
-    results = sweep.run_alone(config, workdir)
+    results = run.run_alone(config, workdir)
     if processes.first():
       figures = (float, int, type(None))
       print({k: v for k, v in results.items() if isinstance(v, figures)})
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
     if DRY_RUN.value:
       logger.error("%s: %s", type(error).__name__, error)
       sys.exit(2)
-    sweep.report_failure(workdir, error)
+    run.report_failure(workdir, error)
     processes.leave(2)
   except Exception as error:
     if processes.alone():

@@ -33,6 +33,7 @@ __all__ = [
   "Float",
   "Int",
   "Shaped",
+  "Step",
   "Task",
   "UInt8",
 ]
@@ -55,7 +56,7 @@ class Batch(NamedTuple):
 
 
 class Detections(NamedTuple):
-  """The K best detections, in the order of nms.py; batch axes may lead.
+  """The K best detections, best first; batch axes may lead.
 
   A `detector.Detector` gives boxes in pixels of the picture.
   """
@@ -66,20 +67,35 @@ class Detections(NamedTuple):
   mask: Bool[Any, "*B K"]  # false: fewer than K were found
 
 
-class Task(NamedTuple):
-  """What the training loop knows of a model: four pure functions.
+class Step(NamedTuple):
+  """Where a training is.
 
-  init(key, image_size) -> variables, a dict of params and batch_stats.
-  loss(variables, batch, images_seen) -> (scalar, (new batch_stats, parts)):
-    the mean over the batch's images; parts is a dict of scalars that sum to
-    it. images_seen counts this batch's images as well.
-  predict(variables, images) -> Detections, for uint8 images (B, H, W, 3).
-  evaluate(detections, records) -> dict of metrics; one Detections per record,
-    without padding, boxes in [0, 1] of the record's picture. NumPy only. The
-    entry "metric" is the number by which checkpoints and rows are compared.
+  Attributes:
+    images_seen: by the whole run, this batch's images included.
+    key: of this step's randomness, a function of the run's seed and the step.
+  """
+
+  images_seen: Int[Any, ""]
+  key: Any
+
+
+class Task(NamedTuple):
+  """All that the rest of the package knows of a detector: pure functions.
+
+  Attributes:
+    init: (key, size) -> variables, a dict of params and batch_stats. size is
+      (height, width) in pixels.
+    loss: (variables, batch, step) -> (scalar, (new batch_stats, parts)), the
+      mean over the batch's images; parts are scalars by name that sum to it.
+    predict: (variables, images) -> Detections, of uint8 images (B, H, W, 3).
+    check_size: (size) -> None; ValueError for a size that the network does not
+      take, saying which it takes.
+    learns_from: "boxes", "image labels" or "both"; pictures that have nothing
+      else are refused before the training begins.
   """
 
   init: Callable[..., Any]
   loss: Callable[..., Any]
   predict: Callable[..., Any]
-  evaluate: Callable[..., dict[str, Any]]
+  check_size: Callable[[tuple[int, int]], None]
+  learns_from: str = "boxes"

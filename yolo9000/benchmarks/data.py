@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -35,20 +34,6 @@ CLASSIFICATION = augment.Classification(
   (0.5, 1.75), 7.0, 0.75, "black", 0.1, 0.75, 0.75, True
 )
 YOLOV2_GFLOP = 34.9  # forward, one picture at 416, the paper's passthrough
-
-
-def interleaved(
-  jobs: dict[str, Callable[[], object]], *, rounds: int
-) -> dict[str, float]:
-  """Median seconds of each job over so many rounds, after one to warm up."""
-  times: dict[str, list[float]] = {name: [] for name in jobs}
-  for number in range(rounds + 1):
-    for name, job in jobs.items():
-      start = time.perf_counter()
-      job()
-      if number:
-        times[name].append(time.perf_counter() - start)
-  return {name: statistics.median(values) for name, values in times.items()}
 
 
 def write_pictures(folder: Path, count: int) -> Dataset:

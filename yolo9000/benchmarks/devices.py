@@ -1,8 +1,9 @@
 """What more devices cost: python -m yolo9000.benchmarks.devices --devices=1,2,8
 
-Compiles YOLOv2's training step for so many devices, virtual ones on a CPU, and
-reads off what it would do on each: collectives, bytes, memory. Computes nothing
-and times nothing; the times are predictions from published rates.
+Compiles the detector's training step for so many devices, virtual ones on a
+CPU, and reads off what it would do on each: collectives, bytes, memory.
+Computes nothing and times nothing; the times are predictions from published
+rates.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from yolo9000.benchmarks.speed import make_task, most_bytes
-from yolo9000.boxes import priors
-from yolo9000.data import batches
-from yolo9000.networks import darknet19, rows
+from experiments import base
+from yolo9000.benchmarks import speed
+from yolo9000.data.batches import empty_batch
+from yolo9000.tables import cost
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
+from yolo9000.training import build, loop
 from yolo9000.training import devices as parallel
-from yolo9000.training import loop
 from yolo9000.types import Task
 
 COLLECTIVES = (
@@ -84,17 +85,22 @@ def compile_step(
   tx = optax.sgd(1e-4, momentum=0.9)
   mesh = Mesh(np.array(jax.devices()[:devices]), (parallel.AXIS,))
   local_step = partial(
-    loop.train_step, task=task, tx=tx, average=0.0, subdivisions=subdivisions
+    loop.train_step,
+    task=task,
+    tx=tx,
+    average=0.0,
+    subdivisions=subdivisions,
+    seed=0,
   )
   step, place = parallel.make_step(local_step, spmd="shard_map", mesh=mesh)
 
   def init() -> loop.State:
-    variables = task.init(jax.random.key(0), size)
+    variables = task.init(jax.random.key(0), (size, size))
     opt_state = tx.init(variables["params"])
     return loop.State(jnp.zeros((), jnp.int32), variables, opt_state, ())
 
   like = parallel.like_replicated(jax.eval_shape(init), mesh)
-  batch = batches.empty_batch(batch_size * devices, size=size, max_objects=30)
+  batch = empty_batch(batch_size * devices, size=size, max_objects=30)
   compiled: Any = step
   return compiled.lower(like, place(batch)).compile()
 
@@ -103,7 +109,7 @@ def measure(compiled: Any) -> Program:
   """See `Program`."""
   found = collectives(compiled.as_text())
   sent = sum(count for _, count in found)
-  return Program(len(found), sent, most_bytes(compiled))
+  return Program(len(found), sent, speed.most_bytes(compiled))
 
 
 def predict(
@@ -142,25 +148,20 @@ def main(words: Sequence[str] | None = None) -> None:
   jax.config.update("jax_num_cpu_devices", max(counts))
   if max(counts) > len(jax.devices()):
     parser.error(f"--devices: there are {len(jax.devices())}")
-  task = make_task(
-    num_classes=20,
-    priors=priors.VOC_2017,
+  config = speed.full_size(
+    base.detector(),
     width=args.width,
+    size=args.size,
+    batch_size=args.batch_size,
     dtype=args.dtype,
-    norm_axis=args.norm_axis,
   )
-  table = darknet19.yolov2(
-    network="darknet19",
-    outputs=5 * (5 + 20),
-    passthrough="paper",
-    program_reorg=False,
-    width=args.width,
-  )
-  forward = rows.operations(table, (args.size, args.size, 3))
+  config.task.norm.axis = args.norm_axis
+  task, each = build.make_task(config), cost.of_picture(config).operations
   print(
-    f"YOLOv2, width {args.width:g}, {args.size}x{args.size}, "
-    f"{args.batch_size} pictures a device in {args.subdivisions} parts, "
-    f"{args.dtype}, jax {jax.__version__}, {jax.devices()[0].device_kind}"
+    f"the detector of experiments/base.py, width {args.width:g}, "
+    f"{args.size}x{args.size}, {args.batch_size} pictures a device in "
+    f"{args.subdivisions} parts, {args.dtype}, jax {jax.__version__}, "
+    f"{jax.devices()[0].device_kind}"
   )
   for devices in counts:
     program = measure(
@@ -176,7 +177,7 @@ def main(words: Sequence[str] | None = None) -> None:
       f"{devices} devices: {program.collectives} collectives, "
       f"{program.sent} bytes, memory of a device {program.memory} bytes"
     )
-    operations = 3 * forward * args.batch_size
+    operations = each * args.batch_size
     predicted = predict(program, operations=operations, devices=devices)
     for name, (computing, sending) in predicted.items():
       rate = devices * args.batch_size / (computing + sending)

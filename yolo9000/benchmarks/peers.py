@@ -24,7 +24,7 @@ import numpy as np
 
 from yolo9000.benchmarks.data import interleaved
 from yolo9000.boxes import priors
-from yolo9000.darknet.cfg import Network, write_cfg
+from yolo9000.darknet.cfg import write_cfg
 from yolo9000.darknet.weights import Header, fold, gpu_deviation, write_weights
 from yolo9000.detector import forward
 from yolo9000.networks import chain, darknet19
@@ -32,6 +32,7 @@ from yolo9000.networks.rows import (
   Conv,
   Layer,
   MaxPool,
+  Network,
   Region,
   Reorg,
   Route,

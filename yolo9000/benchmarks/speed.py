@@ -1,13 +1,14 @@
 """Images per second: python -m yolo9000.benchmarks.speed
 
-Forward pass and training step of YOLOv2; `benchmark_data` has the pictures.
+Forward pass and training step of the detector of experiments/base.py; data.py
+has the pictures.
 Medians of interleaved rounds, so that a noisy machine troubles all alike.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,66 +16,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from ml_collections import ConfigDict
 
-from yolo9000.benchmarks.data import interleaved
-from yolo9000.boxes import priors
-from yolo9000.data import batches
-from yolo9000.detectors import yolov2
-from yolo9000.training import build, loop
-from yolo9000.training import devices as parallel
+from experiments import base
+from yolo9000.data.batches import empty_batch
+from yolo9000.tables.timing import interleaved
+from yolo9000.training import build, devices, loop
 from yolo9000.types import Batch, Task
 
 
-def make_task(
-  *, num_classes: int, priors: Any, width: float, dtype: str, **options: Any
-) -> Task:
-  """YOLOv2 as the paper trains it, for so many classes.
+def full_size(
+  config: Any, *, width: float, size: int, batch_size: int, dtype: str
+) -> Any:
+  """An experiment's detector at another width and picture size, as ConfigDict.
 
-  options replace those of `yolov2.make_task` that are given here.
+  Class names are numbers, if data.class_names does not say others.
   """
-  chosen: dict[str, Any] = dict(
-    class_names=[str(n) for n in range(num_classes)],
-    priors=priors,
-    network="darknet19",
-    location="direct",
-    passthrough="paper",
-    program_reorg=False,
-    width=width,
-    dtype=dtype,
-    norm_momentum=0.99,
-    norm_epsilon=1e-5,
-    norm_axis="",
-    program_norm=False,
-    class_error="softmax",
-    tree=None,
-    weights=dict(coord=1.0, objectness=5.0, background=1.0, label=1.0),
-    ignore_iou=0.6,
-    small_box_weight=False,
-    prior_pull=0.01,
-    prior_pull_images=0,
-    rescore=True,
-    match_predicted_shape=False,
-    slot_rule="none",
-    objectness_rule="paper",
-    label_warm_up_images=0,
-    class_agnostic_nms=False,
-    iou_threshold=0.45,
-    score_threshold=0.005,
-    max_candidates=300,
-    max_detections=100,
-    max_cells=0,
-    metric="VOC07 AP",
-    groups={},
-    scored_classes=(),
-  )
-  return yolov2.make_task(**{**chosen, **options})
+  config = ConfigDict(config.to_dict())
+  config.task.network.update(width=width, dtype=dtype)
+  config.run.update(image_sizes=(size,), batch_size=batch_size)
+  config.evaluation.update(image_size=size, batch_size=batch_size)
+  return config
 
 
-def random_batch(*, size: int, batch_size: int, num_classes: int) -> Batch:
+def random_batch(config: Any) -> Batch:
   """Noise with four objects on each picture."""
+  size, batch_size = config.run.image_sizes[0], config.run.batch_size
+  num_classes = len(config.data.class_names)
   rng = np.random.default_rng(0)
   low = rng.uniform(0, 0.5, (batch_size, 30, 2))
-  batch = batches.empty_batch(batch_size, size=size, max_objects=30)
+  batch = empty_batch(batch_size, size=size, max_objects=30)
   return batch._replace(
     image=rng.integers(0, 256, batch.image.shape).astype(np.uint8),
     boxes=np.concatenate([low, low + 0.3], axis=-1).astype(np.float32),
@@ -95,17 +66,18 @@ class Jobs(NamedTuple):
 def network_jobs(task: Task, batch: Batch) -> Jobs:
   """Forward pass with detections, and training step."""
   tx = optax.sgd(1e-4, momentum=0.9)
-  mesh = parallel.make_mesh()
-  variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 64)
+  mesh = devices.make_mesh()
+  size = batch.image.shape[1:3]
+  variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), size)
   local_step = partial(
-    loop.train_step, task=task, tx=tx, average=0.0, subdivisions=1
+    loop.train_step, task=task, tx=tx, average=0.0, subdivisions=1, seed=0
   )
-  step, place = parallel.make_step(local_step, spmd="shard_map", mesh=mesh)
+  step, place = devices.make_step(local_step, spmd="shard_map", mesh=mesh)
   state = loop.State(
     *(jnp.zeros((), jnp.int32), variables, tx.init(variables["params"]), ())
   )
-  kept = [parallel.replicate(jax.tree.map(jnp.copy, state), mesh)]
-  placed, images = place(batch), parallel.shard(batch.image, mesh)
+  kept = [devices.replicate(jax.tree.map(jnp.copy, state), mesh)]
+  placed, images = place(batch), devices.shard(batch.image, mesh)
   compiled: Any = step
   step = compiled.lower(kept[0], placed).compile()
   predict = jax.jit(task.predict).lower(variables, images).compile()
@@ -120,34 +92,6 @@ def network_jobs(task: Task, batch: Batch) -> Jobs:
     most_bytes(predict),
     most_bytes(step),
   )
-
-
-def prediction_speeds(
-  configs: Mapping[str, Any], *, rounds: int
-) -> dict[str, float]:
-  """Images per second of each run's detections, measured in turns.
-
-  Args:
-    configs: of runs, by name; at evaluation.image_size, a batch of
-      evaluation.batch_size.
-    rounds: of which the median counts.
-  """
-  jobs: dict[str, Callable[[], Any]] = {}
-  for name, config in configs.items():
-    task, size = build.make_task(config), config.evaluation.image_size
-    init = jax.jit(task.init, static_argnums=1)
-    variables = init(jax.random.key(0), size)
-    shape = (config.evaluation.batch_size, size, size, 3)
-    images = jnp.asarray(
-      np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    )
-    run = partial(task.predict, variables, images)
-    jobs[name] = lambda run=run: jax.block_until_ready(run())
-  seconds = interleaved(jobs, rounds=rounds)
-  return {
-    name: config.evaluation.batch_size / seconds[name]
-    for name, config in configs.items()
-  }
 
 
 def most_bytes(compiled: Any) -> int:
@@ -170,22 +114,20 @@ def main() -> None:
   parser.add_argument("--dtype", default="float32")
   parser.add_argument("--rounds", type=int, default=5)
   args = parser.parse_args()
-  devices = jax.devices()
+  found = jax.devices()
   print(
-    f"YOLOv2, width {args.width:g}, {args.size}x{args.size}, batch "
-    f"{args.batch_size}, {args.dtype}, on {len(devices)} x "
-    f"{devices[0].device_kind}, jax {jax.__version__}"
+    f"the detector of experiments/base.py, width {args.width:g}, "
+    f"{args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, on {len(found)} x "
+    f"{found[0].device_kind}, jax {jax.__version__}"
   )
-  task = make_task(
-    num_classes=20,
-    priors=priors.VOC_2017,
+  config = full_size(
+    base.detector(),
     width=args.width,
+    size=args.size,
+    batch_size=args.batch_size,
     dtype=args.dtype,
   )
-  made = network_jobs(
-    task,
-    random_batch(size=args.size, batch_size=args.batch_size, num_classes=20),
-  )
+  made = network_jobs(build.make_task(config), random_batch(config))
   jobs = {"forward": made.forward, "train step": made.train_step}
   for name, seconds in interleaved(jobs, rounds=args.rounds).items():
     each = seconds / args.batch_size

@@ -1,7 +1,7 @@
 """What a tree of thousands of classes costs: python -m yolo9000.benchmarks.tree
 
 A softmax in each group of siblings against one over all classes; YOLO9000's
-last layer for every cell against that for few (task.max_cells): time, and
+last layer for every cell against that for few (task.detect.max_cells): time, and
 memory by the compiler. Medians of interleaved rounds in one run.
 """
 
@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from yolo9000 import losses, wordtree
+from experiments import yolo9000 as experiment
+from yolo9000 import detectors, losses, wordtree
 from yolo9000.benchmarks import speed
-from yolo9000.benchmarks.data import interleaved
-from yolo9000.boxes import priors
-from yolo9000.detectors import region, yolov2
-from yolo9000.networks import chain
-from yolo9000.networks.rows import STRIDE, Layer, operations
+from yolo9000.networks import input as pictures
+from yolo9000.networks.chain import Chain
+from yolo9000.tables.timing import interleaved
+from yolo9000.training import build
 from yolo9000.wordtree import WordTree
 from yolo9000.wordtree import files as tree_files
 
@@ -79,69 +79,17 @@ def softmax_jobs(tree: WordTree) -> dict[str, Callable[[], Any]]:
   }
 
 
-def head_table(args: argparse.Namespace, count: int) -> tuple[Layer, ...]:
-  """YOLO9000's layers."""
-  return yolov2.table(
-    network="darknet19",
-    location="direct",
-    num_classes=count,
-    priors=priors.YOLO9000,
-    class_error="softmax",
-    passthrough=args.head,
-    program_reorg=False,
-    width=args.width,
-    tree=None,
-  )
-
-
-def trunk_job(args: argparse.Namespace, images: Any) -> Callable[[], Any]:
+def trunk_job(config: Any, images: Any) -> Callable[[], Any]:
   """The network without its last layer."""
-  layers = head_table(args, 1)[:-2]
-  network = chain.Darknet(layers, jnp.dtype(args.dtype), 0.9, 1e-5)
-
-  @jax.jit
-  def run(variables: Any, images: Any) -> Any:
-    return network.apply(variables, region.normalise(images), train=False)
-
-  start = partial(network.init, train=False)
-  zeros = jnp.zeros((1, 64, 64, 3), jnp.float32)
-  variables = jax.jit(start)(jax.random.key(0), zeros)
-  return lambda: jax.block_until_ready(run(variables, images))
-
-
-def last_layer_job(
-  args: argparse.Namespace, count: int, max_cells: int
-) -> Callable[[], Any]:
-  """The last layer alone: boxes of every slot, classes of some cells."""
-  rng, side = np.random.default_rng(0), args.size // STRIDE
-  depth, anchors = round(1024 * args.width), priors.YOLO9000
-  outputs = len(anchors) * (5 + count)
-  features = rng.normal(size=(args.batch_size, side, side, depth))
-  kernel = rng.normal(size=(depth, outputs)) / depth
-  last = region.LastLayer(
-    jnp.asarray(kernel, jnp.float32),
-    jnp.zeros(outputs),
-    len(anchors),
-    jnp.dtype(args.dtype),
+  classes = build.read_classes(config.data)
+  rows = detectors.network_rows(config.task.to_dict(), classes)
+  network = Chain(rows[:-2], jnp.dtype(config.task.network.dtype))
+  size = images.shape[1:3]
+  variables = jax.jit(partial(pictures.begin, network, size=size))(
+    jax.random.key(0)
   )
-  shapes = jnp.asarray(anchors, jnp.float32)
-  direct: dict[str, Any] = {"location": "direct"}
-
-  @jax.jit
-  def run(features: Any, kernel: Any) -> Any:
-    layer = last._replace(kernel=kernel)
-    if not max_cells:
-      cells = layer.cells(features.reshape(-1, depth))
-      raw = cells.reshape(*features.shape[:3], len(anchors), -1)
-      return jax.vmap(lambda one: region.all_slots(one, shapes, **direct))(raw)
-    return jax.vmap(
-      lambda one: region.best_cells(
-        one, layer, shapes, max_cells=max_cells, **direct
-      )
-    )(features)
-
-  placed = jnp.asarray(features, jnp.float32)
-  return lambda: jax.block_until_ready(run(placed, last.kernel))
+  run = jax.jit(partial(pictures.predict, network))
+  return lambda: jax.block_until_ready(run(variables, images))
 
 
 def ratios(times: dict[str, float]) -> Iterator[str]:
@@ -155,47 +103,40 @@ def ratios(times: dict[str, float]) -> Iterator[str]:
 
 def head_lines(tree: WordTree, args: argparse.Namespace) -> Iterator[str]:
   """Time and memory with the classes of every cell and with those of few."""
-  count = len(tree.ids)
-  size = dict(size=args.size, batch_size=args.batch_size)
-  batch = speed.random_batch(**size, num_classes=count)
-  whole, few = (
-    speed.network_jobs(
-      speed.make_task(
-        num_classes=count,
-        class_names=tree.ids,
-        class_error="tree",
-        tree=tree,
-        priors=priors.YOLO9000,
-        passthrough=args.head,
-        width=args.width,
-        dtype=args.dtype,
-        max_cells=cells,
-      ),
-      batch,
-    )
-    for cells in (0, args.cells)
+  config = speed.full_size(
+    experiment.get_config(),
+    width=args.width,
+    size=args.size,
+    batch_size=args.batch_size,
+    dtype=args.dtype,
   )
+  config.data.update(class_names=tree.ids)
+  with config.ignore_type():
+    config.data.tree = tree.parents
+  config.evaluation.groups = {}
+  config.task.network.passthrough = args.head
+  batch = speed.random_batch(config)
+  made = []
+  for cells in (0, args.cells):
+    config.task.joint.few_cells = cells > 0
+    config.task.detect.max_cells = cells
+    made.append(speed.network_jobs(build.make_task(config), batch))
+  whole, few = made
   times = interleaved(
     {
       "training step, every cell": whole.train_step,
       "training step, few": few.train_step,
       "prediction, every cell": whole.forward,
       "prediction, few cells": few.forward,
-      "last layer, every cell": last_layer_job(args, count, 0),
-      "last layer, few cells": last_layer_job(args, count, args.cells),
-      "without the last layer": trunk_job(args, batch.image),
+      "without the last layer": trunk_job(config, batch.image),
     },
     rounds=args.rounds,
   )
   trunk = times.pop("without the last layer")
   yield from ratios(times)
-  for name in ("last layer, every cell", "last layer, few cells"):
-    share = 100 * times[name] / (trunk + times[name])
-    yield f"{name:26} {share:8.1f} % of the network's time"
-  table = head_table(args, count)
-  shape = (args.size, args.size, 3)
-  share = 1 - operations(table[:-2], shape) / operations(table, shape)
-  yield f"{'every cell':26} {100 * share:8.1f} % of the operations in it"
+  for name in ("prediction, every cell", "prediction, few cells"):
+    share = 100 * (1 - trunk / times[name])
+    yield f"{name:26} {share:8.1f} % of it after the last layer but one"
   for name in ("train_step_bytes", "forward_bytes"):
     both = [getattr(jobs, name) / 2**20 for jobs in (whole, few)]
     yield f"{name:26} {both[0]:8.0f} MiB, {both[1]:.0f} with few cells"
@@ -209,8 +150,10 @@ def main() -> None:
   parser.add_argument("--width", type=float, default=1.0)
   parser.add_argument("--size", type=int, default=544)
   parser.add_argument("--batch_size", type=int, default=2)
-  parser.add_argument("--cells", type=int, default=16, help="task.max_cells")
-  parser.add_argument("--head", default="bare", help="task.passthrough")
+  parser.add_argument(
+    "--cells", type=int, default=16, help="task.detect.max_cells"
+  )
+  parser.add_argument("--head", default="bare", help="of the network")
   parser.add_argument("--dtype", default="float32")
   parser.add_argument("--rounds", type=int, default=5)
   args = parser.parse_args()

@@ -1,22 +1,13 @@
-"""Box priors by k-means: python -m yolo9000.priors --config=experiments/voc.py
-
-Prints average IoUs for 1 to 15 priors (the paper's Figure 2), Table 1, and the
-chosen number of priors as a line for the config; --plot=FILE.png draws the
-figure. Of a config with stages it takes the last.
-"""
+"""Box priors by k-means, and how well priors fit."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from yolo9000 import boxes as box
-from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError, Record
 from yolo9000.types import Float
 
 STRIDE = 32  # pixels per cell
@@ -36,8 +27,6 @@ COCO_2017 = (
   *((0.738768, 0.874946), (2.42204, 2.65704), (4.30971, 7.04493)),
   *((10.246, 4.59428), (12.6868, 11.8741)),
 )
-# Of YOLO9000, which the paper gives three in place of five.
-YOLO9000 = ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
 
 
 def hand_picked(*, cells: int) -> tuple[tuple[float, float], ...]:
@@ -65,12 +54,12 @@ class Priors(NamedTuple):
 
 
 def shapes_in_cells(
-  records: Sequence[Record], *, image_size: int, resize: str
+  records: Sequence[Any], *, image_size: int, resize: str
 ) -> Float[np.ndarray, "N 2"]:
   """Width and height of every box on the network's grid.
 
   Args:
-    records: annotated pictures.
+    records: annotated pictures, `data.records.Record`.
     image_size: side of the network's input in pixels.
     resize: "stretch" or "letterbox", as the pictures will be resized.
   """
@@ -202,77 +191,3 @@ def curve(
   """Priors for 1 to `most` clusters: the paper's Figure 2."""
   most = min(most, len(np.unique(shapes, axis=0)))
   return [kmeans(shapes, count, seed=seed) for count in range(1, most + 1)]
-
-
-def report(config: Any, count: int, plot: str | None) -> str:
-  """What the command prints for a config's training split.
-
-  Args:
-    config: of a detector; of one with stages, the last.
-    count: of the priors to print.
-    plot: PNG of the curve, or None.
-  """
-  from yolo9000.data import sources
-  from yolo9000.tables import plan, plots
-
-  config = plan.last_stage(config)
-  data, image_size = config.data, config.run.image_sizes[0]
-  records: list[Record] = []
-  for name, description in data.train.items():
-    source = Source(**description)
-    source = source._replace(root=os.path.join(data.root, source.root))
-    records += sources.read_for(
-      name, source, class_names=data.class_names
-    ).records
-  shapes = shapes_in_cells(records, image_size=image_size, resize=data.resize)
-  found = curve(shapes)
-  if not 0 < count <= len(found):
-    raise ValueError(f"--k is {count}; it must be from 1 to {len(found)}")
-  if plot:
-    plots.prior_curve(plot, [100 * p.average_iou for p in found])
-  lines = [
-    f"{len(shapes)} boxes of {len(records)} pictures at {image_size} pixels",
-    *(
-      f"k = {k:2}: average IoU {100 * p.average_iou:.1f} "
-      + "#" * round(40 * p.average_iou)
-      for k, p in enumerate(found, 1)
-    ),
-    *(
-      f"Table 1: {generation:12} {number} {ours:.1f} (paper {paper})"
-      for generation, number, ours, paper in table_1(
-        shapes, cells=image_size // STRIDE
-      )
-    ),
-    f"this config's priors: average IoU "
-    f"{100 * average_iou(shapes, np.array(config.task.priors)):.1f}",
-    "in pixels: "
-    + ", ".join(
-      f"{w:.0f}x{h:.0f}" for w, h in found[count - 1].shapes * STRIDE
-    ),
-    "in cells, for the config: priors="
-    + repr(tuple(map(tuple, found[count - 1].shapes.round(2).tolist()))),
-  ]
-  return "\n".join(lines)
-
-
-def main() -> None:
-  """The command line."""
-  from absl import app, flags
-  from ml_collections import config_flags
-
-  config = config_flags.DEFINE_config_file("config", None, "Experiment file.")
-  count = flags.DEFINE_integer("k", 5, "How many priors to print.")
-  plot = flags.DEFINE_string("plot", None, "PNG file of the curve.")
-  flags.mark_flag_as_required("config")
-
-  def run(_: list[str]) -> None:
-    try:
-      print(report(config.value, count.value, plot.value))
-    except (DataError, ValueError) as error:
-      sys.exit(str(error))
-
-  app.run(run)
-
-
-if __name__ == "__main__":
-  main()

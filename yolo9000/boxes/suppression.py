@@ -7,12 +7,46 @@ answer down to the score of the last candidate.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
 from yolo9000.types import Bool, Detections, Float, Int
+
+
+class Suppression(NamedTuple):
+  """How the best boxes are chosen.
+
+  Attributes:
+    iou_threshold: of two boxes with more IoU the better is kept.
+    score_threshold: scores at or below it are not candidates.
+    max_candidates: see the top of this file.
+    max_detections: K, at most max_candidates.
+
+  Source: do_nms_sort of the original program (its `detector valid`: .45, .005).
+  """
+
+  iou_threshold: float = 0.45
+  score_threshold: float = 0.5
+  max_candidates: int = 1000
+  max_detections: int = 100
+
+  def check(self) -> None:
+    """Raises ValueError for an option that cannot be, saying what can."""
+    for name in ("iou_threshold", "score_threshold"):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(
+          f"task.detect.{name} is {getattr(self, name)}; it must be at least 0 "
+          f"and below 1"
+        )
+    for name in ("max_candidates", "max_detections"):
+      if getattr(self, name) < 1:
+        raise ValueError(
+          f"task.detect.{name} is {getattr(self, name)}; it must be at least 1"
+        )
 
 
 def suppress(
@@ -55,32 +89,25 @@ def per_class(
   boxes: Float[Array, "N 4"],
   scores: Float[Array, "N C"],
   *,
-  iou_threshold: float,
-  score_threshold: float,
-  max_candidates: int,
-  max_detections: int,
+  how: Suppression,
 ) -> Detections:
   """Each class suppresses only itself; a box may be kept under several labels.
 
   Args:
     boxes: xyxy, any unit.
     scores: objectness x class probability.
-    iou_threshold: of two boxes of a class with more IoU the better is kept.
-    score_threshold: scores at or below it are not candidates.
-    max_candidates: see the top of this file.
-    max_detections: K, at most max_candidates.
+    how: its options.
 
   Returns:
     Detections (K), best first. Equal scores keep the order of `scores`.
 
-  Source: do_nms_sort of the original program (its `detector valid`: .45, .005).
+  Source: do_nms_sort of the original program.
   """
   num_classes = scores.shape[1]
-  count = min(max_candidates, scores.size)
+  count = min(how.max_candidates, scores.size)
   top, index = jax.lax.top_k(scores.reshape(-1), count)
   boxes, labels = boxes[index // num_classes], index % num_classes
-  keep = suppress(_alike(boxes, labels, iou_threshold), top > score_threshold)
-  return _best(boxes, top, labels, keep, min(max_detections, count))
+  return labelled(boxes, top, labels, how=how)
 
 
 def _alike(boxes, labels, iou_threshold):
@@ -94,15 +121,14 @@ def labelled(
   scores: Float[Array, " N"],
   labels: Int[Array, " N"],
   *,
-  iou_threshold: float,
-  score_threshold: float,
-  max_detections: int,
+  how: Suppression,
 ) -> Detections:
   """As `per_class`, where each box has one class alone; best scores first."""
   keep = suppress(
-    _alike(boxes, labels, iou_threshold), scores > score_threshold
+    _alike(boxes, labels, how.iou_threshold), scores > how.score_threshold
   )
-  return _best(boxes, scores, labels, keep, min(max_detections, len(scores)))
+  count = min(how.max_detections, len(scores))
+  return _best(boxes, scores, labels, keep, count)
 
 
 def class_agnostic(
@@ -110,24 +136,22 @@ def class_agnostic(
   objectness: Float[Array, " N"],
   probabilities: Float[Array, "N C"],
   *,
-  iou_threshold: float,
-  score_threshold: float,
-  max_candidates: int,
-  max_detections: int,
+  how: Suppression,
 ) -> Detections:
   """Boxes suppress each other by objectness, whatever their classes.
 
   A kept box has its most probable class and the score objectness x probability.
-  Arguments as in `per_class`; score_threshold applies to the objectness, and
-  the result comes best objectness first.
+  how.score_threshold applies to the objectness, and the result comes best
+  objectness first.
 
   Source: do_nms_obj of the original program.
   """
-  count = min(max_candidates, len(objectness))
+  count = min(how.max_candidates, len(objectness))
   top, index = jax.lax.top_k(objectness, count)
   boxes, probabilities = boxes[index], probabilities[index]
-  overlaps = box.iou(boxes[:, None], boxes[None]) > iou_threshold
-  keep = suppress(overlaps, top > score_threshold)
+  overlaps = box.iou(boxes[:, None], boxes[None]) > how.iou_threshold
+  keep = suppress(overlaps, top > how.score_threshold)
   scores = top * jnp.max(probabilities, axis=1)
   labels = jnp.argmax(probabilities, axis=1)
-  return _best(boxes, scores, labels, keep, min(max_detections, count))
+  count = min(how.max_detections, count)
+  return _best(boxes, scores, labels, keep, count)

@@ -15,22 +15,14 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from yolo9000.darknet.text import Section, read_sections, write_sections
 from yolo9000.files import FileError
 from yolo9000.networks import rows as rows
-from yolo9000.networks.rows import Layer, Shape
+from yolo9000.networks.rows import Layer, Network
 from yolo9000.wordtree import WordTree
 from yolo9000.wordtree.files import read_tree, write_tree
-
-
-class Network(NamedTuple):
-  """A table of layers and the shape (H, W, C) of its pictures."""
-
-  layers: tuple[Layer, ...]
-  shape: Shape
-
 
 NET_SHAPE = ("height", "width", "channels")
 

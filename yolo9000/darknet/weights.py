@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from yolo9000.darknet.cfg import Network
 from yolo9000.files import FileError, write_whole
 from yolo9000.networks.rows import (
   Connected,
   Conv,
   Layer,
   Local,
+  Network,
   Shape,
   layer_name,
   output_shapes,
@@ -253,12 +253,13 @@ Deviation = Callable[[Any], Any]
 
 
 def epsilon_deviation(epsilon: float) -> Deviation:
-  """sqrt(v + epsilon), as `darknet.Darknet` has it."""
+  """sqrt(v + epsilon), as `networks.chain.Chain` has it."""
   return lambda variance: (variance + epsilon) ** 0.5
 
 
 # The program on GPU from October 2017.
-gpu_deviation = epsilon_deviation(1e-5)
+PROGRAM_EPSILON = 1e-5
+gpu_deviation = epsilon_deviation(PROGRAM_EPSILON)
 
 
 def cpu_deviation(variance: Any) -> Any:

@@ -86,6 +86,8 @@ class Classification(NamedTuple):
   flip: bool
 
 
+# What a config's data.augment.kind names.
+KINDS = {"detection": Augmentation, "classification": Classification}
 BORDERS = {"edge": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}
 
 

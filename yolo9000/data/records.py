@@ -320,12 +320,12 @@ def check_labels(datasets: Sequence[Dataset], *, alone: bool) -> None:
       if not alone:
         raise ValueError(
           f"{shown(record.path)} has the image label {name!r} and no boxes; "
-          f"task.slot_rule 'none' is for boxes alone"
+          f"this detector learns from boxes alone"
         )
   if alone and not labelled:
     logger.warning(
-      "no training picture has an image label alone: task.slot_rule and what "
-      "belongs to it have no effect"
+      "no training picture has an image label alone: options for those, as "
+      "in task.joint, have no effect"
     )
 
 

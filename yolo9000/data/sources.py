@@ -40,6 +40,11 @@ FORMATS = {
 }
 
 
+def needs_root(format: str) -> bool:
+  """Whether a format reads files; an unknown one does."""
+  return format != "shapes"
+
+
 def check(format: str, root: str) -> None:
   """Raises DataError for an unknown format or a folder that is not there."""
   if format not in FORMATS:

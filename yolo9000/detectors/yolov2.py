@@ -1,366 +1,341 @@
-"""YOLOv2 as a Task: the network, its loss, its detections, its score.
+"""YOLOv2: YOLO9000, arXiv 1612.08242, section 2.
 
-Reads like section 2 of the paper. The formulas are in losses.py.
+The network, how its numbers become boxes, its loss. The formulas are in
+losses/detection.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import losses
-from yolo9000.detectors import region
-from yolo9000.networks import chain, darknet19
+from yolo9000.boxes import suppression
+from yolo9000.boxes.suppression import Suppression
+from yolo9000.losses.detection import check_location
+from yolo9000.networks import input as pictures
+from yolo9000.networks.backbone import backbone
+from yolo9000.networks.chain import Chain
+from yolo9000.networks.norm import Norm
 from yolo9000.networks.rows import (
   STRIDE,
+  Conv,
   Layer,
   Region,
+  Reorg,
+  Route,
   check_priors,
-  layer_name,
+  widen,
 )
-from yolo9000.scoring import metrics
-from yolo9000.types import Batch, Bool, Detections, Float, Task, UInt8
-from yolo9000.wordtree import WordTree
-from yolo9000.wordtree import files as tree_files
+from yolo9000.types import Batch, Detections, Float, Step, Task, UInt8
+from yolo9000.wordtree import Classes
 
-CLASS_ERRORS = {
-  "softmax": losses.softmax_error,
-  "logistic": losses.logistic_error,
-  "tree": losses.tree_error,
+# Section 2, training for detection: three 3 x 3 convolutions of 1024 filters,
+# the last one after the passthrough from layer 16, "the final 3 x 3 x 512".
+HEADS: dict[str, tuple[Layer, ...]] = {
+  "none": (Conv(1024, 3), Conv(1024, 3), Conv(1024, 3)),
+  "paper": (
+    *(Conv(1024, 3), Conv(1024, 3)),
+    *(Route((16,)), Reorg(), Route((-1, 24))),
+    Conv(1024, 3),
+  ),
+  # From March 2017 the program first narrows the passthrough to 64 channels.
+  "program": (
+    *(Conv(1024, 3), Conv(1024, 3)),
+    *(Route((16,)), Conv(64, 1), Reorg(), Route((-1, 24))),
+    Conv(1024, 3),
+  ),
+  # YOLO9000 has no convolution here, in the program's yolo9000.cfg.
+  "bare": (),
 }
-# What `table` needs of a config's task.
-TABLE_OPTIONS = (
-  "network priors location class_error passthrough program_reorg width tree"
-).split()
+# Of networks without a passthrough: YOLO's last four, none halves the picture.
+PLAIN_HEADS = {"none": (Conv(1024, 3),) * 4}
 
 
-def check_image_size(size: int) -> None:
-  """Raises ValueError unless size is a positive multiple of the stride, 32."""
-  if size <= 0 or size % STRIDE:
+class Network(NamedTuple):
+  """In a config, `task.network`.
+
+  Attributes:
+    backbone: see `networks.backbone`.
+    passthrough: "paper" (512 channels become 2048), "program" (64 become 256),
+      "none", or "bare": none and no other convolution of the head. Backbones
+      other than Darknet-19 have "none".
+    program_reorg: see `rows.Reorg`; released weights need it.
+    priors: A pairs (w, h) in cells.
+    location: "direct" or "offset", see `losses.decode`.
+    classes: "softmax" for classes that exclude each other, "logistic" for each
+      on its own; "tree" for YOLO9000's.
+    width: 1 is the paper's network.
+    dtype: of the computation, "float32" or "bfloat16".
+  """
+
+  backbone: str = "darknet19"
+  passthrough: str = "paper"
+  program_reorg: bool = False
+  priors: Any = ()
+  location: str = "direct"
+  classes: str = "softmax"
+  width: float = 1.0
+  dtype: str = "float32"
+
+
+class Loss(NamedTuple):
+  """In a config, `task.loss`; see `losses.detection_loss`.
+
+  prior_pull lasts while fewer than prior_pull_images images have been seen.
+  The paper names no weights; the defaults are the program's.
+  """
+
+  weights: losses.Weights = losses.Weights(1.0, 5.0, 1.0, 1.0)
+  ignore_iou: float = 0.6
+  small_box_weight: bool = True
+  prior_pull: float = 0.01
+  prior_pull_images: int = 12_800
+  rescore: bool = True
+  match_predicted_shape: bool = False
+
+
+class Detect(NamedTuple):
+  """In a config, `task.detect`; it changes no training.
+
+  Attributes:
+    iou_threshold, score_threshold, max_candidates, max_detections: see
+      `suppression.Suppression`.
+    class_agnostic: boxes suppress each other by objectness, whatever their
+      classes.
+    classes: names of those that can be answers, none for all. A softmax is
+      taken over these alone.
+  """
+
+  iou_threshold: float = 0.45
+  score_threshold: float = 0.5
+  max_candidates: int = 1000
+  max_detections: int = 100
+  class_agnostic: bool = False
+  classes: Sequence[str] = ()
+
+  @property
+  def suppression(self) -> Suppression:
+    """The options of suppression alone."""
+    return Suppression(*self[:4])
+
+
+class Options(NamedTuple):
+  """In a config, `task`."""
+
+  network: Network = Network()
+  norm: Norm = Norm()
+  loss: Loss = Loss()
+  detect: Detect = Detect()
+
+
+def network_rows(options: Options, classes: Classes) -> tuple[Layer, ...]:
+  """The network: (H, W, 3) to A * (5 + C) numbers for each cell of 32 pixels.
+
+  The last row says how they are read.
+
+  Source: section 2. Differs: the paper takes a pooling layer out of YOLO's
+  network; here it is the stride of a later convolution, because every pool lies
+  in what was trained as a classifier.
+  """
+  how = options.network
+  if how.classes not in ("softmax", "logistic"):
     raise ValueError(
-      f"image size {size} must be a positive multiple of {STRIDE}, "
-      f"such as {max(1, round(size / STRIDE)) * STRIDE}"
+      f"task.network.classes is {how.classes!r}; allowed are 'softmax' and "
+      f"'logistic'"
     )
+  exclusive = how.classes == "softmax"
+  return layers(how, Region((), len(classes.names), exclusive))
+
+
+def layers(how: Network, region: Region) -> tuple[Layer, ...]:
+  """The network's rows; `region` still lacks priors and location."""
+  check_priors(how.priors)
+  check_location(how.location)
+  heads = HEADS if how.backbone == "darknet19" else PLAIN_HEADS
+  if how.passthrough not in heads:
+    raise ValueError(
+      f"task.network.passthrough is {how.passthrough!r}; allowed with backbone "
+      f"{how.backbone!r} are {', '.join(heads)}"
+    )
+  first = backbone(how.backbone, batch_norm=True, width=how.width)
+  head = tuple(
+    Reorg(program_order=how.program_reorg) if isinstance(row, Reorg) else row
+    for row in heads[how.passthrough]
+  )
+  priors = tuple((float(w), float(h)) for w, h in how.priors)
+  outputs = len(priors) * (5 + region.num_classes)
+  last = Conv(outputs, 1, batch_norm=False, activation="linear")
+  region = region._replace(priors=priors, location=how.location)
+  return (*first, *widen(head, how.width), last, region)
 
 
 def make_task(
-  *,
-  class_names: Sequence[str],
-  network: str,
-  priors: Any,
-  location: str,
-  passthrough: str,
-  program_reorg: bool,
-  width: float,
-  dtype: str,
-  norm_momentum: float,
-  norm_epsilon: float,
-  norm_axis: str,
-  program_norm: bool,
-  class_error: str,
-  tree: WordTree | str | Sequence[int] | None,
-  weights: dict[str, float],
-  ignore_iou: float,
-  small_box_weight: bool,
-  prior_pull: float,
-  prior_pull_images: int,
-  rescore: bool,
-  match_predicted_shape: bool,
-  slot_rule: str,
-  objectness_rule: str,
-  label_warm_up_images: int,
-  class_agnostic_nms: bool,
-  iou_threshold: float,
-  score_threshold: float,
-  max_candidates: int,
-  max_detections: int,
-  max_cells: int,
-  metric: str,
-  groups: dict[str, Sequence[str]],
-  scored_classes: Sequence[str],
+  options: Options,
+  classes: Classes,
+  rows: Sequence[Layer] | None = None,
 ) -> Task:
   """YOLOv2 for these classes.
 
   Args:
-    class_names: in the order of the labels; C of them.
-    network, passthrough, program_reorg, width: see `darknet19.yolov2`.
-    priors: A pairs (w, h) in cells.
-    location: "direct" or "offset", see `losses.decode`.
-    dtype: of the computation, "float32" or "bfloat16".
-    norm_momentum, norm_epsilon, norm_axis, program_norm: see
-      `chain.Darknet`.
-    class_error: "softmax", "logistic" or "tree".
-    tree: of the classes, see `tree_files.make_tree`; each node then has an
-      AP of its own. With class_error "softmax" it serves for that alone.
-    weights, ignore_iou, small_box_weight, rescore, match_predicted_shape: see
-      `losses.detection_loss`.
-    prior_pull: weight of the pull to the priors...
-    prior_pull_images: ...while fewer images than this have been seen.
-    slot_rule, objectness_rule: what pictures with a label alone teach, see
-      `losses.image_label_loss`; slot_rule "none" if there are no such pictures.
-    label_warm_up_images: they have no loss until so many images of both kinds
-      were seen; their batch statistics count from the start.
-    class_agnostic_nms: suppress by objectness instead of class by class.
-    iou_threshold, score_threshold, max_candidates, max_detections: see nms.py.
-      In a tree every node on a box's path is a candidate of its own.
-    max_cells: 0: every cell has its classes computed. Else those with objects
-      alone, and in prediction so many, see `region.best_cells`; training is the
-      same, in less time and memory if there are thousands of classes.
-    metric: "VOC07 AP", or "COCO AP" for COCO's figures as well.
-    groups: classes whose mean VOC07 AP is told as well, by the group's name.
-    scored_classes: those that can be detected, see
-      `region.class_probabilities`; none for all.
+    options: each is documented and checked where it is defined.
+    classes: C of them.
+    rows: the network, such as a .cfg's; None for that of the options.
 
   Raises:
-    ValueError: for a value that is not allowed, saying what is.
+    ValueError: for an option that cannot be, saying what can.
   """
-  word_tree = tree_files.make_tree(tree, class_names)
-  check_priors(priors)
-  losses.check_location(location)
-  _check_options(
-    class_error,
-    word_tree,
-    dtype=dtype,
-    width=width,
-    slot_rule=slot_rule,
-    objectness_rule=objectness_rule,
-    metric=metric,
-    max_cells=max_cells,
-    class_agnostic_nms=class_agnostic_nms,
-  )
-  prior_array = jnp.asarray(priors, jnp.float32)
-  layers = table(
-    num_classes=len(class_names),
-    network=network,
-    priors=priors,
-    location=location,
-    class_error=class_error,
-    passthrough=passthrough,
-    program_reorg=program_reorg,
-    width=width,
-    tree=word_tree,
-  )
-  make_network = partial(
-    chain.Darknet,
-    dtype=jnp.dtype(dtype),
-    momentum=norm_momentum,
-    epsilon=norm_epsilon,
-    axis_name=norm_axis or None,
-    program_norm=program_norm,
-  )
-  error: Callable[..., Array] = CLASS_ERRORS[class_error]
-  if class_error == "tree" and word_tree is not None:
-    error = partial(losses.tree_error, tree=word_tree)
-  of_boxes = partial(
-    losses.detection_loss,
-    priors=prior_array,
-    class_error=error,
-    weights=losses.Weights(**weights),
-    ignore_iou=ignore_iou,
-    small_box_weight=small_box_weight,
-    rescore=rescore,
-    match_predicted_shape=match_predicted_shape,
-    location=location,
-  )
-  of_label = partial(
-    losses.image_label_loss,
-    class_error=error,
-    weights=losses.Weights(**weights),
-    slot_rule=slot_rule,
-    objectness_rule=objectness_rule,
-  )
-  scored = region.labels_of(scored_classes, class_names)
-  picture_detections = partial(
-    region.detect,
-    probabilities=region.class_probabilities(class_error, word_tree, scored),
-    class_agnostic=class_agnostic_nms,
-    iou_threshold=iou_threshold,
-    score_threshold=score_threshold,
-    max_candidates=max_candidates,
-    max_detections=max_detections,
-  )
-  # With max_cells the network ends before its last convolution.
-  module = make_network(layers)
-  trunk = make_network(layers[:-2]) if max_cells else module
-  reader = region.Reader(
-    *(layer_name(len(layers) - 2), prior_array, trunk.dtype, max_cells),
-    word_tree if class_error == "tree" else None,
-    location,
+  options.norm.check()
+  options.detect.suppression.check()
+  rows = tuple(rows or network_rows(options, classes))
+  head: Any = rows[-1]
+  network = Chain(rows, pictures.dtype_of(options.network.dtype), options.norm)
+  priors = jnp.asarray(head.priors, jnp.float32)
+  error = losses.softmax_error if head.exclusive else losses.logistic_error
+  of_boxes = boxes_loss(options.loss, head, error)
+  nodes = classes.labels(options.detect.classes, "task.detect.classes")
+  of_picture = partial(
+    detections,
+    probabilities=class_probabilities(head.exclusive, nodes),
+    how=options.detect,
   )
 
-  def init(key: Array, image_size: int) -> dict[str, Any]:
-    check_image_size(image_size)
-    image = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
-    return dict(module.init(key, image, train=False))
+  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
+    check_size(size)
+    return pictures.begin(network, key, size)
 
-  def loss(variables: dict[str, Any], batch: Batch, images_seen: Array):
-    output, new = trunk.apply(
-      variables,
-      region.normalise(batch.image),
-      train=True,
-      mutable=["batch_stats"],
+  def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
+    output, stats = pictures.train(network, variables, batch.image)
+    parts = jax.vmap(partial(of_boxes, images_seen=step.images_seen))(
+      slots(output, len(priors)), batch.boxes, batch.labels, batch.mask
     )
-    pull = jnp.where(images_seen < prior_pull_images, prior_pull, 0.0)
-    parts = joint_loss(
-      output,
-      batch,
-      read=partial(reader.head, variables),
-      of_boxes=partial(of_boxes, prior_pull=pull),
-      of_label=None if slot_rule == "none" else of_label,
-      labels_taught=images_seen >= label_warm_up_images,
-    )
-    return sum(parts.values()), (new["batch_stats"], parts)
+    parts = {
+      name: jnp.mean(jnp.where(batch.valid, part, 0.0))
+      for name, part in parts.items()
+    }
+    return sum(parts.values()), (stats, parts)
 
-  def predict(
-    variables: dict[str, Any], images: UInt8[Array, "B H W 3"]
-  ) -> Detections:
-    outputs: Any = trunk.apply(variables, region.normalise(images), train=False)
-    candidates = jax.vmap(partial(reader.candidates, variables))(outputs)
-    return jax.vmap(picture_detections)(candidates)
+  def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
+    output = pictures.predict(network, variables, images)
+    raw = slots(output, len(priors))
+    found = jax.vmap(partial(all_slots, priors=priors, location=head.location))
+    return jax.vmap(of_picture)(found(raw))
 
-  evaluate = metrics.make_evaluate(
-    metric, class_names, word_tree, groups, scored_classes
-  )
-  return Task(init, loss, predict, evaluate)
+  return Task(init, loss, predict, check_size)
 
 
-def run_table(task: Any, class_names: Sequence[str]) -> tuple[Layer, ...]:
-  """The layers of a run, from its config's task."""
-  options = {key: task[key] for key in TABLE_OPTIONS}
-  options["tree"] = tree_files.make_tree(options["tree"], class_names)
-  return table(num_classes=len(class_names), **options)
-
-
-def _check_options(
-  class_error: str,
-  tree: WordTree | None,
-  *,
-  width: float,
-  slot_rule: str,
-  max_cells: int,
-  class_agnostic_nms: bool,
-  **named: str,
-) -> None:
-  """Raises ValueError for a value that is not allowed, saying what is."""
-  allowed = {
-    "class_error": tuple(CLASS_ERRORS),
-    "dtype": ("float32", "bfloat16"),
-    "slot_rule": ("none", *losses.SLOT_RULES),
-    "objectness_rule": losses.OBJECTNESS_RULES,
-    "metric": tuple(metrics.METRICS),
-  }
-  named |= {"class_error": class_error, "slot_rule": slot_rule}
-  for name, value in named.items():
-    if value not in allowed[name]:
+def check_size(size: tuple[int, int]) -> None:
+  """Raises ValueError unless both sides are positive multiples of 32."""
+  for side in size:
+    if side <= 0 or side % STRIDE:
+      near = max(1, round(side / STRIDE)) * STRIDE
       raise ValueError(
-        f"{name} is {value!r}; allowed are {', '.join(allowed[name])}"
+        f"image size {side} must be a positive multiple of {STRIDE}, such as "
+        f"{near}"
       )
-  if width <= 0:
-    raise ValueError(f"width is {width}; it must be above 0 (1 is the paper's)")
-  if class_error == "tree" and tree is None:
-    raise ValueError("class_error is 'tree', but there is no tree")
-  if class_error == "tree" and class_agnostic_nms:
-    raise ValueError(
-      "class_agnostic_nms gives a box its most probable class, which in a tree "
-      "is always a top node; it must be False with class_error 'tree'"
-    )
-  if slot_rule != "none" and class_error == "logistic":
-    raise ValueError(
-      "class_error 'logistic' has no probability of one label; pictures with a "
-      "label alone need 'softmax' or 'tree'"
-    )
-  if max_cells < 0 or (
-    max_cells
-    and class_error != "tree"
-    and slot_rule not in ("none", "objectness")
-  ):
-    raise ValueError(
-      f"max_cells is {max_cells}; it must be at least 0, and 0 with slot_rule "
-      f"{slot_rule!r} and class_error {class_error!r}, which need all classes "
-      f"of every cell"
-    )
 
 
-def joint_loss(
-  output: Float[Array, "B Y X D"],
-  batch: Batch,
-  *,
-  read: Callable[[Array], region.Head],
-  of_boxes: Callable[..., dict[str, Array]],
-  of_label: Callable[..., dict[str, Array]] | None,
-  labels_taught: Bool[Array, ""],
-) -> dict[str, Float[Array, ""]]:
-  """The mean over a batch, in which each picture pays for the labels it has.
+def boxes_loss(
+  how: Loss, region: Region, error: Callable[..., Array]
+) -> Callable[..., dict[str, Array]]:
+  """`losses.detection_loss` with these options; it takes images_seen."""
+  partly = partial(
+    losses.detection_loss,
+    priors=jnp.asarray(region.priors, jnp.float32),
+    location=region.location,
+    class_error=error,
+    weights=how.weights,
+    ignore_iou=how.ignore_iou,
+    small_box_weight=how.small_box_weight,
+    rescore=how.rescore,
+    match_predicted_shape=how.match_predicted_shape,
+  )
+
+  def of_picture(*truth: Array, images_seen: Array, **more: Any) -> Any:
+    pulled = images_seen < how.prior_pull_images
+    pull = jnp.where(pulled, how.prior_pull, 0.0)
+    return partly(*truth, prior_pull=pull, **more)
+
+  return of_picture
+
+
+def slots(
+  output: Float[Array, "B Y X D"], num_priors: int
+) -> Float[Array, "B Y X A F"]:
+  """The network's output as `raw`, the numbers of each slot."""
+  return output.reshape(*output.shape[:3], num_priors, -1)
+
+
+class Candidates(NamedTuple):
+  """Slots that may become detections.
+
+  Attributes:
+    boxes: xyxy in [0, 1], not clipped.
+    objectness: sigmoid(t_o).
+    logits: of the classes.
+  """
+
+  boxes: Float[Array, "N 4"]
+  objectness: Float[Array, " N"]
+  logits: Float[Array, "N C"]
+
+
+def all_slots(
+  raw: Float[Array, "Y X A F"], priors: Float[Array, "A 2"], *, location: str
+) -> Candidates:
+  """Every slot; priors in cells, location as in `losses.decode`."""
+  numbers = raw.reshape(-1, raw.shape[-1])
+  return Candidates(
+    losses.decode(raw, priors, location=location).reshape(-1, 4),
+    jax.nn.sigmoid(numbers[:, 4]),
+    numbers[:, 5:],
+  )
+
+
+def class_probabilities(
+  exclusive: bool, labels: Sequence[int] | None
+) -> Callable[[Array], Array]:
+  """From logits (N, C) the probability of each class.
 
   Args:
-    output: of the network, for all pictures.
-    batch: those with an image label have no boxes.
-    read: the meaning of one picture's output.
-    of_boxes: `losses.detection_loss` of one picture.
-    of_label: `losses.image_label_loss` of one; None if there are no such
-      pictures. Its parts are called image_objectness and so on.
-    labels_taught: false during the warm-up.
-
-  Source: section 4, "Joint classification and detection".
+    exclusive: a softmax over the classes; otherwise each on its own.
+    labels: of the classes that can be answers, None for all. A softmax is taken
+      over these alone; the others have probability 0.
   """
-  has_label = batch.image_label >= 0
+  rule = jax.nn.softmax if exclusive else jax.nn.sigmoid
 
-  def mean(parts, counted):
-    return {n: jnp.mean(jnp.where(counted, p, 0.0)) for n, p in parts.items()}
+  def probabilities(logits: Float[Array, "N C"]) -> Float[Array, "N C"]:
+    if labels is None:
+      return rule(logits)
+    few = jnp.asarray(labels)
+    return jnp.zeros_like(logits).at[:, few].set(rule(logits[:, few]))
 
-  def boxes_of(output, *truth):
-    head = read(output)
-    return of_boxes(head.raw, *truth, class_logits=head.class_logits)
-
-  def label_of(output, label):
-    assert of_label is not None
-    head = read(output)
-    return of_label(
-      head.raw,
-      label,
-      class_logits=head.class_logits,
-      slot_errors=head.slot_errors,
-    )
-
-  mask = batch.mask & ~has_label[:, None]
-  parts = jax.vmap(boxes_of)(output, batch.boxes, batch.labels, mask)
-  parts = mean(parts, batch.valid & ~has_label)
-  if of_label is None:
-    return parts
-  of_labels = jax.vmap(label_of)(output, jnp.maximum(batch.image_label, 0))
-  of_labels = mean(of_labels, batch.valid & has_label & labels_taught)
-  return parts | {f"image_{name}": part for name, part in of_labels.items()}
+  return probabilities
 
 
-def table(
+def detections(
+  candidates: Candidates,
   *,
-  num_classes: int,
-  network: str,
-  priors: Any,
-  location: str,
-  class_error: str,
-  passthrough: str,
-  program_reorg: bool,
-  width: float,
-  tree: WordTree | None,
-) -> tuple[Layer, ...]:
-  """YOLOv2's layers, the last of which says how its output is read.
+  probabilities: Callable[[Array], Array],
+  how: Any,
+) -> Detections:
+  """Detections of one picture.
 
-  Arguments as in `make_task`.
+  Args:
+    candidates: from `all_slots`.
+    probabilities: of the classes that can be answers, from logits (N, C).
+    how: a `Detect`, or what has its suppression and class_agnostic.
   """
-  pairs = tuple((float(w), float(h)) for w, h in priors)
-  layers = darknet19.yolov2(
-    network=network,
-    outputs=len(pairs) * (5 + num_classes),
-    passthrough=passthrough,
-    program_reorg=program_reorg,
-    width=width,
-  )
-  exclusive = class_error == "softmax"
-  of_classes = tree if class_error == "tree" else None
-  return (*layers, Region(pairs, num_classes, exclusive, of_classes, location))
+  boxes, objectness, logits = candidates
+  of_class = probabilities(logits)
+  if how.class_agnostic:
+    return suppression.class_agnostic(
+      boxes, objectness, of_class, how=how.suppression
+    )
+  scores = objectness[:, None] * of_class
+  return suppression.per_class(boxes, scores, how=how.suppression)

@@ -1,33 +1,28 @@
-"""The losses, one picture at a time: batch them with `jax.vmap`."""
+"""The losses, one picture at a time: batch them with `jax.vmap`.
 
-from yolo9000.losses.detection import (
-  ASSUMED_IOU,
-  LOCATIONS,
-  OBJECTNESS_RULES,
-  SLOT_RULES,
-  Weights,
-  assign,
-  check_location,
-  decode,
-  detection_loss,
-  image_label_loss,
-  logistic_error,
-  softmax_error,
-  tree_error,
-)
+This folder needs jax and numpy alone, so it can be taken into other code:
+
+  from yolo9000 import losses
+  parts = losses.detection_loss(raw, boxes, labels, mask, priors=priors, ...)
+  loss = sum(parts.values())
+
+detection.py has the loss of boxes, image_label.py that of a label alone,
+classes.py their class errors, sum_squared.py the first YOLO's loss.
+"""
+
+from yolo9000.losses.classes import logistic_error, softmax_error, tree_error
+from yolo9000.losses.detection import Weights, assign, decode, detection_loss
+from yolo9000.losses.image_label import image_label_loss
+from yolo9000.losses.sum_squared import sum_squared_loss
 
 __all__ = [
-  "ASSUMED_IOU",
-  "LOCATIONS",
-  "OBJECTNESS_RULES",
-  "SLOT_RULES",
   "Weights",
   "assign",
-  "check_location",
   "decode",
   "detection_loss",
   "image_label_loss",
   "logistic_error",
   "softmax_error",
+  "sum_squared_loss",
   "tree_error",
 ]

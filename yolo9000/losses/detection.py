@@ -1,10 +1,4 @@
-"""The losses, one picture at a time: batch them with `jax.vmap`.
-
-This file needs jax and numpy alone, so that it can be taken into other code:
-
-  from yolo9000 import losses
-  parts = losses.detection_loss(raw, boxes, labels, mask, priors=priors, ...)
-  loss = sum(parts.values())
+"""The loss of a picture with boxes: YOLO9000, section 2.
 
 Notation as in the paper's Figure 3: a slot (row, col, prior) of the grid holds
 t_x, t_y, t_w, t_h, t_o and C class logits, together `raw`.
@@ -20,15 +14,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import wordtree
 from yolo9000.types import Bool, Float, Int
-from yolo9000.wordtree.tree import WordTree
 
-# Whose IoU with an object is assumed where only an image label is known.
-ASSUMED_IOU = 0.3
 LOCATIONS = ("direct", "offset")
-SLOT_RULES = ("probability", "score", "objectness")
-OBJECTNESS_RULES = ("paper", "2017", "later")
 
 
 class Weights(NamedTuple):
@@ -69,56 +57,6 @@ def decode(
     centre = (raw[..., 0:2] * priors[None, None] + 0.5 + corner) / grid
   size = jnp.exp(raw[..., 2:4]) * priors[None, None] / grid
   return box.cxcywh_to_xyxy(jnp.concatenate([centre, size], axis=-1))
-
-
-def softmax_error(
-  logits: Float[Array, "M C"],
-  labels: Int[Array, " M"],
-  same_slot: Bool[Array, "M M"],
-) -> Float[Array, " M"]:
-  """Cross-entropy of exclusive classes, in nats; same_slot is not needed."""
-  del same_slot
-  chosen = jnp.take_along_axis(logits, labels[:, None], axis=1, mode="clip")
-  return jax.nn.logsumexp(logits, axis=1) - chosen[:, 0]
-
-
-def logistic_error(
-  logits: Float[Array, "M C"],
-  labels: Int[Array, " M"],
-  same_slot: Bool[Array, "M M"],
-) -> Float[Array, " M"]:
-  """Binary cross-entropy summed over classes that do not exclude each other.
-
-  Truths that meet in one slot are all taught: same_slot[m, n] says that truth n
-  lies in truth m's slot.
-  """
-  one_hot = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
-  target = jnp.minimum(same_slot.astype(logits.dtype) @ one_hot, 1.0)
-  return jnp.sum(jax.nn.softplus(logits) - target * logits, axis=1)
-
-
-def tree_error(
-  logits: Float[Array, "M C"],
-  labels: Int[Array, " M"],
-  same_slot: Bool[Array, "M M"],
-  *,
-  tree: WordTree,
-) -> Float[Array, " M"]:
-  """Cross-entropy of a tree's node, in nats: minus its path's log-probability.
-
-  The label may be any node. Of each group of siblings on its path the error is
-  that of a softmax; nothing below the label, or beside the path, is penalised.
-  same_slot is not needed.
-
-  Source: section 4, "we propagate error only at and above the label's level".
-  """
-  del same_slot
-
-  def error(logits: Float[Array, " C"], label: Int[Array, ""]) -> Array:
-    path = wordtree.path_to(tree, label)
-    return wordtree.path_error(tree, path, logits[path.nodes])
-
-  return jax.vmap(error)(logits, labels)
 
 
 def assign(
@@ -192,7 +130,7 @@ def detection_loss(
       instead of by the priors' own.
     location: "direct" or "offset", see `decode`.
     class_logits: gives them for slots, counted as in `assign`, where raw ends
-      before the classes, (Y, X, A, 5): see `region.LastLayer`.
+      before the classes, (Y, X, A, 5).
 
   Returns:
     The five parts by name, each a sum over slots. Their sum is the loss.
@@ -285,87 +223,3 @@ def check_location(location: str) -> None:
     raise ValueError(
       f"location is {location!r}; allowed are {', '.join(LOCATIONS)}"
     )
-
-
-def image_label_loss(
-  raw: Float[Array, "Y X A F"],
-  label: Int[Array, ""],
-  *,
-  class_error: Callable[..., Float[Array, " M"]],
-  weights: Weights,
-  slot_rule: str,
-  objectness_rule: str,
-  class_logits: Callable[[Int[Array, " M"]], Float[Array, "M C"]] | None = None,
-  slot_errors: Callable[[Int[Array, ""]], Float[Array, " N"]] | None = None,
-) -> dict[str, Float[Array, ""]]:
-  """Class and objectness error of one picture with a label and no boxes.
-
-  One slot is made responsible for the label. No box is known or taught.
-
-    label       weights.label * class_error of the responsible slot
-    objectness  1/2 weights.objectness (.3 - sigmoid(t_o))^2 of the responsible
-                slot where its objectness is below .3, under the rules "paper"
-                and "2017"
-    background  1/2 weights.background sigmoid(t_o)^2 of every other slot, under
-                the rules "2017" and "later"
-
-  Args:
-    raw: no activation applied.
-    label: of the picture, below C.
-    class_error: `softmax_error`, or `tree_error` with a tree: minus the
-      log-probability of the label.
-    weights: as for `detection_loss`.
-    slot_rule: responsible is, the first of equals, the slot of the greatest
-      "probability" of the label, as in the paper; "score", objectness times
-      probability, as in the program; or "objectness".
-    objectness_rule: "paper": an IoU of .3 is assumed. "2017": so in the program
-      of January 2017, which besides takes all other slots for background.
-      "later": from July 2017 the program does the second alone.
-    class_logits: as for `detection_loss`...
-    slot_errors: ...and with it the class_error of a label in every slot; not
-      needed for "objectness".
-
-  Returns:
-    The three parts by name. Their sum is the loss.
-
-  Raises:
-    ValueError: for another rule, or class_logits without slot_errors where
-      these are needed.
-
-  Source: YOLO9000, section 4, "Joint classification and detection".
-  """
-  if slot_rule not in SLOT_RULES or objectness_rule not in OBJECTNESS_RULES:
-    raise ValueError(
-      f"slot_rule {slot_rule!r} must be one of {', '.join(SLOT_RULES)}, and "
-      f"objectness_rule {objectness_rule!r} of {', '.join(OBJECTNESS_RULES)}"
-    )
-  if class_logits and not slot_errors and slot_rule != "objectness":
-    raise ValueError(f"slot_rule {slot_rule!r} needs slot_errors as well")
-  slots = raw.reshape(-1, raw.shape[-1])  # (N, F)
-  objectness = jax.nn.sigmoid(slots[:, 4])
-
-  def error(logits: Float[Array, "M C"]) -> Float[Array, " M"]:
-    alone = jnp.eye(len(logits), dtype=bool)
-    return class_error(logits, jnp.broadcast_to(label, len(logits)), alone)
-
-  if slot_rule == "objectness":
-    rank = objectness
-  else:
-    rank = -(slot_errors(label) if slot_errors else error(slots[:, 5:]))
-    if slot_rule == "score":
-      rank += jax.nn.log_sigmoid(slots[:, 4])
-  best = jnp.argmax(rank)
-  logits = class_logits(best[None]) if class_logits else slots[best][None, 5:]
-  lacking = jnp.maximum(ASSUMED_IOU - objectness[best], 0.0)
-  others = jnp.sum(objectness**2) - objectness[best] ** 2
-  return {
-    "objectness": weights.objectness
-    * (objectness_rule != "later")
-    * lacking**2
-    / 2,
-    "background": weights.background
-    * (objectness_rule != "paper")
-    * others
-    / 2,
-    "label": weights.label * error(logits)[0],
-  }

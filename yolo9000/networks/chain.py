@@ -1,6 +1,6 @@
 """The one Flax module that runs a table of layers.
 
-The rows are those of layers.py, the published networks are in networks.py.
+The rows are those of rows.py; darknet19.py and extraction.py are tables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import wordtree
-from yolo9000.networks.norm import ProgramBatchNorm
+from yolo9000.networks.norm import Norm, ProgramBatchNorm
 from yolo9000.networks.rows import (
   NEEDS_GRID,
   AveragePool,
@@ -147,26 +147,19 @@ def reorg_program(
 FLAT = nn.initializers.variance_scaling(2 / 3, "fan_in", "uniform")
 
 
-class Darknet(nn.Module):
+class Chain(nn.Module):
   """Runs a table of layers.
 
   Attributes:
     layers: the table.
     dtype: of the computation; parameters and batch statistics stay float32, and
       the output is cast to it.
-    momentum: of the running batch statistics.
-    epsilon: added to the batch variance.
-    axis_name: of the devices whose batches are normalised together; None
-      normalises each device's batch alone, as the original program does.
-    program_norm: see `batch_norm.ProgramBatchNorm`; then axis_name is None.
+    norm: how batch normalisation is done.
   """
 
   layers: tuple[Layer, ...]
-  dtype: Any
-  momentum: float
-  epsilon: float
-  axis_name: str | None = None
-  program_norm: bool = False
+  dtype: Any = jnp.float32
+  norm: Norm = Norm()  # noqa: B008, a NamedTuple does not change
 
   @nn.compact
   def __call__(
@@ -230,14 +223,12 @@ class Darknet(nn.Module):
     return ACTIVATIONS[row.activation](x)
 
   def _norm(self, name: str, x: Array, train: bool) -> Array:
-    norm: Any = nn.BatchNorm
-    if self.program_norm:
-      norm = ProgramBatchNorm
+    norm: Any = ProgramBatchNorm if self.norm.program else nn.BatchNorm
     return norm(
       use_running_average=not train,
-      momentum=self.momentum,
-      epsilon=self.epsilon,
-      axis_name=self.axis_name,
+      momentum=self.norm.momentum,
+      epsilon=self.norm.epsilon,
+      axis_name=self.norm.axis or None,
       dtype=self.dtype,
       name=f"{name}_norm",
     )(x)

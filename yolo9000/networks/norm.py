@@ -1,9 +1,9 @@
-"""Batch normalisation as the original program computes and derives it."""
+"""Batch normalisation: its options, and how the original program has it."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,39 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000.types import Float
+
+AXIS = "data"  # the devices of a step, over which collectives go
+
+
+class Norm(NamedTuple):
+  """How batch normalisation is done; in a config, `task.norm`.
+
+  Attributes:
+    momentum: of the running statistics; .99 in the program.
+    epsilon: added to the variance.
+    axis: "" normalises each device's batch alone, as the program does; "data"
+      those of all devices together.
+    program: use `ProgramBatchNorm`, whose derivative is the program's.
+  """
+
+  momentum: float = 0.99
+  epsilon: float = 1e-5
+  axis: str = ""
+  program: bool = False
+
+  def check(self) -> None:
+    """Raises ValueError for an option that cannot be, saying what can."""
+    if self.axis not in ("", AXIS):
+      raise ValueError(
+        f"task.norm.axis is {self.axis!r}; allowed are '' (each device alone) "
+        f"and {AXIS!r} (across devices)"
+      )
+    if self.program and self.axis:
+      raise ValueError(
+        f"task.norm.program normalises each device's batch alone, but "
+        f"task.norm.axis is {self.axis!r}; expected ''"
+      )
+
 
 BACKWARD_EPSILON = 1e-5  # in the program's derivative, on CPU and GPU
 
@@ -72,7 +105,7 @@ class ProgramBatchNorm(nn.Module):
 
   Training divides the variance by N - 1 and has `normalise_batch`'s derivative.
   It repeats the program's updates; for other purposes the exact derivative of
-  nn.BatchNorm is the better one, and the default of `darknet.Darknet`.
+  nn.BatchNorm is the better one, and the default.
 
   Attributes: as nn.BatchNorm. axis_name must be None: the program normalises
   each device's batch alone.

@@ -1,7 +1,7 @@
 """The rows of which networks are made, and what shapes they give.
 
 Row i of a table is layer i of the original program's .cfg, and its parameters
-are named `layer_i`. `darknet.Darknet` runs a table.
+are named `layer_i`. `chain.Chain` runs a table.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Cost(NamedTuple):
 class Region(NamedTuple):
   """How YOLOv2's last numbers are read, (B, Y, X, A * (5 + C)).
 
-  Passes its input on; see `losses.decode` and `region.detect`.
+  Passes its input on; see `losses.decode`.
 
   Attributes:
     priors: A pairs (w, h) in cells.
@@ -143,7 +143,7 @@ class Region(NamedTuple):
 class Detection(NamedTuple):
   """How YOLOv1's last numbers are read, (B, side * side * (C + 5 * boxes)).
 
-  Passes its input on; see `yolov1.decode`.
+  Passes its input on; see `losses.sum_squared.split`.
 
   Attributes:
     side: cells per side, S in the paper.
@@ -181,9 +181,39 @@ NEEDS_GRID = (Conv, Local, MaxPool, Reorg, AveragePool, Region)
 Shape = tuple[int, ...]  # (H, W, C) of one picture, or (N,) of a vector
 
 
+class Network(NamedTuple):
+  """Rows of layers and the shape (H, W, C) of its pictures."""
+
+  layers: tuple[Layer, ...]
+  shape: Shape
+
+  @property
+  def takes_one_size(self) -> bool:
+    """Whether a layer has weights for each place of the picture."""
+    return any(isinstance(row, (Connected, Local)) for row in self.layers)
+
+
 def layer_name(index: int) -> str:
   """What a row's parameters are called; its batch norm's end in _norm."""
   return f"layer_{index:02d}"
+
+
+def widen(layers: Sequence[Layer], width: float) -> tuple[Layer, ...]:
+  """The same network with every number of filters times width, at least 4.
+
+  Raises:
+    ValueError: unless width is above 0.
+  """
+  if width <= 0:
+    raise ValueError(
+      f"task.network.width is {width}; it must be above 0 (1 is the paper's)"
+    )
+  return tuple(
+    row._replace(filters=max(4, round(row.filters * width)))
+    if isinstance(row, Conv)
+    else row
+    for row in layers
+  )
 
 
 class LayerError(ValueError):

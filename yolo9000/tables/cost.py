@@ -1,49 +1,94 @@
-"""What a table will do and cost, before it is started: main's --dry-run."""
+"""What a table will do and cost, before it is started: main's --dry-run.
+
+Costs are counted in the lowered program of a training step, so they hold for
+every detector.
+"""
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from yolo9000.networks import rows
+from yolo9000.data.batches import empty_batch
 from yolo9000.tables import plan
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
 from yolo9000.tables.plan import Plan, Stage
-from yolo9000.training import trained
+from yolo9000.training import build
+from yolo9000.types import Step
 
-# GFLOP/s of a core, measured on two: a training step at full width (python -m
-# yolo9000.benchmarks.speed, README), 105 GFLOP in 423 ms; and the narrow layers
-# of experiments/ablation.py at commit 1161c01, .0357 PFLOP in 10.8 minutes.
-WIDE, NARROW = 124.0, 27.5
-NARROW_WIDTH = 0.25  # up to here
+# What a core computes and moves in a second, so that two measured times come
+# out right (two cores): a training step at full width and 416 pixels, 423 ms a
+# picture (benchmarks/speed.py, commit 943bd3e), and the narrow networks of
+# experiments/ablation.py, 10.8 minutes in all (commit 1161c01).
+CORE_FLOPS, CORE_BYTES = 350e9, 15e9
 
 
-def forward_operations(config: Any) -> float:
-  """Of one picture, the mean over run.image_sizes; see `rows.operations`."""
-  table = trained.run_table(config.task.to_dict(), config.data.class_names)
-  sizes = config.run.image_sizes
-  counts = [rows.operations(table, (size, size, 3)) for size in sizes]
-  return float(np.mean(counts))
+class Cost(NamedTuple):
+  """Of one picture in training, forward and back.
+
+  Attributes:
+    operations: multiplications and additions.
+    moved: bytes that go to and from memory, if nothing stays in a cache.
+  """
+
+  operations: float
+  moved: float
+
+
+def of_picture(config: Any) -> Cost:
+  """The mean over run.image_sizes."""
+  text = json.dumps(
+    {"data": plan.as_json(config.data), "task": plan.as_json(config.task)},
+    sort_keys=True,
+  )
+  costs = [_of_size(text, size) for size in config.run.image_sizes]
+  return Cost(*np.mean(costs, axis=0).tolist())
+
+
+@functools.lru_cache(maxsize=256)
+def _of_size(text: str, size: int) -> Cost:
+  """Lowers the gradient of the loss of one picture; compiles nothing."""
+  config = ConfigDict(json.loads(text))
+  task = build.make_task(config)
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  variables = jax.eval_shape(lambda k: task.init(k, (size, size)), key)
+  batch = empty_batch(1, size=size, max_objects=config.data.max_objects)
+  step = Step(jax.ShapeDtypeStruct((), "int32"), key)
+
+  def loss(params: Any, rest: Any, batch: Any, step: Step) -> Any:
+    return task.loss({**rest, "params": params}, batch, step)[0]
+
+  lowered = jax.jit(jax.grad(loss)).lower(
+    variables["params"],
+    {k: v for k, v in variables.items() if k != "params"},
+    batch,
+    step,
+  )
+  counted = lowered.cost_analysis()
+  return Cost(counted["flops"], counted["bytes accessed"])
 
 
 def operations(config: Any) -> float:
-  """Of all pictures of a training: three forward passes each."""
+  """Of all pictures of a training."""
   run = config.run
-  return 3 * forward_operations(config) * run.total_steps * run.batch_size
+  return of_picture(config).operations * run.total_steps * run.batch_size
 
 
 def seconds_here(config: Any) -> float:
   """An estimate for the devices of this machine; nan for unknown ones."""
   kind = jax.devices()[0].device_kind
   if kind == "cpu":
-    wide = config.task.width > NARROW_WIDTH
-    rate = 1e9 * (WIDE if wide else NARROW) * (os.cpu_count() or 1)
-    return operations(config) / rate
+    one, cores = of_picture(config), os.cpu_count() or 1
+    each = one.operations / CORE_FLOPS + one.moved / CORE_BYTES
+    return each / cores * config.run.total_steps * config.run.batch_size
   rates = [
     1e12 * one.tflops * REACHED * jax.device_count()
     for one in ACCELERATORS.values()

@@ -23,6 +23,27 @@ SPEED = (
   "evaluation.batch_size",
 )
 ROW = "row "  # run.start_from = "row NAME": from that row's weights
+BASE = "base"  # on=: a row that differs from the config itself
+
+
+def row(
+  name: str,
+  paper: Any = None,
+  changes: Mapping[str, Any] | None = None,
+  *,
+  on: str | None = None,
+) -> tuple[str, Any, tuple[tuple[str, Any], ...], str | None]:
+  """A row of a table, as it stands in config.rows.
+
+  Args:
+    name: of the row.
+    paper: its number, of the table's first column; or a dict of figures by
+      their names; or None.
+    changes: the options in which it differs, by dotted names.
+    on: the row that it differs from; None for the one above, BASE for the
+      config itself.
+  """
+  return (name, paper, tuple((changes or {}).items()), on)
 
 
 class Stage(NamedTuple):
@@ -151,28 +172,47 @@ def with_changes(config: Any, changes: Iterable[tuple[str, Any]]) -> Any:
 def row_configs(config: Any) -> dict[str, Any]:
   """The full config of every row by the row's name.
 
-  A row has its own changes and those of all rows above it; changes win over
-  what the command line sets.
+  A row has its own changes and those of the row it differs from, which has
+  those of its own; changes win over what the command line sets.
   """
   return {
     name: with_changes(config, changes_of(config, name))
-    for name, _, _ in _rows(config)
+    for name, *_ in rows_of(config)
   }
 
 
 def changes_of(config: Any, row: str) -> tuple[tuple[str, Any], ...]:
-  """A row's changes and those of all rows above it."""
-  changes: list[tuple[str, Any]] = []
-  for name, _, more in _rows(config):
-    changes += more
-    if name == row:
-      return tuple(changes)
-  raise ValueError(f"there is no row {row!r}")
+  """A row's changes and those of the rows that it stands on.
+
+  Raises:
+    ValueError: for a row that there is not.
+  """
+  changes: dict[str, tuple[tuple[str, Any], ...]] = {BASE: ()}
+  for (name, _, own, _), below in zip(
+    rows_of(config), differs_from(config).values(), strict=True
+  ):
+    if below not in changes:
+      raise ValueError(
+        f"row {name!r} is on {below!r}; above it are {', '.join(changes)}"
+      )
+    changes[name] = (*changes[below], *own)
+  if row not in changes:
+    raise ValueError(f"there is no row {row!r}")
+  return changes[row]
 
 
-def _rows(config: Any) -> Sequence[tuple[str, Any, Any]]:
+def differs_from(config: Any) -> dict[str, str]:
+  """The row that each row differs from, or BASE."""
+  above, found = BASE, {}
+  for name, _, _, on in rows_of(config):
+    found[name] = on or above
+    above = name
+  return found
+
+
+def rows_of(config: Any) -> Sequence[tuple[str, Any, Any, str | None]]:
   """config.rows; a config without any is one."""
-  return config.rows or ((config.name, None, ()),)
+  return config.rows or (row(config.name),)
 
 
 def seeds_of(config: Any) -> Sequence[int]:
@@ -232,16 +272,24 @@ def _key(name: str, config: Any, parent: str | None, *, evaluated: bool) -> str:
     section, entry = dotted.split(".")
     content[section].pop(entry, None)
   if not evaluated:
-    del content["evaluation"]
+    without_evaluation(content)
   text = json.dumps([content, parent], sort_keys=True)
   return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def without_evaluation(content: dict[str, Any]) -> dict[str, Any]:
+  """Takes out what changes no training; returns what was taken."""
+  return {
+    "evaluation": content.pop("evaluation"),
+    "detect": content["task"].pop("detect", None),
+  }
 
 
 def make(config: Any) -> Plan:
   """The plan of a config with rows.
 
-  A row whose last training differs from one above it in its evaluation alone
-  evaluates that one's weights.
+  If a row's last training differs from another row's in `evaluation` and
+  `task.detect` alone, that one's weights are evaluated.
 
   Raises:
     AttributeError, TypeError: see `with_changes`.
@@ -252,7 +300,7 @@ def make(config: Any) -> Plan:
   configs = row_configs(config)
   for seed in seeds_of(config):
     ends: dict[str, str] = {}  # of rows: their last training
-    for name, paper, _ in _rows(config):
+    for name, paper, *_ in rows_of(config):
       try:
         chain = _chain(configs[name], seed, ends, stages, trained)
       except ValueError as error:
@@ -272,8 +320,8 @@ def _chain(
 ) -> list[str]:
   """Keys of a row's stages; adds those that are new.
 
-  A training is evaluated as the first row that has it says; `trained` has its
-  key by the hash of the training alone.
+  If rows share a training, the first row's evaluation settings are used.
+  `trained` has the keys of trainings by the hash of the training alone.
   """
   chain: list[str] = []
   parent: str | None = None
@@ -296,7 +344,8 @@ def _chain(
   if not chain:
     raise ValueError("every stage has 0 steps; expected one with more")
   end = stages[chain[-1]]
-  if as_json(end.config)["evaluation"] != as_json(stage)["evaluation"]:
+  ours, theirs = as_json(stage), as_json(end.config)
+  if without_evaluation(ours) != without_evaluation(theirs):
     key = _key("evaluation", stage, end.key, evaluated=True)
     stages.setdefault(key, Stage(key, "evaluation", stage, end.key, False))
     chain.append(key)

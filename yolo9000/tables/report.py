@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from yolo9000 import scoring
 from yolo9000.data import drawing
 from yolo9000.data.records import DataError
 from yolo9000.files import read_json_lines, write_whole
@@ -135,13 +136,16 @@ def _steps(config: Any, filled: Sequence[Filled]) -> list[str]:
   """A section for each row: what it changes and gains, what is measured."""
   configs = plan.row_configs(config)
   remarks = config.remarks.to_dict() if "remarks" in config else {}
-  sentences = ["The first row.", *results.steps_in_words(filled)]
   figure = results.figures_of(filled)[0]
-  parts, before = [], None
-  for row, sentence, (_, _, changes) in zip(
-    filled, sentences, config.rows, strict=True
+  parts = []
+  for row, before, (_, _, changes, _) in zip(
+    filled, results.below(config, filled), config.rows, strict=True
   ):
     above = config if before is None else configs[before.name]
+    sentence = "It stands by itself."
+    if before is not None:
+      sentence = results.step_in_words(before, row, figure)
+      sentence += f" It differs from {before.name}."
     lines = [
       f"{name}: {_value(above, name)!r} → {_value(configs[row.name], name)!r}"
       for name, _ in changes
@@ -155,7 +159,6 @@ def _steps(config: Any, filled: Sequence[Filled]) -> list[str]:
     if lines:
       parts.append(f"<pre>{_text(chr(10).join(lines))}</pre>")
     parts.append(_diagnosis(before, row))
-    before = row
   return parts
 
 
@@ -175,7 +178,7 @@ def _against_paper(before: Filled, row: Filled, figure: str) -> bool:
 
 
 def _diagnosis(before: Filled | None, row: Filled) -> str:
-  """What `metrics.diagnose` measured, of this row and the one above."""
+  """What `scoring.diagnosis` measured, of this row and the one below it."""
   names: dict[str, None] = {}
   for found in row.results.values():
     names.update(dict.fromkeys(found.get("diagnosis", ())))
@@ -222,10 +225,10 @@ def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
     for name, path in ends.items()
     if (path / "detections.json").exists()
   }
-  if not boxes or "score_threshold" not in last.task:
+  if not boxes or last.evaluation.metric not in scoring.BOX_METRICS:
     return ["<p>None.</p>"]
   try:
-    data = build.test_data(last)
+    data = build.test_data(last, build.read_classes(last.data))
   except (DataError, OSError, ValueError) as error:
     return [f"<p>The pictures cannot be read: {_text(error)}</p>"]
   ids = list(data.category_ids or range(len(data.class_names)))
@@ -307,14 +310,14 @@ def _drawn(draw: Callable[[Any], None], caption: str) -> str:
 
 def _stages(made: Plan, workdir: Path) -> str:
   """Every stage: what it needs, saw and took, with which code and where."""
-  head = ["stage", "from", "billion operations", "pictures", "minutes"]
+  head = ["stage", "from", "GFLOP a picture", "pictures", "minutes"]
   head += ["commit", "hardware"]
   lines = [head]
   for key, stage in made.stages.items():
     run, path = stage.config.run, plan.folder(workdir, key) / "results.json"
     pictures = run.total_steps * run.batch_size if stage.trains else 0
     try:
-      of_picture = f"{cost.forward_operations(stage.config) / 1e9:.4g}"
+      of_picture = f"{cost.of_picture(stage.config).operations / 1e9:.4g}"
     except ValueError:  # a network that cannot be; its row says why it failed
       of_picture = ""
     cells = [key, stage.parent or "", of_picture, f"{pictures:,}"]

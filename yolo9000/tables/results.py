@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from yolo9000 import scoring
 from yolo9000.files import write_whole
-from yolo9000.scoring import metrics
+from yolo9000.scoring import coco, trees
 from yolo9000.tables import plan, plots
 from yolo9000.tables.plan import Plan
 
 # Of a run's results, those that a table shows where there are any.
 FIGURES = (
-  *("VOC07 AP", "VOC10 AP", *metrics.COCO_FIGURES),
+  *("VOC07 AP", "VOC10 AP", *coco.COCO_FIGURES),
   *("top-1", "top-5", "hierarchical"),
 )
 SPEEDS = "speeds.json"  # images per second of rows, in a table's workdir
@@ -126,7 +127,7 @@ def in_pairs(
 
 
 def step_in_words(before: Filled, after: Filled, figure: str) -> str:
-  """What a row adds to the one above it, and whether that may be chance.
+  """What a row adds to the one it differs from, and whether by chance.
 
   The seeds of both are compared in pairs, by Student's t-test.
   """
@@ -152,12 +153,20 @@ def step_in_words(before: Filled, after: Filled, figure: str) -> str:
   )
 
 
-def steps_in_words(filled: Sequence[Filled]) -> list[str]:
-  """A sentence for each row but the first."""
+def below(config: Any, filled: Sequence[Filled]) -> list[Filled | None]:
+  """The row that each row differs from; None for those on the config itself."""
+  by_name = {row.name: row for row in filled}
+  stands_on = plan.differs_from(config)
+  return [by_name.get(stands_on[row.name]) for row in filled]
+
+
+def steps_in_words(config: Any, filled: Sequence[Filled]) -> list[str]:
+  """A sentence for each row that differs from another."""
   figure = figures_of(filled)[0]
   return [
     step_in_words(before, after, figure)
-    for before, after in zip(filled, filled[1:], strict=False)
+    for before, after in zip(below(config, filled), filled, strict=True)
+    if before is not None
   ]
 
 
@@ -194,23 +203,24 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
 
 def _groups(config: Any) -> dict[str, Sequence[str]]:
   """Groups of classes of the last stage."""
-  return plan.last_stage(config).task.to_dict().get("groups", {})
+  return plan.last_stage(config).evaluation.to_dict()["groups"]
 
 
 def notes(config: Any, filled: Sequence[Filled]) -> list[str]:
   """What must be known to read the table."""
   last = plan.last_stage(config)
   of_boxes = ""
-  if "score_threshold" in last.task:
+  if last.evaluation.metric in scoring.BOX_METRICS:
+    how = last.task.to_dict().get("detect", {})
+    told = ", ".join(f"{k} {v}" for k, v in how.items() if v not in ((), ""))
     of_boxes = (
-      f" AP is the mean over classes; VOC's at IoU .5; scores above "
-      f"{last.task.score_threshold}, at most {last.task.max_detections} "
-      f"detections per picture."
+      f" AP is the mean over classes; VOC's at IoU .5. Detections: {told}."
     )
   several = max((len(row.results) for row in filled), default=0) > 1
   return [
-    f"Each row adds to the one above it. Data: {last.data.test.format} "
-    f"{last.data.test.split}; paper: {config.paper}. In percent"
+    f"A row differs from the one above it unless it says otherwise. Data: "
+    f"{last.data.test.format} {last.data.test.split}; paper: {config.paper}. "
+    f"In percent"
     + (", mean and standard deviation over seeds." if several else ".")
     + of_boxes,
     *(
@@ -218,7 +228,7 @@ def notes(config: Any, filled: Sequence[Filled]) -> list[str]:
       for row in filled
       for found in list(row.results.values())[:1]
       for group, names in _groups(config).items()
-      if (extremes := metrics.extremes(found["per_class"], names, count=5))
+      if (extremes := trees.extremes(found["per_class"], names, count=5))
     ),
     *(f"{row.name} failed: {row.error}" for row in filled if row.error),
     *(
@@ -241,7 +251,7 @@ def write(config: Any, filled: Sequence[Filled], workdir: Path) -> None:
   lines = [
     "| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)
   ]
-  steps = steps_in_words(filled)
+  steps = steps_in_words(config, filled)
   if any(len(row.results) > 1 for row in filled):
     steps.append(EACH_BY_ITSELF)
   text = "\n".join([*lines, "", "\n\n".join([*notes(config, filled), *steps])])

@@ -3,169 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import functools
 import json
 import logging
 import os
-import platform
-import subprocess
 import time
-import traceback
 import uuid
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from yolo9000.benchmarks import speed
-from yolo9000.files import read_json_lines, write_whole
-from yolo9000.tables import plan, report
-from yolo9000.tables import results as table
-from yolo9000.tables.plan import Plan, Stage, as_json
-from yolo9000.training import loop, processes, trained
+from yolo9000.files import write_whole
+from yolo9000.tables import plan, report, results, speed
+from yolo9000.tables.plan import Plan, Stage
+from yolo9000.tables.run import commit, locked, report_failure, run
+from yolo9000.training import build, checks, loop, processes
 
 logger = logging.getLogger("yolo9000")
 
 LOOK_AGAIN = 2.0  # seconds, while other jobs run what this one waits for
 
 
-@functools.cache  # of the code that runs, whatever is committed meanwhile
-def commit() -> str:
-  """The code's git commit, with + if files differ from it; or "unknown"."""
-  folder = Path(__file__).parent
-
-  def git(*words: str) -> str:
-    return subprocess.run(
-      ["git", "-C", str(folder), *words],
-      capture_output=True,
-      text=True,
-      check=True,
-    ).stdout.strip()
-
-  try:
-    dirty = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "--short", "HEAD") + ("+" if dirty else "")
-  except (OSError, subprocess.CalledProcessError):
-    return "unknown"
-
-
-def hardware() -> str:
-  """Devices that a run computed on, in words."""
-  device = jax.devices()[0]
-  return f"{jax.device_count()} x {device.device_kind} on {platform.machine()}"
-
-
-def report_failure(workdir: Path, error: Exception) -> None:
-  """Says what went wrong; the first keeps the traceback in error.txt."""
-  logger.error("%s: %s: %s", workdir, type(error).__name__, error)
-  if not processes.first():
-    return
-  with contextlib.suppress(OSError):  # a full disk must not hide the error
-    workdir.mkdir(parents=True, exist_ok=True)
-    message = " ".join(f"{type(error).__name__}: {error}".split("\n"))
-    lines = traceback.format_exception(error)
-    write_whole(workdir / "error.txt", "".join([message, "\n", *lines]))
-
-
-def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
-  """A config without rows, in its folder; a finished run is taken as it is.
-
-  Returns:
-    The content of results.json.
-
-  Raises:
-    ValueError: if the folder holds a run of another config, or another job is
-      at work there.
-  """
-  with contextlib.ExitStack() as lock:
-
-    def take() -> None:
-      check_same(config, workdir)
-      if not lock.enter_context(locked(workdir / "locks" / "run")):
-        raise ValueError(
-          f"{workdir}: another job is at work there; a config without rows is "
-          f"the work of one"
-        )
-
-    processes.on_first(take)
-    return _run(config, config, workdir, None)
-
-
-def check_same(config: Any, workdir: Path) -> None:
-  """Raises ValueError if workdir holds a run of another config."""
-  path = workdir / "config.json"
-  begun = any(workdir.glob("checkpoints/latest/[0-9]*"))
-  if path.exists() and (begun or (workdir / "results.json").exists()):
-    differs = plan.differences(json.loads(path.read_text()), as_json(config))
-    if differs:
-      raise ValueError(
-        f"{workdir} holds a run of another config; remove it or choose another "
-        f"--workdir. It differs in\n  " + "\n  ".join(differs)
-      )
-
-
-def _run(
-  described: Any, config: Any, workdir: Path, evaluated: Path | None
-) -> dict[str, Any]:
-  """Trains, or evaluates a finished run; results.json says that it is done.
-
-  Args:
-    described: config as it is written to the folder.
-    config: with what it starts from.
-    workdir: of this run.
-    evaluated: the finished run; None to train.
-  """
-  path = workdir / "results.json"
-
-  def begin() -> dict[str, Any] | None:
-    if path.exists():
-      logger.info("%s: finished before, kept", workdir)
-      return json.loads(path.read_text())
-    workdir.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(described), indent=1)
-    write_whole(workdir / "config.json", text)
-    return None
-
-  def finish() -> dict[str, Any]:
-    lines = read_json_lines(workdir / "metrics.jsonl")
-    results = {
-      **figures,
-      "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
-      "commit": commit(),
-      "hardware": hardware(),
-    }
-    write_whole(path, json.dumps(results, indent=1))
-    (workdir / "error.txt").unlink(missing_ok=True)
-    return results
-
-  if finished := processes.on_first(begin):
-    return finished
-  if evaluated is None:
-    figures = loop.train(config, workdir)
-  else:
-    figures = loop.evaluate_run(config, evaluated, workdir)
-  return processes.on_first(finish)
-
-
 def run_stage(stage: Stage, workdir: Path) -> dict[str, Any]:
-  """One stage in its folder below the table's workdir; see `_run`."""
+  """One stage in its folder below the table's workdir; see `run`."""
   folder = plan.folder(workdir, stage.key)
   if stage.parent is None:
-    return _run(stage.config, stage.config, folder, None)
+    return run(stage.config, stage.config, folder, None)
   parent = plan.folder(workdir, stage.parent)
   if stage.trains:
     start = (("run.start_from", str(parent)),)
     changed = plan.with_changes(stage.config, start)
-    return _run(stage.config, changed, folder, None)
+    return run(stage.config, changed, folder, None)
   if processes.first():
     # The folder can be used as the run that it evaluates.
-    for name in ("checkpoints", trained.KEPT_TREE):
+    for name in ("checkpoints", build.KEPT_TREE):
       if (parent / name).exists():
         link(folder / name, parent / name)
-  return _run(stage.config, stage.config, folder, parent)
+  return run(stage.config, stage.config, folder, parent)
 
 
 def link(path: Path, target: Path) -> None:
@@ -183,25 +58,6 @@ def link(path: Path, target: Path) -> None:
   draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
   draft.symlink_to(os.path.relpath(target, path.parent))
   os.replace(draft, path)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-  """Whether this job alone has the file; false if another one has it.
-
-  The system frees the file of a job that dies, whatever it dies of: at once on
-  one machine, on a shared file system when it gives up the machine. There the
-  file system must know flock, as NFS does. Of a job of several processes the
-  first has it; the others end soon after that one, see `processes.HEARTBEAT`.
-  """
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open("a") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      yield False
-      return
-    yield True
 
 
 def _state(
@@ -282,7 +138,7 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
           except loop.Preempted:
             raise
           except Exception as error:
-            everywhere = isinstance(error, loop.NonFiniteLoss)
+            everywhere = isinstance(error, checks.NonFiniteLoss)
             if not (processes.alone() or everywhere):
               raise
             failed[turn.key] = f"{type(error).__name__}: {error}"
@@ -303,7 +159,7 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
 
 def measure_speeds(made: Plan, workdir: Path, *, rounds: int) -> None:
   """Writes the images per second of every row's detections, once."""
-  path = workdir / table.SPEEDS
+  path = workdir / results.SPEEDS
   ends = {r.name: made.stages[r.stages[-1]] for r in made.rows if r.stages}
   finished = all(
     (plan.folder(workdir, stage.key) / "results.json").exists()
@@ -348,9 +204,9 @@ def run_rows(config: Any, workdir: Path) -> int:
   def finish() -> int:
     if "speed_rounds" in config:
       measure_speeds(made, workdir, rounds=config.speed_rounds)
-    filled = table.fill(made, workdir, failed)
+    filled = results.fill(made, workdir, failed)
     out = workdir / (config.output if "output" in config else "")
-    table.write(config, filled, out)
+    results.write(config, filled, out)
     report.write(config, made, filled, workdir, out)
     return sum(bool(row.error) for row in filled)
 

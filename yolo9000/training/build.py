@@ -1,4 +1,4 @@
-"""From a config to what the loop needs: a task, an optimizer, batches.
+"""From a config to what the loop needs: classes, data, an optimizer, batches.
 
 Below these functions, and the loop and sweep that call them, nothing receives a
 config.
@@ -7,7 +7,7 @@ config.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,31 +15,74 @@ from typing import Any
 import jax
 import optax
 
+from yolo9000 import detectors, scoring
 from yolo9000.data import augment, records, sources
-from yolo9000.data import batches as pipeline
+from yolo9000.data.batches import empty_batch, image_size, train_batches
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset
-from yolo9000.detectors import yolov2
-from yolo9000.training import devices, optimizer, trained
+from yolo9000.training import devices, optimizer
 from yolo9000.types import Batch, Task
+from yolo9000.wordtree import Classes
+from yolo9000.wordtree.files import make_tree, read_tree, write_tree
+
+KEPT_TREE = "classes.tree"  # in a run's folder
 
 
-def make_task(config: Any) -> Task:
+def read_classes(data: Any, kept: Path | None = None) -> Classes:
+  """A config's classes: data.class_names, or the nodes of the file data.tree.
+
+  Args:
+    data: the config's section.
+    kept: folder of a run that has a copy of the tree's file.
+
+  Raises:
+    ValueError: if there is neither, or the tree has other nodes.
+  """
+  names, tree = tuple(data["class_names"]), data["tree"]
+  if tree and isinstance(tree, str):
+    tree = read_tree(kept / KEPT_TREE if kept else tree)
+  if not names and not hasattr(tree, "ids"):
+    raise ValueError(
+      "data.class_names is empty; expected names, or a .tree file as data.tree"
+    )
+  names = names or tree.ids
+  return Classes(names, make_tree(tree, names))
+
+
+def keep_tree(data: Any, classes: Classes, workdir: Path) -> None:
+  """Writes the tree of a file into a run, which can then be moved elsewhere.
+
+  Raises:
+    ValueError: if the run has another one, from before.
+  """
+  if classes.tree is None or not isinstance(data["tree"], str):
+    return
+  kept = workdir / KEPT_TREE
+  if not kept.is_file():
+    write_tree(kept, classes.tree)
+  elif read_tree(kept) != classes.tree:
+    raise ValueError(
+      f"{data['tree']} is not {kept}, the tree that this run began with; "
+      f"expected the same, or another folder for the run"
+    )
+
+
+def make_task(config: Any, classes: Classes | None = None) -> Task:
   """The Task that a config describes, with its predict jitted."""
-  options = config.task.to_dict()
-  task = trained.of_name(options.pop("model")).make_task(
-    class_names=trained.class_names(
-      config.data.class_names, options.get("tree", "")
-    ),
-    scored_classes=config.evaluation.classes,
-    **options,
-  )
+  classes = classes or read_classes(config.data)
+  task = detectors.make_task(config.task.to_dict(), classes)
   return task._replace(predict=jax.jit(task.predict))
 
 
-def _tree(config: Any) -> Any:
-  """Of the classes; YOLOv1 has none."""
-  return config.task.tree if "tree" in config.task else ""
+def make_score(config: Any, classes: Classes) -> scoring.Score:
+  """From detections and records to figures, as config.evaluation says."""
+  how = config.evaluation.to_dict()
+  return scoring.make_score(
+    metric=how["metric"],
+    classes=classes,
+    groups=how["groups"],
+    scored=how["classes"],
+  )
 
 
 def make_optimizer(config: Any) -> optax.GradientTransformation:
@@ -52,13 +95,12 @@ def make_optimizer(config: Any) -> optax.GradientTransformation:
   return optimizer.make_optimizer(schedule, **options)
 
 
-def check_config(config: Any) -> None:
+def check_config(config: Any, task: Task) -> None:
   """Finds what would only show later, at the first evaluation or batch.
 
   Raises:
     ValueError: naming the value and what is allowed.
   """
-  trained.of_name(config.task.model)
   run, mesh = config.run, devices.make_mesh()
   if not run.image_sizes or run.resize_every < 1:
     raise ValueError(
@@ -66,18 +108,13 @@ def check_config(config: Any) -> None:
       f"run.resize_every {run.resize_every} must be at least 1"
     )
   for size in (*run.image_sizes, config.evaluation.image_size):
-    yolov2.check_image_size(size)
+    task.check_size((size, size))
   devices.check_batch_size(run.batch_size, mesh, run.subdivisions)
   devices.check_batch_size(config.evaluation.batch_size, mesh, 1)
-  if config.task.norm_axis not in ("", devices.AXIS):
-    raise ValueError(
-      f"norm_axis is {config.task.norm_axis!r}; allowed are '' (each device "
-      f"alone) and {devices.AXIS!r} (across devices)"
-    )
   if run.start_from and not Path(run.start_from).exists():
     raise ValueError(
       f"run.start_from is {run.start_from!r}, which is not there; expected a "
-      f"run's folder or a .weights file"
+      f"run's folder, a .weights file or an .npz"
     )
   if wrong := set(config.data.test) - set(Source._fields):
     raise ValueError(
@@ -89,69 +126,75 @@ def check_config(config: Any) -> None:
   augment.check_resize(config.data.resize)
 
 
-def is_classifier(config: Any) -> bool:
-  """Whether the pictures have labels alone, and are augmented for that."""
-  return config.task.model == "classifier"
-
-
 def augmentation(
   config: Any, name: str
 ) -> augment.Augmentation | augment.Classification:
-  """What happens to a training picture: as `data` says, or its data set.
+  """What happens to a training picture: as data.augment says, or its data set.
 
   Raises:
-    ValueError: for a key of the data set that is unknown.
+    ValueError: for a key that is unknown, or missing.
   """
-  classifier = is_classifier(config)
-  kind = augment.Classification if classifier else augment.Augmentation
+  options = config.data.augment.to_dict()
+  kind = augment.KINDS.get(options.pop("kind", None))
+  if kind is None or set(options) != set(kind._fields):
+    known = {name: ", ".join(k._fields) for name, k in augment.KINDS.items()}
+    raise ValueError(
+      f"data.augment is {config.data.augment.to_dict()}; expected one of these "
+      f"kinds with its keys: {known}"
+    )
   described = config.data.train[name]
-  own = {key for key in described if key not in Source._fields}
-  if wrong := own - set(kind._fields):
+  own = {key: described[key] for key in set(described) - set(Source._fields)}
+  if wrong := set(own) - set(kind._fields):
     raise ValueError(
       f"data.train.{name} has unknown {sorted(wrong)}; allowed are "
       f"{', '.join([*Source._fields, *kind._fields])}"
     )
-  return kind(
-    **{
-      key: described[key] if key in own else config.data[key]
-      for key in kind._fields
-    }
-  )
+  return kind(**{**options, **own})
 
 
-def read_data(config: Any, name: str, description: Any) -> Dataset:
-  """A data set of the config, with the network's classes."""
+def read_data(
+  config: Any, name: str, description: Any, classes: Classes
+) -> Dataset:
+  """A data set of the config, with the network's classes.
+
+  Raises:
+    ValueError: if it is of files, but has no root.
+  """
   source = Source(
     **{k: v for k, v in description.items() if k in Source._fields}
   )
+  root = os.path.join(config.data.root, source.root)
+  if not root and sources.needs_root(source.format):
+    raise ValueError(
+      f"data.root is empty, and so is the root of the data set {name!r}; "
+      f"--config.data.root=FOLDER must name where its files are (format "
+      f"{source.format})"
+    )
   return sources.read_for(
-    name,
-    source._replace(root=os.path.join(config.data.root, source.root)),
-    class_names=trained.class_names(config.data.class_names, _tree(config)),
+    name, source._replace(root=root), class_names=classes.names
   )
 
 
-def test_data(config: Any) -> Dataset:
+def test_data(config: Any, classes: Classes) -> Dataset:
   """The data set to be evaluated on.
 
   Raises:
     ValueError: if a classifier's has pictures without a label.
   """
-  data = read_data(config, "test", config.data.test)
-  if is_classifier(config):
+  data = read_data(config, "test", config.data.test, classes)
+  if config.evaluation.metric not in scoring.BOX_METRICS:
     records.check_image_labels(data.records)
   return data
 
 
-def training_data(config: Any) -> dict[str, Dataset]:
+def read_training(config: Any, classes: Classes) -> dict[str, Dataset]:
   """The data sets to be trained on, by name; a weight of 0 leaves one out.
 
   Raises:
-    ValueError: if none is left, or one has pictures that the task has no use
-      for.
+    ValueError: if none is left.
   """
   data = {
-    name: read_data(config, name, described)
+    name: read_data(config, name, described, classes)
     for name, described in config.data.train.items()
     if described.weight
   }
@@ -160,14 +203,28 @@ def training_data(config: Any) -> dict[str, Dataset]:
       f"every data set of data.train ({', '.join(config.data.train)}) has "
       f"weight 0; at least one must be above"
     )
-  if not is_classifier(config):
-    alone = config.task.to_dict().get("slot_rule", "none") != "none"
-    records.check_labels(list(data.values()), alone=alone)
+  return data
+
+
+def training_data(
+  config: Any, classes: Classes, learns_from: str
+) -> dict[str, Dataset]:
+  """As `read_training`, of pictures that the task can learn from.
+
+  Raises:
+    ValueError: naming a picture from which it cannot.
+  """
+  data = read_training(config, classes)
+  if learns_from == "image labels":
+    for dataset in data.values():
+      records.check_image_labels(dataset.records)
+  else:
+    records.check_labels(list(data.values()), alone=learns_from == "both")
   return data
 
 
 def training_batches(
-  config: Any, data: dict[str, Dataset], start_step: int
+  config: Any, data: Mapping[str, Dataset], start_step: int
 ) -> tuple[Generator[Batch, None, None], dict[int, Batch]]:
   """The batches from start_step on, and an empty one of each size to come.
 
@@ -176,12 +233,12 @@ def training_batches(
   options, run = config.data, config.run
   rows = devices.own_rows(run.batch_size, devices.make_mesh())
   size_of_step = partial(
-    pipeline.image_size,
+    image_size,
     sizes=tuple(run.image_sizes),
     every=run.resize_every,
     seed=run.seed,
   )
-  batches = pipeline.train_batches(
+  batches = train_batches(
     list(data.values()),
     weights=[options.train[name].weight for name in data],
     augmentations=[augmentation(config, name) for name in data],
@@ -199,7 +256,7 @@ def training_batches(
   empty = {}
   for size in map(size_of_step, range(start_step, run.total_steps)):
     if size not in empty:
-      empty[size] = pipeline.empty_batch(
+      empty[size] = empty_batch(
         len(rows), size=size, max_objects=options.max_objects
       )
   return batches, empty

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+
+
+class CheckpointError(ValueError):
+  """A checkpoint that is there and cannot be read; names its folder."""
 
 
 class Checkpoints:
@@ -67,11 +73,34 @@ def read(workdir: str | Path, which: str) -> dict[str, Any]:
   handler = ocp.PyTreeCheckpointHandler()
   with ocp.CheckpointManager(root, item_handlers=handler) as manager:
     step = manager.latest_step()
-    arrays = manager.item_metadata(step).tree
-    how = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), arrays
+    with _damage(root, step):
+      arrays = manager.item_metadata(step).tree
+      how = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), arrays
+      )
+      return manager.restore(
+        step, args=ocp.args.PyTreeRestore(restore_args=how)
+      )
+
+
+@contextlib.contextmanager
+def _damage(root: Path, step: int | None) -> Iterator[None]:
+  """Says in one line which folder cannot be read, and what to do."""
+  try:
+    yield
+  except Exception as error:
+    reason = " ".join(str(error).split())[:160]
+    others = sorted(
+      int(path.name)
+      for path in root.glob("[0-9]*")
+      if path.name.isdigit() and int(path.name) != step
     )
-    return manager.restore(step, args=ocp.args.PyTreeRestore(restore_args=how))
+    older = f" (step {others[-1]} is there too)" if others else ""
+    raise CheckpointError(
+      f"{root / str(step)} is damaged, or of another network; remove this "
+      f"folder to go on from an earlier one{older}, or copy it again. "
+      f"{type(error).__name__}: {reason}"
+    ) from None
 
 
 class _Manager(ocp.CheckpointManager):
@@ -104,6 +133,7 @@ def _restore(
     raise FileNotFoundError(f"{manager.directory}: holds no checkpoint")
   like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
   how = ocp.checkpoint_utils.construct_restore_args(like)
-  return manager.restore(
-    step, args=ocp.args.PyTreeRestore(item=like, restore_args=how)
-  )
+  with _damage(Path(manager.directory), step):
+    return manager.restore(
+      step, args=ocp.args.PyTreeRestore(item=like, restore_args=how)
+    )

@@ -1,22 +1,20 @@
-"""Detections of a whole data set, their score, and what a person looks at."""
+"""Detections of a whole data set, and their score."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from yolo9000.data import augment
-from yolo9000.data import batches as pipeline
+from yolo9000.data.batches import eval_batches
 from yolo9000.data.records import Dataset
-from yolo9000.scoring import voc
-from yolo9000.tables import plots
+from yolo9000.scoring import Score
 from yolo9000.training import devices, processes
-from yolo9000.types import Detections
+from yolo9000.types import Detections, Task
 
 
 def predict_all(
@@ -48,7 +46,7 @@ def predict_all(
   mesh = devices.make_mesh()
   devices.check_batch_size(batch_size, mesh, 1)
   run = devices.make_predict(predict, mesh)
-  batches = pipeline.eval_batches(
+  batches = eval_batches(
     dataset,
     resize=resize,
     size=image_size,
@@ -78,74 +76,26 @@ def predict_all(
   ]
 
 
-def coco_rows(
-  boxes_px: Any,
-  labels: Any,
-  scores: Any,
-  *,
-  image_id: int | str,
-  file_name: str,
-) -> list[dict[str, Any]]:
-  """A picture's detections as entries of COCO's result list.
+def evaluate(
+  config: Any, task: Task, score: Score, data: Dataset, variables: Any
+) -> tuple[dict[str, Any], list[Detections]]:
+  """Figures and detections of variables on a split, as the config says.
 
-  labels are category ids, bbox is x, y, w, h in pixels; file_name is added for
-  people.
+  Args:
+    config: of a run.
+    task: its Task; what is scored is its predict.
+    score: see `scoring.make_score`.
+    data: the pictures.
+    variables: replicated over the devices.
   """
-  return [
-    {
-      "image_id": image_id,
-      "category_id": int(label),
-      "bbox": [round(v, 2) for v in (x, y, right - x, bottom - y)],
-      "score": float(f"{score:.7g}"),
-      "file_name": file_name,
-    }
-    for (x, y, right, bottom), label, score in zip(
-      boxes_px.tolist(), labels, scores, strict=True
-    )
-  ]
-
-
-def write_coco_json(
-  path: Path, detections: list[Detections], dataset: Dataset
-) -> None:
-  """Detections as COCO's result list.
-
-  image_id and category_id are those of the data set's own files, so that its
-  own tools read the list; the record's number and the label where it has none.
-  """
-  ids = np.array(dataset.category_ids or range(len(dataset.class_names)))
-  rows = []
-  for number, (found, record) in enumerate(
-    zip(detections, dataset.records, strict=True)
-  ):
-    rows += coco_rows(
-      np.clip(found.boxes, 0, 1) * record.edges_px,
-      ids[found.labels],
-      found.scores,
-      image_id=number if record.image_id == -1 else record.image_id,
-      file_name=record.path,
-    )
-  path.write_text(json.dumps(rows))
-
-
-def write_report(
-  folder: Path, detections: list[Detections], dataset: Dataset
-) -> None:
-  """detections.json and .png in folder, precision_recall.png of boxes."""
-  folder.mkdir(parents=True, exist_ok=True)
-  write_coco_json(folder / "detections.json", detections, dataset)
-  found, truth = voc.collect(detections, dataset.records)
-  if len(truth.label):
-    curves = {
-      name: voc.voc_curve(found, truth, label, iou_threshold=voc.VOC_IOU)
-      for label, name in enumerate(dataset.class_names)
-    }
-    plots.precision_recall(folder / "precision_recall.png", curves)
-  shown = range(min(12, len(dataset.records)))
-  plots.picture_grid(
-    folder / "detections.png",
-    [dataset.read_image(dataset.records[n]) for n in shown],
-    [detections[n] for n in shown],
-    [dataset.records[n] for n in shown],
-    dataset.class_names,
+  detections = predict_all(
+    task.predict,
+    variables,
+    data,
+    image_size=config.evaluation.image_size,
+    resize=config.data.resize,
+    batch_size=config.evaluation.batch_size,
+    num_threads=config.data.num_threads,
   )
+  judge = partial(score, detections, data.records)
+  return processes.on_first(judge), detections

@@ -8,9 +8,10 @@ from yolo9000.wordtree.softmax import (
   path_to,
   walk,
 )
-from yolo9000.wordtree.tree import TreeError, WordTree
+from yolo9000.wordtree.tree import Classes, TreeError, WordTree
 
 __all__ = [
+  "Classes",
   "TreeError",
   "WordTree",
   "log_softmax",

@@ -16,7 +16,7 @@ import csv
 import sys
 from pathlib import Path
 
-from yolo9000.darknet import text as darknet_files
+from yolo9000.files import FileError, read_list
 from yolo9000.wordtree import TreeError, build, drawing
 from yolo9000.wordtree import files as tree_files
 from yolo9000.wordtree import names as node_names
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
   args = parser.parse_args(argv)
   try:
     return args.run(args)
-  except (TreeError, darknet_files.FileError, OSError) as error:
+  except (TreeError, FileError, OSError) as error:
     print(error, file=sys.stderr)
     return 2
 
@@ -126,7 +126,7 @@ def _show(args: argparse.Namespace) -> int:
 def _map(args: argparse.Namespace) -> int:
   tree = tree_files.read_tree(args.tree)
   names = node_names.read(args.names, tree) if args.names else {}
-  classes = darknet_files.read_names(args.classes)
+  classes = read_list(args.classes)
   found = node_names.propose(classes, tree, names)
   with Path(args.out).open("w", newline="") as file:
     writer = csv.writer(file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -166,3 +168,31 @@ class WordTree:
       jumps.append(jump[:-1])
       jump = jump[jump]
     return jumps
+
+
+class Classes(NamedTuple):
+  """The classes of a detector.
+
+  Attributes:
+    names: of the C labels, in their order.
+    tree: whose nodes they are, or None.
+  """
+
+  names: tuple[str, ...]
+  tree: WordTree | None = None
+
+  def labels(self, names: Sequence[str], option: str) -> list[int] | None:
+    """Labels of these names; None for no names, which stand for all.
+
+    Raises:
+      ValueError: naming the option, for a name that there is not or that is
+        there twice.
+    """
+    wrong = set(names) - set(self.names)
+    if isinstance(names, str) or wrong or len(set(names)) < len(names):
+      raise ValueError(
+        f"{option} is {names!r}; expected class names, each once"
+        + (f"; unknown are {sorted(wrong)}" if wrong else "")
+      )
+    numbers = {name: label for label, name in enumerate(self.names)}
+    return [numbers[name] for name in names] or None

@@ -1,0 +1,57 @@
+"""From uint8 pictures into a network: to begin, to train, to predict with it.
+
+For any Flax module that takes pictures in [0, 1] and `train`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from yolo9000.types import Float, UInt8
+
+DTYPES = ("float32", "bfloat16")
+
+
+def dtype_of(name: str) -> Any:
+  """Of the computation, from `task.network.dtype`.
+
+  Raises:
+    ValueError: for another than DTYPES.
+  """
+  if name not in DTYPES:
+    raise ValueError(
+      f"task.network.dtype is {name!r}; allowed are {', '.join(DTYPES)}"
+    )
+  return jnp.dtype(name)
+
+
+def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+  """Pictures travel as bytes and become [0, 1] on the device."""
+  return images.astype(jnp.float32) / 255
+
+
+def begin(network: nn.Module, key: Array, size: tuple[int, int]) -> Any:
+  """Fresh params and batch_stats, for pictures of size (height, width)."""
+  image = jnp.zeros((1, *size, 3), jnp.float32)
+  return {"batch_stats": {}, **network.init(key, image, train=False)}
+
+
+def train(
+  network: nn.Module, variables: Any, images: UInt8[Array, "B H W 3"], **more
+) -> tuple[Any, Any]:
+  """The network's output in training, and its new batch_stats."""
+  output, new = network.apply(
+    variables, normalise(images), train=True, mutable=["batch_stats"], **more
+  )
+  return output, new.get("batch_stats", {})
+
+
+def predict(
+  network: nn.Module, variables: Any, images: UInt8[Array, "B H W 3"]
+) -> Any:
+  """The network's output for pictures that nothing is learned from."""
+  return network.apply(variables, normalise(images), train=False)

@@ -1,0 +1,42 @@
+"""Images per second of a table's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from yolo9000.tables.timing import interleaved
+from yolo9000.training import build
+
+
+def prediction_speeds(
+  configs: Mapping[str, Any], *, rounds: int
+) -> dict[str, float]:
+  """Images per second of each run's detections, measured in turns.
+
+  Args:
+    configs: of runs, by name; at evaluation.image_size, a batch of
+      evaluation.batch_size.
+    rounds: of which the median counts.
+  """
+  jobs: dict[str, Callable[[], Any]] = {}
+  for name, config in configs.items():
+    task, size = build.make_task(config), config.evaluation.image_size
+    init = jax.jit(task.init, static_argnums=1)
+    variables = init(jax.random.key(0), (size, size))
+    shape = (config.evaluation.batch_size, size, size, 3)
+    images = jnp.asarray(
+      np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    )
+    run = partial(task.predict, variables, images)
+    jobs[name] = lambda run=run: jax.block_until_ready(run())
+  seconds = interleaved(jobs, rounds=rounds)
+  return {
+    name: config.evaluation.batch_size / seconds[name]
+    for name, config in configs.items()
+  }
