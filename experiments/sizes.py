@@ -2,11 +2,12 @@
 
 python -m yolo9000.main --config=experiments/sizes.py --workdir=runs/ablation
 
-The weights are those of the row multi-scale of experiments/ablation.py: in its
-workdir they are found, elsewhere trained first. Below it, sizes/report.html has
-the figure, VOC07 AP against images per second, measured in turns at the
-end. On 2 cores (x86-64, no GPU), commit 8ef61ce, seed 0; the speed is of the
-miniature's narrow network and batches of 16:
+The weights are those of the row multi-scale of experiments/ablation.py. In its
+workdir they are found; elsewhere they are trained first. Speed is measured at
+the end, all sizes in turns. sizes/report.html, below the workdir, has the
+figure, VOC07 AP against images per second. On 2 cores (x86-64, no GPU), commit
+8ef61ce, seed 0; the speed is that of the miniature's narrow network, in batches
+of 16:
 
   size   VOC07 AP  images/s   paper: size  VOC07 AP  images/s on a Titan X
     96       43.6      2257           288      69.0        91
@@ -20,19 +21,19 @@ Arguments, as in --config=experiments/sizes.py:voc,folder=F
   row=, seed=, seeds=  as there.
 """
 
-from pathlib import Path
-from runpy import run_path
-
 from ml_collections import ConfigDict
 
+from experiments import ablation, base
 from yolo9000.tables import plan
+from yolo9000.tables.plan import row
 
 ARGUMENTS = ("quick", "voc")
-# The paper's VOC07 AP and frames per second on a Titan X (Maxwell).
+# The paper's size, VOC07 AP and frames per second on a Titan X (Maxwell). The
+# first one is the size at which the row multi-scale is evaluated.
 PAPER = {
+  416: {"VOC07 AP": 76.8, "images/s": 67},
   288: {"VOC07 AP": 69.0, "images/s": 91},
   352: {"VOC07 AP": 73.7, "images/s": 81},
-  416: {"VOC07 AP": 76.8, "images/s": 67},
   480: {"VOC07 AP": 77.8, "images/s": 59},
   544: {"VOC07 AP": 78.6, "images/s": 40},
 }
@@ -40,23 +41,23 @@ PAPER = {
 
 def get_config(argument: str = "") -> ConfigDict:
   """The ablation's multi-scale row, evaluated at each size."""
-  ablation = run_path(str(Path(__file__).with_name("ablation.py")))
-  allowed = (*ARGUMENTS, *ablation["OTHERS"])
-  arguments = plan.arguments(argument, allowed)
-  config = ablation["before_choosing"](arguments)
+  arguments = base.arguments(argument, ARGUMENTS, full="voc")
+  config = ablation.one_row("multi-scale", arguments)
   config.name = config.name.replace("ablation", "sizes")
   config.output = "sizes"  # below the workdir
   config.paper = "Table 3, VOC 2007 test, on a Titan X"
   config.speed_rounds = 5
-  first = plan.changes_of(config, "multi-scale")
-  own = config.detector.evaluation.image_size  # for the paper's 416
-  rows = []
-  # That one first: it is the one that training evaluates at.
-  for size in sorted(PAPER, key=lambda size: size != 416):
-    ours = own + (size - 416) // (1 if "voc" in arguments else 2)
-    changes = (*first, ("detector.evaluation.image_size", ours))
-    rows.append((f"size {ours}", PAPER[size], changes))
-    first = ()
-  config.rows = tuple(rows)
+  ours = config.detector.evaluation.image_size  # for the paper's 416
+  smaller = 1 if "voc" in arguments else 2  # 32 pixels for the paper's 64
+  config.rows = tuple(
+    at_size(ours + (size - 416) // smaller, paper)
+    for size, paper in PAPER.items()
+  )
   plan.select(config, arguments)
   return config
+
+
+def at_size(size: int, paper: dict[str, float]) -> tuple:
+  """A row, of the same weights at this size."""
+  change = {"detector.evaluation.image_size": size}
+  return row(f"size {size}", paper, change, on="base")

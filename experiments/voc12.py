@@ -11,46 +11,42 @@ class: aero 86.3, bike 82.0, bird 74.8, boat 59.2, bottle 51.8, bus 79.8, car
 Arguments, as in --config=experiments/voc12.py:full,folder=F
   quick  the miniature with few steps, to see that everything works.
   full   the paper's setting at 544 pixels; F as for experiments/ablation.py.
-         The paper trains on all of 2007 and trainval of 2012 and is measured on
-         test of 2012 by its server; here val of 2012 is kept back to measure,
-         and train alone trains. --config.detector.data.test.split and
+         The paper trains on all of 2007 and on trainval of 2012; the server of
+         VOC measures it on test of 2012. Here train of 2012 trains and val
+         measures. --config.detector.data.test.split and
          --config.detector.data.train.main.split change that.
   row=, seed=, seeds=  as in experiments/ablation.py.
 """
 
-from pathlib import Path
-from runpy import run_path
-
 from ml_collections import ConfigDict
 
+from experiments import ablation, base
 from yolo9000.tables import plan
+from yolo9000.tables.plan import row
 
 ARGUMENTS = ("quick", "full")
-PAPER = 73.4  # VOC 2012 test, AP as since 2010
 PICTURES = 4_952 + 5_011 + 5_717  # 2007 test and trainval, 2012 train
 
 
 def get_config(argument: str = "") -> ConfigDict:
   """The ablation's last row, on more pictures of 2012."""
-  ablation = run_path(str(Path(__file__).with_name("ablation.py")))
-  arguments = plan.arguments(argument, (*ARGUMENTS, *ablation["OTHERS"]))
-  full = "full" in arguments
-  if full:
-    arguments["voc"] = ""  # its schedule
-  config = ablation["before_choosing"](arguments)
-  config.name = "voc12" + "".join(f"_{k}" for k in ARGUMENTS if k in arguments)
+  arguments = base.arguments(argument, ARGUMENTS, full="full")
+  config = ablation.one_row("hi-res detector", arguments)
+  config.name = "_".join(["voc12", *(k for k in ARGUMENTS if k in arguments)])
   config.output = "voc12"  # below the workdir
   config.paper = "Table 4, VOC 2012 test"
-  changes = plan.changes_of(config, "hi-res detector")
-  if full:
-    detector = config.detector
-    detector.data.train.main.split = (
-      "VOC2007/trainval+VOC2007/test+VOC2012/train"
-    )
-    detector.data.test.split = "VOC2012/val"
-    detector.run.epoch_images = PICTURES
-    steps = 160 * PICTURES // detector.run.batch_size
-    changes += (("detector.run.total_steps", steps),)
-  config.rows = (("YOLOv2", {"VOC10 AP": PAPER}, changes),)
+  config.rows = (row("YOLOv2", {"VOC10 AP": 73.4}),)
+  if "full" in arguments:
+    full_scale(config.detector)
   plan.select(config, arguments)
   return config
+
+
+def full_scale(detector: ConfigDict) -> None:
+  """The ablation's training, 160 epochs, with other splits."""
+  data, run = detector.data, detector.run
+  data.train.main.split = "VOC2007/trainval+VOC2007/test+VOC2012/train"
+  data.test.split = "VOC2012/val"
+  run.update(
+    epoch_images=PICTURES, total_steps=160 * PICTURES // run.batch_size
+  )

@@ -134,7 +134,7 @@ def test_classes_of_another_tree_are_not_taken():
   one = classifier.table(class_error="tree", tree=TREE, **net)
   other = classifier.table(class_error="softmax", tree=None, **net)
   task = build.make_task(
-    config(task__tree=TREE.parents, data__class_names=TREE.ids)
+    config(tree=TREE.parents, class_names=TREE.ids)
   )
   fresh = jax.jit(task.init, static_argnums=1)(jax.random.key(0), 32)
   fresh = jax.device_get(fresh)
@@ -165,9 +165,9 @@ def test_it_has_an_output_for_each_node_of_a_published_tree(shared, nodes):
   ("changes", "message"),
   [
     ({"task__tree": ()}, "class_error is 'tree', but there is no tree"),
-    ({"task__class_error": "logistic"}, "allowed are softmax, tree"),
-    ({"task__dtype": "int8"}, "allowed are float32, bfloat16"),
-    ({"data__border": "grey"}, "border is 'grey'; allowed are edge, black"),
+    ({"task__network__classes": "logistic"}, "allowed are softmax, tree"),
+    ({"task__network__dtype": "int8"}, "allowed are float32, bfloat16"),
+    ({"data__augment__border": "grey"}, "border is 'grey'; allowed are edge, black"),
     (
       {"data__train__main__split": "boxes[:8]"},
       "has [0-9]+ boxes and image label -1; classifiers need",

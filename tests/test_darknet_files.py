@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from yolo9000 import wordtree
-from yolo9000.darknet.cfg import Network, read_cfg, write_cfg
+from yolo9000.darknet.cfg import read_cfg, write_cfg
+from yolo9000.networks.rows import Network
 from yolo9000.darknet.text import (
   read_data,
   read_map,

@@ -442,7 +442,7 @@ def test_yolov1_takes_its_own_size_alone(goldens, golden_network):
 def test_a_runs_detector_predicts_what_the_run_evaluated(tmp_path):
   """The same boxes as detections.json, which training wrote."""
   config = tiny_config(
-    run__total_steps=30, evaluation__image_size=96, task__score_threshold=0.01
+    run__total_steps=30, evaluation__image_size=96, task__detect__score_threshold=0.01
   )
   sweep.run_alone(config, tmp_path)
   rows = json.loads((tmp_path / "detections.json").read_text())

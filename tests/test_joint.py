@@ -27,9 +27,9 @@ COARSE = tuple((name, name.split()[1]) for name in shapes.CLASS_NAMES)
 
 def config(**changes):
   settings = dict(
-    data__class_names=NODES,
-    task__class_error="tree",
-    task__slot_rule="objectness",
+    class_names=NODES,
+    task__network__classes="tree",
+    task__joint__slot_rule="objectness",
   )
   tree = changes.pop("task__tree", PARENTS)
   made = tiny_config(**{**settings, **changes})
@@ -84,7 +84,7 @@ def test_each_picture_pays_for_the_labels_it_has():
 
 
 def test_labels_wait_for_the_warm_up():
-  task = build.make_task(config(task__label_warm_up_images=100))
+  task = build.make_task(config(task__joint__warm_up_images=100))
   variables = start(task)
   _, (_, early) = loss_of(task, variables, batch(), seen=99)
   _, (_, late) = loss_of(task, variables, batch(), seen=100)
@@ -107,7 +107,7 @@ def test_classes_of_few_cells_teach_what_those_of_all_teach(
   slot_rule, class_error
 ):
   """Loss and gradient, of boxes and of labels alone, with other weights."""
-  changes = dict(task__slot_rule=slot_rule, task__class_error=class_error)
+  changes = dict(task__joint__slot_rule=slot_rule, task__network__classes=class_error)
   results = []
   for max_cells in (0, 1):
     task = build.make_task(config(task__max_cells=max_cells, **changes))
@@ -178,8 +178,8 @@ def test_joint_training_learns_both(tmp_path):
 @pytest.mark.parametrize("slot_rule", ["probability", "score"])
 @pytest.mark.parametrize("flat", [False, True])
 def test_other_rules_and_a_flat_softmax_trace(slot_rule, flat):
-  changes = dict(task__class_error="softmax", task__tree=()) if flat else {}
-  task = build.make_task(config(task__slot_rule=slot_rule, **changes))
+  changes = dict(task__network__classes="softmax", tree=()) if flat else {}
+  task = build.make_task(config(task__joint__slot_rule=slot_rule, **changes))
   variables = jax.eval_shape(lambda k: task.init(k, 64), jax.random.key(0))
   _, (_, parts) = jax.eval_shape(
     task.loss, variables, batch(), jax.ShapeDtypeStruct((), "int32")
@@ -191,7 +191,7 @@ def test_a_tree_of_a_file(tmp_path):
   path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
   tree = WordTree(names, PARENTS)
   tree_files.write_tree(path, tree)
-  made = config(task__tree=str(path), data__class_names=names)
+  made = config(tree=str(path), class_names=names)
   task = build.make_task(made)
   jax.eval_shape(lambda key: task.init(key, 64), jax.random.key(0))
   assert yolov2.run_table(made.task, names)[-1].tree == tree
@@ -201,7 +201,7 @@ def test_a_run_keeps_its_tree(tmp_path):
   """And its file may be all that names the classes."""
   path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
   tree_files.write_tree(path, WordTree(names, PARENTS))
-  made = config(task__tree=str(path), data__class_names=())
+  made = config(tree=str(path), class_names=())
   pairs = tuple((n, n.replace(" ", "_")) for n in shapes.CLASS_NAMES)
   with made.unlocked():
     made.data.train.main.map = made.data.test.map = pairs
@@ -257,8 +257,8 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
     ({"task__tree": ()}, "class_error is 'tree', but there is no tree"),
     (
       {
-        "task__class_error": "softmax",
-        "task__slot_rule": "score",
+        "task__network__classes": "softmax",
+        "task__joint__slot_rule": "score",
         "task__max_cells": 4,
       },
       "max_cells is 4; it must be .* 0 with slot_rule 'score'",
@@ -281,15 +281,15 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
     ({"task__tree": (1,) + PARENTS[1:]}, "node 0 .disc. has parent 1"),
     ({"task__tree": "none.tree"}, "none.tree: cannot be read"),
     (
-      {"task__slot_rule": "best"},
+      {"task__joint__slot_rule": "best"},
       "'best'; allowed are none, probability",
     ),
     (
-      {"task__objectness_rule": "2018"},
+      {"task__joint__objectness_rule": "2018"},
       "objectness_rule is '2018'; allowed are paper",
     ),
     (
-      {"task__class_error": "logistic", "task__tree": ()},
+      {"task__network__classes": "logistic", "task__tree": ()},
       "'logistic' has no probability of one label",
     ),
   ],
@@ -303,4 +303,4 @@ def test_a_tree_of_other_nodes_lists_both_sides(tmp_path):
   path = tmp_path / "a.tree"
   tree_files.write_tree(path, WordTree(("disc", "eel"), (-1, -1)))
   with pytest.raises(ValueError, match="in the tree alone: .'eel'.,"):
-    build.make_task(config(task__tree=str(path)))
+    build.make_task(config(tree=str(path)))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from support import tiny_config
 
-from yolo9000.darknet.cfg import Network, read_cfg, write_cfg
+from yolo9000.darknet.cfg import read_cfg, write_cfg
+from yolo9000.networks.rows import Network
 from yolo9000.darknet.weights import (
   Header,
   change_deviation,
@@ -242,9 +243,9 @@ def run(tmp_path_factory):
   """A finished run with the program's reorg and another epsilon."""
   workdir = tmp_path_factory.mktemp("run")
   changes = dict(
-    task__program_reorg=True,
-    task__passthrough="program",
-    task__norm_epsilon=1e-3,
+    task__network__program_reorg=True,
+    task__network__passthrough="program",
+    task__norm__epsilon=1e-3,
     run__total_steps=3,
   )
   config = tiny_config(**changes)
@@ -435,7 +436,7 @@ def test_take_leaves_the_last_layer_fresh_for_other_priors():
 def start(tmp_path, **changes):
   """Zero steps from a start point: what the state begins with."""
   config = tiny_config(
-    **{"run__total_steps": 1, "task__program_reorg": True, **changes}
+    **{"run__total_steps": 1, "task__network__program_reorg": True, **changes}
   )
   task, tx = build.make_task(config), build.make_optimizer(config)
   state = loop.init_state(config, task, tx)
@@ -487,9 +488,9 @@ def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
   names = tuple(config["data"]["class_names"][:7])
   _, state = start(
     tmp_path / "w",
-    task__passthrough="program",
-    task__norm_epsilon=1e-3,
-    data__class_names=names,
+    task__network__passthrough="program",
+    task__norm__epsilon=1e-3,
+    class_names=names,
     run__start_from=str(workdir),
   )
   average = model.checkpoint.read(workdir, "latest")["average"]
@@ -505,7 +506,7 @@ def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
   assert report.count(": taken") == 22
   # Another epsilon: the scales make up for it.
   _, other = start(
-    tmp_path / "w", task__passthrough="program", run__start_from=str(workdir)
+    tmp_path / "w", task__network__passthrough="program", run__start_from=str(workdir)
   )
   name = "layer_29_norm"
   ratio = (
@@ -518,8 +519,8 @@ def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
   # The plain reorg sees other numbers from layer 27 on.
   _, plain = start(
     tmp_path / "w",
-    task__passthrough="program",
-    task__program_reorg=False,
+    task__network__passthrough="program",
+    task__network__program_reorg=False,
     run__start_from=str(workdir),
   )
   report = (tmp_path / "w" / "start.txt").read_text()
@@ -543,9 +544,9 @@ def test_training_begins_at_its_start_point_and_resumes_without_it(
   """With a rate of nothing, one step leaves the start point as it was."""
   _, workdir = run
   config = tiny_config(
-    task__program_reorg=True,
-    task__passthrough="program",
-    task__norm_epsilon=1e-3,
+    task__network__program_reorg=True,
+    task__network__passthrough="program",
+    task__norm__epsilon=1e-3,
     run__start_from=str(workdir),
     run__total_steps=1,
     schedule__rate=1e-30,

@@ -110,7 +110,7 @@ def test_a_folder_of_another_config_is_refused(tmp_path):
 def test_a_mistake_does_not_lock_the_folder(tmp_path):
   """The corrected command works in the same workdir."""
   with pytest.raises(ValueError, match="int8"):
-    sweep.run_alone(tiny_config(task__dtype="int8"), tmp_path)
+    sweep.run_alone(tiny_config(task__network__dtype="int8"), tmp_path)
   config = tiny_config(run__total_steps=1)
   assert sweep.run_alone(config, tmp_path)["commit"]
 

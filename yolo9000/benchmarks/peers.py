@@ -1,4 +1,4 @@
-"""YOLOv2's forward pass here and elsewhere: python -m yolo9000.benchmarks.peers
+"""The forward pass here and elsewhere: python -m yolo9000.benchmarks.peers
 
 The same weights, batch norm folded, in this package, PyTorch, ONNX Runtime and
 OpenCV, on the CPU, all with as many threads as there are cores. Their outputs
@@ -19,26 +19,30 @@ from typing import Any
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from yolo9000.benchmarks.data import interleaved
-from yolo9000.boxes import priors
+from experiments import base
+from yolo9000 import detectors
 from yolo9000.darknet.cfg import write_cfg
-from yolo9000.darknet.weights import Header, fold, gpu_deviation, write_weights
-from yolo9000.detector import forward
-from yolo9000.networks import chain, darknet19
+from yolo9000.darknet.weights import (
+  Header,
+  fold,
+  gpu_deviation,
+  write_weights,
+)
+from yolo9000.networks.chain import Chain
 from yolo9000.networks.rows import (
   Conv,
   Layer,
   MaxPool,
   Network,
-  Region,
   Reorg,
   Route,
   layer_name,
   output_shapes,
 )
+from yolo9000.tables.timing import interleaved
+from yolo9000.training import build
 
 Forward = Callable[[np.ndarray], Any]  # (B, 3, H, W) to (B, D, Y, X)
 
@@ -59,8 +63,8 @@ def run_table(
 
 def ours(layers: Sequence[Layer], variables: Any) -> Forward:
   """This package; its pictures are channels last, so they are turned before."""
-  network = chain.Darknet(tuple(layers), jnp.float32, 0.9, 1e-5)
-  run = jax.jit(partial(forward, network))
+  network = Chain(tuple(layers))
+  run = jax.jit(partial(network.apply, train=False))
   variables = jax.device_put(variables)
   return lambda x: jax.block_until_ready(run(variables, x))
 
@@ -155,7 +159,7 @@ def onnx_runtime(network: Network, variables: Any) -> Forward:
   kind = onnx.TensorProto.FLOAT
   graph = helper.make_graph(
     nodes,
-    "yolov2",
+    "detector",
     [helper.make_tensor_value_info("image", kind, ["B", 3, height, width])],
     [helper.make_tensor_value_info(output, kind, None)],
     constants,
@@ -188,23 +192,19 @@ def opencv(network: Network, variables: Any, folder: Path) -> Forward:
 
 
 def random_network(width: float, size: int) -> tuple[Network, Any]:
-  """YOLOv2 for VOC as of March 2017, with random weights that stay finite."""
-  layers = (
-    *darknet19.yolov2(
-      network="darknet19",
-      outputs=125,
-      passthrough="program",
-      program_reorg=True,
-      width=width,
-    ),
-    Region(tuple((w, h) for w, h in priors.VOC), 20),
+  """The detector with the program's reorg, and random weights."""
+  config = base.detector()
+  config.task.network.update(
+    width=width, passthrough="program", program_reorg=True
   )
-  network = chain.Darknet(layers, jnp.float32, 0.9, 1e-5)
-  image = jnp.zeros((1, 64, 64, 3), jnp.float32)
-  variables = jax.device_get(
-    jax.jit(partial(network.init, train=False))(jax.random.key(0), image)
+  classes = build.read_classes(config.data)
+  task = build.make_task(config, classes)
+  variables = jax.jit(task.init, static_argnums=1)(
+    jax.random.key(0), (size, size)
   )
-  return Network(layers, (size, size, 3)), dict(variables)
+  rows = detectors.network_rows(config.task.to_dict(), classes)
+  assert rows is not None
+  return Network(rows, (size, size, 3)), jax.device_get(variables)
 
 
 def main() -> None:

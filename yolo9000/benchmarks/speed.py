@@ -117,8 +117,8 @@ def main() -> None:
   found = jax.devices()
   print(
     f"the detector of experiments/base.py, width {args.width:g}, "
-    f"{args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, on {len(found)} x "
-    f"{found[0].device_kind}, jax {jax.__version__}"
+    f"{args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, on "
+    f"{len(found)} x {found[0].device_kind}, jax {jax.__version__}"
   )
   config = full_size(
     base.detector(),

@@ -1,8 +1,8 @@
 """What a tree of thousands of classes costs: python -m yolo9000.benchmarks.tree
 
 A softmax in each group of siblings against one over all classes; YOLO9000's
-last layer for every cell against that for few (task.detect.max_cells): time, and
-memory by the compiler. Medians of interleaved rounds in one run.
+last layer for every cell against that for few (task.detect.max_cells): time,
+and memory by the compiler. Medians of interleaved rounds in one run.
 """
 
 from __future__ import annotations

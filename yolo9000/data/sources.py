@@ -41,8 +41,8 @@ FORMATS = {
 
 
 def needs_root(format: str) -> bool:
-  """Whether a format reads files; an unknown one does."""
-  return format != "shapes"
+  """Whether a format reads files."""
+  return format in FORMATS and format != "shapes"
 
 
 def check(format: str, root: str) -> None:

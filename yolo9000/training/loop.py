@@ -221,6 +221,7 @@ def train(config: Any, workdir: Path) -> Outcome:
   run, total = config.run, config.run.total_steps
   classes = build.read_classes(config.data)
   task, tx = build.make_task(config, classes), build.make_optimizer(config)
+  score = build.make_score(config, classes)
   build.check_config(config, task)
   processes.on_first(partial(make_folder, config, classes, workdir))
   processes.check_shared(workdir)
@@ -228,9 +229,7 @@ def train(config: Any, workdir: Path) -> Outcome:
   # Data and the step.
   train_data = build.training_data(config, classes, task.learns_from)
   test_data = build.test_data(config, classes)
-  judge = partial(
-    evaluate, config, task, build.make_score(config, classes), test_data
-  )
+  judge = partial(evaluate, config, task, score, test_data)
   mesh = devices.make_mesh()
   local_step = partial(
     train_step,

@@ -20,8 +20,8 @@ from yolo9000.training import checkpoint, processes
 
 LOCAL = ROOT / "launch" / "local.py"
 # The rate is low because rounding can switch max pooling and the leaky slope,
-# which moves the loss in proportion to the rate: by 1e-5 of it at 1e-6, seen
-# once. Here the updates move it by 1e-4 of it.
+# which moves the loss in proportion to the rate: by 1.5e-5 of it at 3e-7, seen
+# once. Here the updates move it by more than is allowed to differ.
 EXPERIMENT = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -29,11 +29,11 @@ from support import tiny_config
 
 def get_config(spmd="shard_map"):
   return tiny_config(
-    task__norm_axis="data",
-    task__width=1 / 8,
+    task__norm__axis="data",
+    task__network__width=1 / 8,
     optimizer__name="sgd",
     optimizer__average=0.9,
-    schedule__rate=3e-7,
+    schedule__rate=1e-7,
     schedule__burn_in_steps=0,
     run__seed=2,
     run__total_steps=16,
@@ -53,7 +53,7 @@ def get_config(spmd="shard_map"):
 def place(tmp_path_factory):
   """A folder with the experiment, and a cache of compiled programs."""
   folder = tmp_path_factory.mktemp("processes")
-  text = EXPERIMENT.format(tests=str(Path(__file__).parent))
+  text = EXPERIMENT.format(tests=str(Path(__file__).parents[1]))
   (folder / "tiny.py").write_text(text)
   return folder
 
@@ -73,7 +73,7 @@ def start(place, workdir, count, devices, *words, spmd="shard_map"):
 def finish(place, job, code=0):
   """Waits, and returns what was logged."""
   try:
-    ended = job.wait(120)
+    ended = job.wait(600)  # a tenth of it on two idle cores
   except subprocess.TimeoutExpired:
     job.terminate()
     time.sleep(1)
@@ -185,7 +185,7 @@ def test_a_killed_process_stops_the_other_and_the_restart_goes_on(place, whole):
   os.kill(rng.choice(before), signal.SIGKILL)
   began = time.monotonic()
   while set(before) & set(workers(job)):
-    assert time.monotonic() < began + 60
+    assert time.monotonic() < began + 300  # a minute on two idle cores
     time.sleep(0.05)
   log = finish(place, job)
   assert log.count("again") == 1 and "-9" in log

@@ -1,7 +1,9 @@
 """The loop: resume to the bit, devices, overfitting, and what may go wrong."""
 
+import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import tiny_config
+from support import joint_config, tiny_config
 
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Flaws, Source
 from yolo9000.data.records import DataError
+from yolo9000.detectors import yolov1
 from yolo9000.files import read_json_lines
-from yolo9000.training import build, checkpoint, loop
+from yolo9000.tables import plan, run
+from yolo9000.training import build, checkpoint, checks, loop
 from yolo9000.training import devices as parallel
+from yolo9000.training.trained import from_run
+from yolo9000.wordtree import WordTree
+from yolo9000.wordtree.files import write_tree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -53,12 +60,12 @@ def losses_of(workdir):
 def test_eight_pictures_are_learned_by_heart(tmp_path):
   """AP above .9 on the pictures trained on, without augmentation."""
   config = tiny_config(
-    task__width=1 / 8,
-    data__geometry="none",
-    data__flip=False,
-    data__hue=0.0,
-    data__saturation=1.0,
-    data__exposure=1.0,
+    task__network__width=1 / 8,
+    data__augment__geometry="none",
+    data__augment__flip=False,
+    data__augment__hue=0.0,
+    data__augment__saturation=1.0,
+    data__augment__exposure=1.0,
     run__image_sizes=(160,),
     run__batch_size=8,
     run__total_steps=150,
@@ -68,7 +75,7 @@ def test_eight_pictures_are_learned_by_heart(tmp_path):
     optimizer__average=0.0,
     schedule__rate=5e-3,
   )
-  metrics = loop.train(config, tmp_path)
+  metrics = run.run_alone(config, tmp_path)
   assert metrics["VOC07 AP"] > 0.9
   for name in ("curves", "detections", "precision_recall"):
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
@@ -84,8 +91,8 @@ jax.config.update("jax_compilation_cache_dir", {cache!r})
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from support import tiny_config
-from yolo9000 import train
+from support import joint_config, tiny_config
+from yolo9000.training import loop
 workdir, add = Path({workdir!r}), loop.Log.add
 
 def add_or_die(log, parts):  # at step 7, with the checkpoint of step 5 written
@@ -107,7 +114,7 @@ def run_ten_steps(workdir, kill=False):
   code = RUN.format(
     workdir=str(workdir),
     cache=str(workdir.parents[1] / "cache"),
-    tests=str(Path(__file__).parent),
+    tests=str(Path(__file__).parents[1]),
     kill=kill,
   )
   done = subprocess.run([sys.executable, "-c", code], capture_output=True)
@@ -151,10 +158,13 @@ def states_after(config, steps, devices):
     tx=tx,
     average=0.9,
     subdivisions=config.run.subdivisions,
+    seed=config.run.seed,
   )
   step, place = parallel.make_step(local_step, spmd=config.run.spmd, mesh=mesh)
   state = parallel.replicate(loop.init_state(config, task, tx), mesh)
-  batches, _ = build.training_batches(config, build.training_data(config), 0)
+  classes = build.read_classes(config.data)
+  data = build.training_data(config, classes, task.learns_from)
+  batches, _ = build.training_batches(config, data, 0)
   losses = []
   for _ in range(steps):
     state, parts = step(state, place(next(batches)))
@@ -224,7 +234,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
   config = tiny_config(
     optimizer__name="sgd", schedule__rate=1e30, schedule__burn_in_steps=0
   )
-  with pytest.raises(loop.NonFiniteLoss) as error:
+  with pytest.raises(checks.NonFiniteLoss) as error:
     loop.train(config, tmp_path)
   text = str(error.value)
   assert "step 1: the loss is not finite" in text and "'coord': " in text
@@ -260,7 +270,7 @@ def test_sigterm_saves_and_the_next_start_goes_on(tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 import jax
-from yolo9000.checkpoint import Checkpoints
+from yolo9000.training.checkpoint import Checkpoints
 checkpoints = Checkpoints(sys.argv[1])
 state = {"weights": jax.random.normal(jax.random.key(0), (512, 512))}
 checkpoints.save(5, state)
@@ -292,8 +302,8 @@ def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before(tmp_path):
 
 def test_a_finished_run_that_lost_its_results_is_evaluated_again(tmp_path):
   config = tiny_config()
-  first = loop.train(config, tmp_path)
-  assert loop.train(config, tmp_path) == first
+  first = loop.train(config, tmp_path).metrics
+  assert loop.train(config, tmp_path).metrics == first
 
 
 def test_the_best_state_is_kept(tmp_path):
@@ -313,46 +323,62 @@ def test_the_best_state_is_kept(tmp_path):
     ),
     ({"evaluation.image_size": 70}, "70 must be a positive multiple of 32"),
     (
-      {"task.priors": ((1.0, 2.0, 3.0),)},
+      {"task.network.priors": ((1.0, 2.0, 3.0),)},
       r"must be a list of \(width, height\)",
     ),
     (
-      {"task.priors": ((1.0, 2.0), (3.0,))},
+      {"task.network.priors": ((1.0, 2.0), (3.0,))},
       r"must be a list of \(width, height",
     ),
-    ({"task.priors": ((1.0, -2.0),)}, "must be positive"),
-    ({"task.model": "yolov9"}, "'yolov9'; allowed are yolov1, yolov2"),
+    ({"task.network.priors": ((1.0, -2.0),)}, "must be positive"),
+    ({"task.model": "yolov9"}, "'yolov9'; allowed are classifier, yolov1"),
     (
-      {"task.passthrough": "yes"},
-      "'yes'; allowed with network 'darknet19' are bare",
+      {"task.network.passthrough": "yes"},
+      "'yes'; allowed with backbone 'five' are none",
     ),
-    ({"task.class_error": "mse"}, "'mse'; allowed are softmax, logistic"),
-    ({"task.dtype": "float16"}, "'float16'; allowed are float32, bfloat16"),
-    ({"task.width": 0.0}, "width is 0.0; it must be above 0"),
+    ({"task.network.classes": "mse"}, "'mse'; allowed are 'softmax' and 'log"),
+    (
+      {"task.network.dtype": "float16"},
+      "'float16'; allowed are float32, bfloat16",
+    ),
+    ({"task.network.width": 0.0}, "width is 0.0; it must be above 0"),
     ({"run.spmd": "pjit"}, "'pjit'; allowed are pmap, shard_map"),
     ({"run.batch_size": 3}, "3 must be a multiple of the 2 devices"),
     ({"run.batch_size": 10}, "batch_size 10 .* training pictures, 8"),
     ({"data.resize": "crop"}, "'crop'; allowed are stretch, letterbox"),
-    ({"data.geometry": "zoom"}, "'zoom'; allowed are crop, letterbox, zoom"),
-    ({"data.jitter": 0.6}, "jitter is 0.6; it must be at least 0 and below .5"),
-    ({"data.min_side": 0.0}, "min_side is 0.0; it must be between 0 and 1"),
-    ({"data.exposure": 0.0}, "must be above 0; 1 changes nothing"),
+    (
+      {"data.augment.geometry": "zoom"},
+      "'zoom'; allowed are crop, letterbox, zoom",
+    ),
+    (
+      {"data.augment.jitter": 0.6},
+      "jitter is 0.6; it must be at least 0 and below .5",
+    ),
+    (
+      {"data.augment.min_side": 0.0},
+      "min_side is 0.0; it must be between 0 and 1",
+    ),
+    ({"data.augment.exposure": 0.0}, "must be above 0; 1 changes nothing"),
     ({"run.image_sizes": ()}, "must hold at least one size"),
     ({"run.resize_every": 0}, "must be at least 1"),
-    ({"task.norm_axis": "devices"}, "'devices'; allowed are '' .* and 'data'"),
+    ({"task.norm.axis": "devices"}, "'devices'; allowed are '' .* and 'data'"),
     ({"evaluation.batch_size": 3}, "3 must be a multiple of the 2 devices"),
     ({"data.broken_share": 2.0}, "broken_share 2.0 must be from 0 to 1"),
     ({"data.train.main.weight": 0.0}, "data.train .main. has weight 0"),
     ({"data.train.main.weight": -1.0}, "must be 1 numbers above 0"),
-    ({"task.metric": "mAP"}, "'mAP'; allowed are VOC07 AP, COCO AP"),
+    ({"evaluation.metric": "mAP"}, "'mAP'; allowed are VOC07 AP, COCO AP"),
+    ({"task.detect.iou_threshold": 1.5}, "iou_threshold is 1.5; it must be at"),
+    ({"task.detect.max_detections": 0}, "max_detections is 0; it must be at"),
+    ({"task.detect.classes": ("cat",)}, r"unknown are \['cat'\]"),
+    ({"evaluation.classes": ("cat",)}, r"unknown are \['cat'\]"),
     ({"data.test.format": "coca"}, "'coca' is unknown; there are coco, csv"),
   ],
 )
 def test_values_that_cannot_be_say_what_can(tmp_path, changes, message):
   """Before anything is trained."""
-  names = {name.replace(".", "__"): value for name, value in changes.items()}
+  config = plan.with_changes(tiny_config(), changes.items())
   with pytest.raises(ValueError, match=message):
-    loop.train(tiny_config(**names), tmp_path)
+    loop.train(config, tmp_path)
   assert losses_of(tmp_path) == []
 
 
@@ -375,7 +401,7 @@ def test_several_data_sets_with_a_map_and_cocos_figures(tmp_path):
   pairs = tuple(
     (name.replace("disc", "circle"), name) for name in shapes.CLASS_NAMES
   )
-  config = tiny_config(task__metric="COCO AP", data__broken_share=0.1)
+  config = tiny_config(evaluation__metric="COCO AP", data__broken_share=0.1)
   with config.unlocked():
     config.data.train.own = dict(
       **dict(format="csv", root=str(tmp_path), split="train.csv"),
@@ -385,7 +411,7 @@ def test_several_data_sets_with_a_map_and_cocos_figures(tmp_path):
   with pytest.raises(DataError, match="5.png: not a picture"):
     loop.train(config, tmp_path / "run")
   own_pictures(tmp_path, 12)
-  metrics = loop.train(config, tmp_path / "run")
+  metrics = loop.train(config, tmp_path / "run").metrics
   assert metrics["metric"] == (metrics["COCO AP"] or 0)
   assert {"VOC07 AP", "COCO AP small", "COCO AR 100"} < metrics.keys()
   config.data.train.own.map = ()
@@ -403,3 +429,89 @@ def test_a_detector_is_not_trained_on_image_labels(tmp_path):
     )
   with pytest.raises(ValueError, match="0.png has the image label 'red disc'"):
     loop.train(config, tmp_path / "run")
+
+
+def test_objects_that_all_vanish_stop_the_run(tmp_path, caplog):
+  """Every box is smaller than min_side, so nothing can be learned."""
+  config = tiny_config(data__augment__min_side=0.99, run__total_steps=101)
+  with pytest.raises(checks.NoObjects, match=r"objects annotated .* 0 reach"):
+    loop.train(config, tmp_path)
+  assert (
+    "annotated on the pictures of the first 5 batches 0 reach" in caplog.text
+  )
+  assert "data.augment.min_side" in caplog.text
+  assert len(losses_of(tmp_path)) == 99
+
+
+def test_dropout_is_a_function_of_the_runs_seed():
+  """Two seeds drop other numbers of the same pictures; one seed the same."""
+  config = tiny_config(task__network__width=1 / 32)
+  task = yolov1.make_task(
+    yolov1.Options(network=yolov1.Network(width=1 / 64, side=1)),
+    build.read_classes(config.data),
+  )
+  variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), (64, 64))
+  data = build.training_data(config, build.read_classes(config.data), "boxes")
+  batches, _ = build.training_batches(config, data, 0)
+  batch, losses = next(batches), []
+  batches.close()
+  mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), (parallel.AXIS,))
+  tx = build.make_optimizer(config)
+  for seed in (0, 0, 1):
+    local_step = partial(
+      loop.train_step,
+      task=task,
+      tx=tx,
+      average=0.0,
+      subdivisions=1,
+      seed=seed,
+    )
+    step, place = parallel.make_step(local_step, spmd="shard_map", mesh=mesh)
+    state = loop.State(
+      jnp.zeros((), jnp.int32), variables, tx.init(variables["params"]), ()
+    )
+    state = parallel.replicate(jax.tree.map(jnp.copy, state), mesh)
+    losses.append(float(step(state, place(batch))[1]["loss"]))
+  assert losses[0] == losses[1] != losses[2]
+
+
+# What orbax had begun to read is told where nobody listens any more.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_checkpoint_is_one_line(tmp_path):
+  """It names the folder and what to do, also for a detector that is loaded."""
+  config = tiny_config(run__total_steps=2, run__checkpoint_every=1)
+  run.run_alone(config, tmp_path)
+  latest = tmp_path / "checkpoints" / "latest"
+  files = [path for path in (latest / "2").rglob("d/*") if path.is_file()]
+  os.truncate(max(files, key=lambda path: path.stat().st_size), 5000)
+  again = partial(loop.train, config, tmp_path)
+  for use in (again, partial(from_run, tmp_path)):
+    with pytest.raises(checkpoint.CheckpointError) as error:
+      use()
+    text = str(error.value)
+    assert text.startswith(f"{latest / '2'} is damaged") and "\n" not in text
+    assert "step 1 is there too" in text
+  gc.collect()
+  shutil.rmtree(latest / "2")
+  assert loop.train(config, tmp_path).metrics["truths"] > 0
+
+
+def test_a_tree_file_is_read_once_at_the_start_of_a_run(tmp_path, monkeypatch):
+  path = tmp_path / "a.tree"
+  nodes = [name.replace(" ", "_") for name in shapes.NODES]
+  write_tree(path, WordTree(tuple(nodes), shapes.PARENTS))
+  config = joint_config(
+    tree=str(path),
+    class_names=(),
+    data__train__main__map=tuple(
+      zip(shapes.CLASS_NAMES, nodes[5:], strict=True)
+    ),
+    data__test__map=tuple(zip(shapes.CLASS_NAMES, nodes[5:], strict=True)),
+    run__total_steps=1,
+  )
+  asked, real = [], Path.read_bytes
+  monkeypatch.setattr(
+    Path, "read_bytes", lambda self: asked.append(self) or real(self)
+  )
+  loop.train(config, tmp_path / "run")
+  assert asked.count(path) == 1
