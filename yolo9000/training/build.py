@@ -164,11 +164,12 @@ def read_data(
     **{k: v for k, v in description.items() if k in Source._fields}
   )
   root = os.path.join(config.data.root, source.root)
-  if not root and sources.needs_root(source.format):
+  missing = not root or ("://" not in root and not Path(root).is_dir())
+  if not config.data.root and missing and sources.needs_root(source.format):
     raise ValueError(
-      f"data.root is empty, and so is the root of the data set {name!r}; "
-      f"--config.data.root=FOLDER must name where its files are (format "
-      f"{source.format})"
+      f"data.root is empty: --config.data.root=FOLDER must name where the "
+      f"files of the data set {name!r} are (format {source.format}, root "
+      f"{source.root!r} below it)"
     )
   return sources.read_for(
     name, source._replace(root=root), class_names=classes.names

@@ -5,11 +5,12 @@ from ml_collections import ConfigDict
 from support import ROOT, load_experiment, tiny_config
 
 from yolo9000.tables import plan
+from yolo9000.tables.plan import row
 
 ROWS = (
-  ("plain", 69.6, (("task.passthrough", "none"),)),
-  ("passthrough", 75.4, (("task.passthrough", "paper"),)),
-  ("larger", 78.6, (("evaluation.image_size", 96),)),
+  row("plain", 69.6, {"task.network.width": 0.25}),
+  row("wide", 75.4, {"task.network.width": 0.5}),
+  row("larger", 78.6, {"evaluation.image_size": 96}),
 )
 
 
@@ -25,16 +26,35 @@ def chained(rows, **first):
 
 def test_each_row_adds_to_the_one_before():
   configs = plan.row_configs(tiny_config(rows=ROWS))
-  assert [c.task.passthrough for c in configs.values()] == (
-    ["none", "paper", "paper"]
-  )
+  assert [c.task.network.width for c in configs.values()] == [0.25, 0.5, 0.5]
   assert configs["larger"].evaluation.image_size == 96
+
+
+def test_a_row_names_the_row_it_differs_from():
+  rows = (
+    *ROWS,
+    row("rate", None, {"schedule.rate": 1.0}, on="plain"),
+    row("alone", None, {"schedule.rate": 2.0}, on="base"),
+    row("above", None, {"run.seed": 7}),
+  )
+  config = tiny_config(rows=rows)
+  configs = plan.row_configs(config)
+  widths = [configs[n].task.network.width for n in ("rate", "alone", "above")]
+  assert widths == [0.25, config.task.network.width, config.task.network.width]
+  assert configs["rate"].evaluation.image_size == 64
+  assert configs["above"].schedule.rate == 2.0
+  assert plan.differs_from(config)["above"] == "alone"
+  wrong = tiny_config(rows=(row("a", None, {}, on="b"), row("b")))
+  with pytest.raises(ValueError, match="row 'a' is on 'b'; above it are base"):
+    plan.row_configs(wrong)
 
 
 def test_wrong_names_and_types_are_errors():
   config = tiny_config()
-  with pytest.raises(AttributeError, match="task.widht: there is no 'widht'"):
-    plan.with_changes(config, [("task.widht", 1.0)])
+  with pytest.raises(
+    AttributeError, match="task.network.widht: there is no 'widht'"
+  ):
+    plan.with_changes(config, [("task.network.widht", 1.0)])
   with pytest.raises(AttributeError, match="there is no 'tasks'; there are"):
     plan.with_changes(config, [("tasks.width", 1.0)])
   with pytest.raises(TypeError):
@@ -43,9 +63,13 @@ def test_wrong_names_and_types_are_errors():
 
 def test_rows_share_the_stages_that_are_the_same():
   rows = (
-    ("a", None, ()),
-    ("b", None, (("second.task.passthrough", "none"),)),
-    ("c", None, (("first.task.width", 0.125), ("second.task.width", 0.125))),
+    row("a"),
+    row("b", None, {"second.task.loss.rescore": False}),
+    row(
+      "c",
+      None,
+      {"first.task.network.width": 0.5, "second.task.network.width": 0.5},
+    ),
   )
   a, b, c = plan.make(chained(rows)).rows
   assert a.stages[0] == b.stages[0] != c.stages[0]
@@ -55,43 +79,44 @@ def test_rows_share_the_stages_that_are_the_same():
 
 def test_a_stage_depends_on_what_it_starts_from_and_on_its_seed():
   rows = (
-    ("a", None, ()),
-    ("b", None, (("first.schedule.rate", 0.5),)),
+    row("a"),
+    row("b", None, {"first.schedule.rate": 0.5}),
   )
   config = plan.with_changes(chained(rows), (("seeds", (0, 1)),))
   made = plan.make(config)
-  ends = {(row.name, row.seed): row.stages[-1] for row in made.rows}
+  ends = {(one.name, one.seed): one.stages[-1] for one in made.rows}
   assert len(set(ends.values())) == 4
   assert [made.stages[k].config.run.seed for k in ends.values()] == [0, 0, 1, 1]
-  for row in made.rows:
-    first, second = (made.stages[key] for key in row.stages)
+  for one in made.rows:
+    first, second = (made.stages[key] for key in one.stages)
     assert first.parent is None and second.parent == first.key
 
 
 def test_speed_and_evaluation_change_no_stage():
   rows = (
-    ("a", None, ()),
-    ("b", None, (("second.data.num_threads", 7), ("first.run.log_every", 9))),
-    ("c", None, (("second.evaluation.image_size", 96),)),
+    row("a"),
+    row("b", None, {"second.data.num_threads": 7, "first.run.log_every": 9}),
+    row("c", None, {"second.evaluation.image_size": 96}),
+    row("d", None, {"second.task.detect.iou_threshold": 0.3}, on="b"),
   )
   made = plan.make(chained(rows))
-  a, b, c = made.rows
-  assert a.stages == b.stages == c.stages[:2]
+  a, b, c, d = made.rows
+  assert a.stages == b.stages == c.stages[:2] == d.stages[:2]
+  assert c.stages[2] != d.stages[2]
   evaluation = made.stages[c.stages[2]]
   assert evaluation.parent == a.stages[1] and not evaluation.trains
   assert evaluation.config.evaluation.image_size == 96
 
 
 def test_stages_without_steps_and_before_a_start_point_are_left_out():
-  off = (("off", None, (("first.run.total_steps", 0),)),)
-  (row,) = plan.make(chained(off)).rows
-  assert [key.split("-")[0] for key in row.stages] == ["second"]
-  start = (("start", None, (("second.run.start_from", "x.weights"),)),)
-  (row,) = plan.make(chained(start)).rows
-  assert [key.split("-")[0] for key in row.stages] == ["second"]
-  nothing = (*off[0][2], ("second.run.total_steps", 0))
-  (row,) = plan.make(chained((("nothing", None, nothing),))).rows
-  assert row.error == "every stage has 0 steps; expected one with more"
+  off = {"first.run.total_steps": 0}
+  start = {"second.run.start_from": "x.weights"}
+  for changes in (off, start):
+    (one,) = plan.make(chained((row("a", None, changes),))).rows
+    assert [key.split("-")[0] for key in one.stages] == ["second"]
+  nothing = row("nothing", None, {**off, "second.run.total_steps": 0})
+  (one,) = plan.make(chained((nothing,))).rows
+  assert one.error == "every stage has 0 steps; expected one with more"
 
 
 def test_a_row_or_a_stage_alone_needs_what_it_stands_on():
@@ -101,7 +126,7 @@ def test_a_row_or_a_stage_alone_needs_what_it_stands_on():
   made = plan.make(config.lock())
   names = [stage.name for stage in plan.chosen(made, config)]
   assert names == ["classifier", "hires", "detector"]
-  assert {row.seed for row in made.rows} == {1}
+  assert {one.seed for one in made.rows} == {1}
   config = load_experiment(ROOT / "experiments/ablation.py").get_config(
     "stage=hires"
   )
@@ -129,6 +154,6 @@ def test_arguments_that_cannot_be(argument, message):
 
 
 def test_starting_from_a_row_that_is_not_above_is_refused():
-  rows = (("a", None, (("run.start_from", "row b"),)), ("b", None, ()))
-  row, _ = plan.make(tiny_config(rows=rows)).rows
-  assert row.error == "run.start_from is 'row b'; rows above it are none"
+  rows = (row("a", None, {"run.start_from": "row b"}), row("b", on="base"))
+  one, _ = plan.make(tiny_config(rows=rows)).rows
+  assert one.error == "run.start_from is 'row b'; rows above it are none"

@@ -19,9 +19,10 @@ TABLE = """
 import sys
 sys.path.insert(0, {tests!r})
 from support import tiny_config
+from yolo9000.tables.plan import row
 
 def get_config():
-  rows = (("a", 1.0, ()), ("b", 2.0, (("evaluation.image_size", 96),)))
+  rows = (row("a", 1.0), row("b", 2.0, {{"evaluation.image_size": 96}}))
   return tiny_config(rows=rows)
 """
 SRUN = """#!/usr/bin/env bash
@@ -50,7 +51,7 @@ echo "$@" > "$QUEUED"
 def place(tmp_path_factory):
   """A folder with an experiment and faked commands of SLURM."""
   folder = tmp_path_factory.mktemp("launch")
-  tests = str(Path(__file__).parent)
+  tests = str(Path(__file__).parents[1])
   (folder / "table.py").write_text(TABLE.format(tests=tests))
   (folder / "bin").mkdir()
   for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
@@ -66,7 +67,7 @@ def output(*words, **variables):
     env={**os.environ, **variables},
     capture_output=True,
     text=True,
-    timeout=100,
+    timeout=1000,
   )
   assert done.returncode == 0, done.stderr
   return done.stdout.splitlines()
@@ -172,7 +173,7 @@ def slurm(place, *words, **variables):
     env={**os.environ, **faked, **variables},
     capture_output=True,
     text=True,
-    timeout=200,
+    timeout=1200,
   )
 
 

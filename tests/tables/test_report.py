@@ -11,12 +11,13 @@ import pytest
 from support import tiny_config
 
 from yolo9000.tables import plan, report, results, sweep
+from yolo9000.tables.plan import row
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 ROWS = (
-  ("plain", 74.4, (("task.passthrough", "none"),)),
-  ("pass & through", 75.4, (("task.passthrough", "paper"),)),
-  ("larger", 78.6, (("evaluation.image_size", 96),)),
+  row("plain", 74.4, {"task.loss.rescore": False}),
+  row("pass & through", 75.4, {"task.loss.rescore": True}),
+  row("larger", 78.6, {"evaluation.image_size": 96}),
 )
 
 
@@ -39,7 +40,7 @@ def test_it_has_all_that_the_table_needs(made):
   for words in (
     "Step by step",
     "pass &amp; through",  # names are text, whatever they hold
-    "task.passthrough: &#x27;none&#x27; → &#x27;paper&#x27;",
+    "task.loss.rescore: False → True",
     "evaluation.image_size: 64 → 96",
     "by seed",
     "recall small",
