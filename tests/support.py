@@ -34,7 +34,7 @@ def dotted(changes):
 
 
 def tiny_config(*, class_names=shapes.CLASS_NAMES, tree="", **changes):
-  """A narrow net, 64 pixels, 8 pictures; changes by dotted names."""
+  """A narrow net, 64 pixels, 8 pictures; changes by names, see `dotted`."""
   config = base.detector(class_names, tree)
   config.update(name="tiny", paper="Table 2", rows=(), seeds=(0,))
   settings = {

@@ -44,7 +44,24 @@ from yolo9000.files import write_whole
 from yolo9000.scoring.coco import coco_rows
 from yolo9000.training import compilation
 
-MOST_CANDIDATES = 1000  # boxes of one picture that suppression looks at
+# What a person wants to see, of the options that a detector has; a table's own
+# options keep the weak boxes too.
+USERS = {
+  "score_threshold": 0.5,
+  "iou_threshold": 0.45,
+  "max_candidates": 1000,
+  "max_detections": 100,
+  "walk": "paths",
+  "tree_threshold": 0.5,
+}
+FLAGS = {
+  "score_threshold": "threshold",
+  "iou_threshold": "iou",
+  "max_detections": "max_detections",
+  "walk": "walk_by",
+  "tree_threshold": "tree_threshold",
+  "max_cells": "max_cells",
+}
 DEVIATIONS = {"gpu": gpu_deviation, "cpu": cpu_deviation}
 
 
@@ -143,13 +160,13 @@ def _parser() -> argparse.ArgumentParser:
   add("--out", type=Path, default=Path("detections"))
   add("--size", help="of the network's input, such as 416 or 640x384")
   add("--resize", choices=tuple(augment.RESIZES))
-  add("--threshold", type=float, default=0.5, help="weaker scores are left out")
-  add("--iou", type=float, default=0.45, help="of boxes that exclude another")
-  add("--tree_threshold", type=float, default=0.5)
-  add("--walk_by", choices=("paths", "conditional"), default="paths")
+  add("--threshold", type=float, help="weaker scores are left out; .5")
+  add("--iou", type=float, help="of boxes that exclude another; .45")
+  add("--tree_threshold", type=float, help="where a walk stops; .5")
+  add("--walk_by", choices=("paths", "conditional"))
   add("--nodes", help="of a tree, not walked: leaves, level 2, below dog, a,b")
-  add("--max_cells", type=int, default=0, help="of a large tree; 0: all")
-  add("--max_detections", type=int, default=100, help="on one picture")
+  add("--max_cells", type=int, help="of a large tree; 0: all")
+  add("--max_detections", type=int, help="on one picture; 100")
   add("--batch_size", type=int, default=1)
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
   add("--txt", action="store_true", help="YOLO label files in OUT/labels")
@@ -169,14 +186,15 @@ def _check(args: argparse.Namespace) -> None:
       )
   if not args.inputs and args.camera is None:
     raise ValueError("expected pictures, videos, folders or --camera")
-  if args.max_cells < 0:
+  if args.max_cells is not None and args.max_cells < 0:
     raise ValueError("--max_cells must be at least 0")
   for name in ("batch_size", "threads", "max_detections", "frames"):
     value = getattr(args, name)
     if value is not None and value < 1:
       raise ValueError(f"--{name} must be at least 1")
   for name in ("threshold", "iou", "tree_threshold"):
-    if not 0 <= getattr(args, name) < 1:
+    value = getattr(args, name)
+    if value is not None and not 0 <= value < 1:
       raise ValueError(f"--{name} must be at least 0 and below 1")
   if args.size and not re.fullmatch(r"\d{1,5}(x\d{1,5})?", args.size):
     raise ValueError(f"--size {args.size}: expected 416 or 640x384")
@@ -195,15 +213,12 @@ def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
       deviation=DEVIATIONS[args.batch_norm or "gpu"],
     )
   names = trained.classes.names
-  options: dict[str, Any] = {
-    "score_threshold": args.threshold,
-    "iou_threshold": args.iou,
-    "max_detections": args.max_detections,
-    "max_candidates": MOST_CANDIDATES,
-  }
-  if trained.tree and not args.map:
-    options["walk"] = args.walk_by
-    options["tree_threshold"] = args.tree_threshold
+  options = {name: USERS[name] for name in USERS if name in trained.detect}
+  if trained.tree is None or args.map:
+    options.pop("walk", None)
+  for option, flag in FLAGS.items():
+    if getattr(args, flag) is not None:
+      options[option] = getattr(args, flag)
   if args.nodes:
     tree = trained.classes.tree
     if tree is None:
@@ -211,8 +226,6 @@ def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
     if trained.tree:
       options["walk"] = "none"
     options["classes"] = [names[node] for node in tree.select(args.nodes)]
-  if args.max_cells:
-    options["max_cells"] = args.max_cells
   size = None
   if args.size:
     width, _, height = args.size.partition("x")

@@ -48,19 +48,19 @@ def draw(
       boxes_px.tolist(), labels.tolist(), texts, strict=True
     )
   ][::-1]
-  for edges, colour, _ in marks:
+  for edges, paint, _ in marks:
     pen.rectangle(edges, outline=(20, 20, 20), width=thick + 2)
     left, top, right, bottom = edges
     if right - left > 2 and bottom - top > 2:
       inner = (left + 1, top + 1, right - 1, bottom - 1)
-      pen.rectangle(inner, outline=colour, width=thick)
-  for (left, top, *_), colour, text in marks:
+      pen.rectangle(inner, outline=paint, width=thick)
+  for (left, top, *_), paint, text in marks:
     _, _, width, height = map(round, pen.textbbox((0, 0), text, font=font))
     # Above the box, or inside it at the picture's edge.
     left = max(0, min(left, image.shape[1] - width - 4))
     top = top - height - 4 if top >= height + 4 else max(0, top)
-    pen.rectangle((left, top, left + width + 4, top + height + 4), fill=colour)
-    bright = np.dot(colour, (0.299, 0.587, 0.114)) > 140
+    pen.rectangle((left, top, left + width + 4, top + height + 4), fill=paint)
+    bright = np.dot(paint, (0.299, 0.587, 0.114)) > 140
     ink = (0, 0, 0) if bright else (255, 255, 255)
     pen.text((left + 2, top + 2), text, fill=ink, font=font)
   return np.asarray(picture)

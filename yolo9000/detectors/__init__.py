@@ -100,7 +100,7 @@ def network_rows(
 
 def of_network(
   network: Network, classes: Classes, nodes: Sequence[int] | None
-) -> Callable[[Mapping[str, Any]], Task]:
+) -> tuple[Callable[[Mapping[str, Any]], Task], Mapping[str, Any]]:
   """The Task of a network of the original program, by options of detection.
 
   Args:
@@ -109,7 +109,8 @@ def of_network(
     nodes: of the network's tree, if the classes are some of its nodes alone.
 
   Returns:
-    A function of `task.detect`'s options that differ from the defaults.
+    A function of the options of `task.detect` that differ from the defaults,
+    and the defaults.
 
   Raises:
     ValueError: if the network is no detector.
@@ -128,10 +129,12 @@ def of_network(
   module = of_name(name)
   make = partial(module.make_task, rows=network.layers, **more)
 
+  options = module.Options()
+  defaults = options.detect._asdict()
+
   def with_detect(detect: Mapping[str, Any]) -> Task:
-    options = module.Options()
-    values = {**options.detect._asdict(), **detect}
+    values = {**defaults, **detect}
     chosen = read_options(type(options.detect), values, "task.detect")
     return make(options._replace(detect=chosen), classes)
 
-  return with_detect
+  return with_detect, defaults

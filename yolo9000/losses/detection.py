@@ -144,6 +144,7 @@ def detection_loss(
   the program of the paper's time (January 2017) and on from March 2017.
   """
   _check(raw, priors, location, with_classes=class_logits is None)
+  priors = jnp.asarray(priors, raw.dtype)
   rows, cols, num_priors, entries = raw.shape
   direct = location == "direct"
   grid = jnp.array([cols, rows], raw.dtype)

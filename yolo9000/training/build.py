@@ -23,7 +23,7 @@ from yolo9000.data.records import Dataset
 from yolo9000.training import devices, optimizer
 from yolo9000.types import Batch, Task
 from yolo9000.wordtree import Classes
-from yolo9000.wordtree.files import make_tree, read_tree, write_tree
+from yolo9000.wordtree.files import make_classes, read_tree, write_tree
 
 KEPT_TREE = "classes.tree"  # in a run's folder
 
@@ -38,15 +38,10 @@ def read_classes(data: Any, kept: Path | None = None) -> Classes:
   Raises:
     ValueError: if there is neither, or the tree has other nodes.
   """
-  names, tree = tuple(data["class_names"]), data["tree"]
-  if tree and isinstance(tree, str):
-    tree = read_tree(kept / KEPT_TREE if kept else tree)
-  if not names and not hasattr(tree, "ids"):
-    raise ValueError(
-      "data.class_names is empty; expected names, or a .tree file as data.tree"
-    )
-  names = names or tree.ids
-  return Classes(names, make_tree(tree, names))
+  tree = data["tree"]
+  if kept and tree and isinstance(tree, str):
+    tree = str(kept / KEPT_TREE)
+  return make_classes(data["class_names"], tree)
 
 
 def keep_tree(data: Any, classes: Classes, workdir: Path) -> None:

@@ -30,6 +30,7 @@ class Trained(NamedTuple):
   Attributes:
     make_task: the Task, with these options of `task.detect` in place of its
       own. Its `predict` takes the variables.
+    detect: its own options of detection by name.
     variables: params and batch_stats.
     classes: of the labels.
     size: (height, width) that pictures are brought to.
@@ -40,6 +41,7 @@ class Trained(NamedTuple):
   """
 
   make_task: Callable[[Mapping[str, Any]], Task]
+  detect: Mapping[str, Any]
   variables: Any
   classes: Classes
   size: tuple[int, int]
@@ -77,12 +79,15 @@ def from_run(workdir: str | Path, *, which: str = "latest") -> Trained:
     raise ValueError(f"{path}: {error}") from None
   state = checkpoint.read(workdir, which)
 
+  own = task.get("detect", {})
+
   def make_task(detect: Mapping[str, Any]) -> Task:
-    changed = {**task.get("detect", {}), **detect}
-    return detectors.make_task({**task, "detect": changed}, classes)
+    changed = {"detect": {**own, **detect}} if own or detect else {}
+    return detectors.make_task({**task, **changed}, classes)
 
   return Trained(
     make_task=make_task,
+    detect=own,
     variables=state["average"] or state["variables"],
     classes=classes,
     size=(size, size),
@@ -138,7 +143,7 @@ def from_darknet(
     ids = found
   classes = Classes(tuple(ids), None if nodes else tree)
   try:
-    make_task = detectors.of_network(network, classes, nodes)
+    make_task, own = detectors.of_network(network, classes, nodes)
   except ValueError as error:
     raise FileError(f"{cfg}: {error}") from None
   if network.shape[2] != 3:
@@ -148,6 +153,7 @@ def from_darknet(
   variables, header, _ = read_weights(weights, network, partial=False)
   return Trained(
     make_task=make_task,
+    detect=own,
     variables=change_deviation(variables, deviation, gpu_deviation),
     classes=classes,
     size=network.shape[:2],

@@ -1,4 +1,4 @@
-"""Trees as files of the original program, and the tree that a config names."""
+"""Trees as files of the original program; the classes that a config names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolo9000.files import FileError, read_list, write_list
-from yolo9000.wordtree.tree import TreeError, WordTree
+from yolo9000.wordtree.tree import Classes, TreeError, WordTree
 
 
 def read_tree(path: str | Path) -> WordTree:
@@ -52,32 +52,31 @@ def write_tree(path: str | Path, tree: WordTree) -> None:
   write_list(path, [f"{name} {parent}" for name, parent in pairs])
 
 
-def make_tree(
-  tree: WordTree | str | Sequence[int] | None, class_names: Sequence[str]
-) -> WordTree | None:
-  """The tree that a config names; its nodes must be the classes.
+def make_classes(names: Sequence[str], tree: str | Sequence[int]) -> Classes:
+  """The classes that a config names; a tree's file is read once.
 
   Args:
+    names: of the labels; none for the nodes of a tree's file.
     tree: a .tree file; the number of each class's parent, -1 at the top; or
       nothing, for none.
-    class_names: of the network.
 
   Raises:
-    ValueError: if it cannot be read, is no tree, or has other nodes; it lists
-      both sides.
+    ValueError: if there are no names, or the tree cannot be read, is no tree,
+      or has other nodes; it lists both sides.
   """
-  if tree is None or isinstance(tree, WordTree):
-    return tree
-  if not tree:
-    return None
-  if not isinstance(tree, str):
-    return WordTree(tuple(class_names), tuple(tree))
-  found = read_tree(tree)
-  if found.ids != tuple(class_names):
-    ours, theirs = set(class_names), set(found.ids)
+  names = tuple(names)
+  if isinstance(tree, str) and tree:
+    found = read_tree(tree)
+    if names and found.ids != names:
+      ours, theirs = set(names), set(found.ids)
+      raise ValueError(
+        f"{tree}: its {len(theirs)} nodes are not the {len(ours)} classes in "
+        f"their order; in the tree alone: {sorted(theirs - ours)[:20]}, in the "
+        f"classes alone: {sorted(ours - theirs)[:20]}"
+      )
+    return Classes(found.ids, found)
+  if not names:
     raise ValueError(
-      f"{tree}: its {len(theirs)} nodes are not the {len(ours)} classes in "
-      f"their order; in the tree alone: {sorted(theirs - ours)[:20]}, in the "
-      f"classes alone: {sorted(ours - theirs)[:20]}"
+      "data.class_names is empty; expected names, or a .tree file as data.tree"
     )
-  return found
+  return Classes(names, WordTree(names, tuple(tree)) if tree else None)

@@ -1,3 +1,5 @@
+"""K-means on box shapes, and the paper's Table 1 and Figure 2."""
+
 import numpy as np
 import pytest
 
@@ -55,26 +57,6 @@ def test_letterboxed_shapes_keep_their_aspect():
   kept = priors.shapes_in_cells(wide, image_size=416, resize="letterbox")
   np.testing.assert_allclose(kept[:, 0], stretched[:, 0])
   np.testing.assert_allclose(kept[:, 1] * 2, stretched[:, 1])
-
-
-def test_command_prints_the_curve_and_a_line_for_the_config(tmp_path):
-  import importlib.util
-  from pathlib import Path
-
-  path = Path(__file__).parents[1] / "experiments" / "ablation.py"
-  spec = importlib.util.spec_from_file_location("ablation", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config()
-  config.detector.data.train.main.split = "train[:50]"
-  text = priors.report(config, 5, str(tmp_path / "curve.png"))
-  assert (tmp_path / "curve.png").stat().st_size > 5000
-  assert "k = 15: average IoU" in text
-  line = text.splitlines()[-1]
-  found = eval(line.split("priors=")[1])  # noqa: S307
-  assert len(found) == 5 and all(len(pair) == 2 for pair in found)
-  with pytest.raises(ValueError, match="--k is 16; it must be from 1 to 15"):
-    priors.report(config, 16, None)
 
 
 def test_table_1_has_the_papers_order_on_shapes():

@@ -1,3 +1,5 @@
+"""Suppression, against the original program's and by hand."""
+
 from pathlib import Path
 
 import jax
@@ -7,9 +9,25 @@ import pytest
 
 from yolo9000 import boxes as box
 from yolo9000.boxes import suppression
+from yolo9000.boxes.suppression import Suppression
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "nms.npz")
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "nms.npz")
 ALL = 10**6
+
+
+def jitted(function):
+  """Compiled as a whole; from NumPy to NumPy arrays."""
+  compiled = jax.jit(function, static_argnames="how")
+
+  def run(*arrays, how):
+    return jax.device_get(compiled(*map(jnp.asarray, arrays), how=how))
+
+  return run
+
+
+per_class = jitted(suppression.per_class)
+class_agnostic = jitted(suppression.class_agnostic)
+labelled = jitted(suppression.labelled)
 
 
 def read(case):
@@ -18,7 +36,7 @@ def read(case):
 
 
 def kept_boxes(detections):
-  return {tuple(b) for b in np.asarray(detections.boxes)[detections.mask]}
+  return {tuple(b) for b in detections.boxes[detections.mask]}
 
 
 def program_order(objectness):
@@ -49,13 +67,10 @@ def test_per_class_is_the_programs(case):
   for label in range(golden["probs"].shape[1]):
     probs = golden["probs"][:, label]
     order = order[np.argsort(-probs[order], kind="stable")]
-    found = suppression.per_class(
-      jnp.asarray(boxes[order]),
-      jnp.asarray(probs[order, None]),
-      iou_threshold=float(golden["thresh"]),
-      score_threshold=0.0,
-      max_candidates=ALL,
-      max_detections=ALL,
+    found = per_class(
+      boxes[order],
+      probs[order, None],
+      how=Suppression(float(golden["thresh"]), 0.0, ALL, ALL),
     )
     kept = order[golden["sort_probs"][order, label] > 0]
     assert kept_boxes(found) == {tuple(b) for b in boxes[kept]}
@@ -65,17 +80,14 @@ def test_per_class_is_the_programs(case):
 def test_per_class_over_all_classes_at_once(case):
   golden, boxes = read(case)
   scores = golden["probs"] * (golden["objectness"] > 0)[:, None]
-  found = suppression.per_class(
-    jnp.asarray(boxes),
-    jnp.asarray(scores),
-    iou_threshold=float(golden["thresh"]),
-    score_threshold=0.0,
-    max_candidates=ALL,
-    max_detections=ALL,
+  found = per_class(
+    boxes,
+    scores,
+    how=Suppression(float(golden["thresh"]), 0.0, ALL, ALL),
   )
   expected = golden["sort_probs"] * (golden["objectness"] > 0)[:, None]
   rows, labels = np.nonzero(expected)
-  mask = np.asarray(found.mask)
+  mask = found.mask
   assert mask.sum() == len(rows)
   assert {
     (*map(float, b), int(c), float(s))
@@ -93,14 +105,11 @@ def test_per_class_over_all_classes_at_once(case):
 def test_class_agnostic_is_the_programs(case):
   golden, boxes = read(case)
   order = program_order(golden["objectness"])
-  found = suppression.class_agnostic(
-    jnp.asarray(boxes[order]),
-    jnp.asarray(golden["objectness"][order]),
-    jnp.asarray(golden["probs"][order]),
-    iou_threshold=float(golden["thresh"]),
-    score_threshold=0.0,
-    max_candidates=ALL,
-    max_detections=ALL,
+  found = class_agnostic(
+    boxes[order],
+    golden["objectness"][order],
+    golden["probs"][order],
+    how=Suppression(float(golden["thresh"]), 0.0, ALL, ALL),
   )
   kept = golden["obj_objectness"] > 0
   assert kept_boxes(found) == {tuple(b) for b in boxes[kept]}
@@ -116,15 +125,11 @@ def spread(count):
 def test_none_and_thirty_objects(count):
   scores = np.zeros((40, 3), np.float32)
   scores[:count, 1] = np.linspace(1, 0.5, count)
-  found = jax.jit(
-    lambda boxes, scores: suppression.per_class(
-      *(boxes, scores),
-      iou_threshold=0.45,
-      score_threshold=0.005,
-      max_candidates=100,
-      max_detections=50,
-    )
-  )(jnp.asarray(spread(40)), jnp.asarray(scores))
+  found = per_class(
+    spread(40),
+    scores,
+    how=Suppression(0.45, 0.005, max_candidates=100, max_detections=50),
+  )
   assert found.boxes.shape == (50, 4)
   assert found.mask.sum() == count
   assert (found.labels[found.mask] == 1).all()
@@ -133,31 +138,24 @@ def test_none_and_thirty_objects(count):
 
 def test_a_suppressed_box_suppresses_nothing():
   # a overlaps b by 2/3, b overlaps c by 2/3, a overlaps c by 3/7 only.
-  boxes = jnp.array([[0.0, 0, 10, 1], [2.0, 0, 12, 1], [4.0, 0, 14, 1]])
-  scores = jnp.array([[0.9], [0.8], [0.7]])
-  found = suppression.per_class(
-    *(boxes, scores),
-    iou_threshold=0.5,
-    score_threshold=0.1,
-    max_candidates=10,
-    max_detections=3,
+  boxes = np.float32([[0.0, 0, 10, 1], [2.0, 0, 12, 1], [4.0, 0, 14, 1]])
+  scores = np.float32([[0.9], [0.8], [0.7]])
+  found = per_class(
+    boxes,
+    scores,
+    how=Suppression(0.5, 0.1, max_candidates=10, max_detections=3),
   )
   np.testing.assert_array_equal(found.mask, [True, True, False])
   np.testing.assert_allclose(found.scores, [0.9, 0.7, 0.0])
 
 
 def test_classes_do_not_suppress_each_other_unless_told_to():
-  boxes = jnp.array([[0.0, 0, 1, 1], [0.0, 0, 1, 1]])
-  probabilities = jnp.array([[0.9, 0.1], [0.2, 0.8]])
-  options = dict(
-    iou_threshold=0.45,
-    score_threshold=0.15,
-    max_candidates=9,
-    max_detections=9,
-  )
-  apart = suppression.per_class(boxes, probabilities, **options)
-  together = suppression.class_agnostic(
-    boxes, jnp.array([0.5, 0.6]), probabilities, **options
+  boxes = np.float32([[0.0, 0, 1, 1], [0.0, 0, 1, 1]])
+  probabilities = np.float32([[0.9, 0.1], [0.2, 0.8]])
+  how = Suppression(0.45, 0.15, max_candidates=9, max_detections=9)
+  apart = per_class(boxes, probabilities, how=how)
+  together = class_agnostic(
+    boxes, np.float32([0.5, 0.6]), probabilities, how=how
   )
   assert apart.mask.sum() == 2
   assert together.mask.sum() == 1 and together.labels[0] == 1
@@ -166,13 +164,36 @@ def test_classes_do_not_suppress_each_other_unless_told_to():
 
 def test_fewer_candidates_keep_the_best_of_the_same_answer():
   golden, boxes = read("case1")
-  scores = jnp.asarray(golden["probs"])
-  options = dict(iou_threshold=0.45, score_threshold=0.0)
-  full = suppression.per_class(
-    jnp.asarray(boxes), scores, max_candidates=ALL, max_detections=20, **options
-  )
-  part = suppression.per_class(
-    jnp.asarray(boxes), scores, max_candidates=200, max_detections=20, **options
+  scores = golden["probs"]
+  full, part = (
+    per_class(boxes, scores, how=Suppression(0.45, 0.0, most, 20))
+    for most in (ALL, 200)
   )
   for a, b in zip(full, part, strict=True):
     np.testing.assert_array_equal(a, b)
+
+
+def test_labelled_boxes_suppress_their_own_class_alone():
+  boxes = np.float32([[0.0, 0, 1, 1], [0.0, 0, 1, 1], [0.0, 0, 1, 0.9]])
+  found = labelled(
+    boxes,
+    np.float32([0.9, 0.8, 0.7]),
+    np.array([1, 2, 1]),
+    how=Suppression(0.5, 0.1, max_detections=3),
+  )
+  assert found.labels[found.mask].tolist() == [1, 2]
+
+
+def test_labelled_suppression_is_per_class_suppression():
+  rng = np.random.default_rng(0)
+  low = rng.uniform(0, 0.5, (40, 2))
+  boxes = np.concatenate([low, low + rng.uniform(0.1, 0.5, (40, 2))], axis=1)
+  boxes = boxes.astype(np.float32)
+  labels = rng.integers(0, 3, 40)
+  scores = np.sort(rng.uniform(size=40).astype(np.float32))[::-1]
+  how = Suppression(0.4, 0.1, max_candidates=40, max_detections=40)
+  one = labelled(boxes, scores, labels, how=how)
+  of_class = scores[:, None] * np.eye(3, dtype=np.float32)[labels]
+  two = per_class(boxes, of_class, how=how)
+  jax.tree.map(np.testing.assert_array_equal, one, two)
+  assert 0 < one.mask.sum() < 40

@@ -5,23 +5,32 @@ import re
 from functools import partial
 
 import cv2
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import tiny_config
+from ml_collections import ConfigDict
+from support import ROOT, joint_config, load_experiment, tiny_config
 
 from yolo9000 import boxes as box
 from yolo9000 import detect
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment, drawing
+from yolo9000.data.formats import shapes
 from yolo9000.data.pictures import Item
 from yolo9000.data.records import DataError, decode_picture
-from yolo9000.detector import Detector, Prepared
-from yolo9000.detectors import region
-from yolo9000.tables import sweep
-from yolo9000.training import build
-from yolo9000.training import trained as model
+from yolo9000.detector import (
+  Detector,
+  Prepared,
+  detect_all,
+  from_darknet,
+  from_run,
+)
+from yolo9000.networks import input as pictures
+from yolo9000.tables import run as runs
+from yolo9000.training import build, devices
+from yolo9000.training.evaluation import predict_all
 from yolo9000.types import Detections
+from yolo9000.wordtree import Classes
 from yolo9000.wordtree.files import read_tree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -264,16 +273,9 @@ def test_detector_in_pixels_of_the_photo(
   These networks are a sixteenth wide and have random weights; rounding to bytes
   alone, let alone another interpolation, moves their boxes by some percent.
   """
-  monkeypatch.setattr(region, "normalise", lambda images: images)
   source = goldens(f"fwd_{name}")
   image = decode_picture(str(shared / "darknet" / f"{photo}.jpg"))
-  trained = model.from_darknet(
-    *golden_network(source),
-    names=None,
-    map=None,
-    resize=None,
-    deviation=cpu_deviation,
-  )
+  trained = from_darknet(*golden_network(source), deviation=cpu_deviation)
   assert trained.resize == resize
   _, _, threshold, _, iou, relative = source["det_args"].tolist()
   detector = Detector(
@@ -282,8 +284,10 @@ def test_detector_in_pixels_of_the_photo(
     iou_threshold=iou,
     max_detections=1000,
   )
-  input_ = source["input"][0].transpose(1, 2, 0)
-  prepared = detector.prepare(image)._replace(input=input_)
+  input_ = source["input"].transpose(0, 2, 3, 1)
+  monkeypatch.setattr(pictures, "normalise", lambda images: jnp.array(input_))
+  prepared = detector.prepare(image)
+  assert prepared.input.shape == input_.shape[1:]
   found = detector.finish(detector.start([prepared], 1), [prepared])[0]
   edges = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
   recorded = box.cxcywh_to_xyxy(source["boxes"]) * (edges if relative else 1)
@@ -328,20 +332,15 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
   assert len(labels["few"]) == 2 < len(labels["h30"])
   assert labels["all cells"] == labels["h30"]
   assert 0 < len(labels["few cells"]) < len(labels["h30"])
+  # Labels stay those of the network.
   tree = read_tree(cfg.parent / "golden.tree")
-  assert max(labels["leaves"]) < len(tree.leaves)
-  assert max(labels["below"]) < len(tree.below(0))
-  trained = model.from_darknet(
-    *(cfg, weights),
-    names=None,
-    map=tmp_path / "a.map",
-    resize=None,
-    deviation=gpu_deviation,
-  )
-  ids = trained.head.tree.ids
-  assert trained.class_names == tuple(ids[n] for n in source["det_map"])
+  assert set(labels["leaves"]) <= set(tree.leaves.tolist())
+  assert set(labels["below"]) <= set(tree.select("below n00001000").tolist())
+  trained = from_darknet(cfg, weights, map=tmp_path / "a.map")
+  ids = trained.tree.ids
+  assert trained.classes.names == tuple(ids[n] for n in source["det_map"])
   assert max(labels["map"]) < 200
-  detector = Detector(trained, score_threshold=0.02)
+  detector = Detector(trained, score_threshold=0.02, iou_threshold=0.45)
   found = detector(decode_picture(str(photo)))
   assert found.labels.tolist() == labels["map"]
 
@@ -366,9 +365,7 @@ def test_the_batch_norm_option_is_that_of_the_program(files, shared, tmp_path):
   photo = shared / "darknet" / "dog.jpg"
   cfg, weights = (word.split("=")[1] for word in files[:2])
   for name, deviation in (("gpu", gpu_deviation), ("cpu", cpu_deviation)):
-    trained = model.from_darknet(
-      *(cfg, weights), names=None, map=None, resize=None, deviation=deviation
-    )
+    trained = from_darknet(cfg, weights, deviation=deviation)
     found = Detector(trained, score_threshold=0.3)(decode_picture(str(photo)))
     word = [] if name == "gpu" else ["--batch_norm=cpu"]
     _, rows = run(tmp_path / name, *files, photo, *word)
@@ -376,35 +373,28 @@ def test_the_batch_norm_option_is_that_of_the_program(files, shared, tmp_path):
     np.testing.assert_allclose(scores, found.scores, atol=6e-6)
 
 
-def test_batches_folding_and_sizes_change_nothing_but_rounding(
+def test_the_size_is_checked_and_options_are_those_of_the_detector(
   goldens, golden_network, shared
 ):
   cfg, weights = golden_network(goldens("fwd_yolov2voc_a"))
-  trained = model.from_darknet(
-    *(cfg, weights), names=None, map=None, resize=None, deviation=gpu_deviation
-  )
+  trained = from_darknet(cfg, weights)
   image = decode_picture(str(shared / "darknet" / "dog.jpg"))
-  folded = Detector(trained, score_threshold=0.3)(image)
-  plain = Detector(trained, score_threshold=0.3, fold_norm=False)(image)
-  assert len(folded.scores) > 5
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=0.05),
-    *(folded, plain),
-  )
-  wide = Detector(trained, score_threshold=0.3, size=(320, 192))
+  plain = Detector(trained, score_threshold=0.3)(image)
+  assert len(plain.scores) > 5
+  wide = Detector(trained, score_threshold=0.3, size=(192, 320))
   assert wide.prepare(image).input.shape == (192, 320, 3)
   assert len(wide(image).scores)
   with pytest.raises(ValueError, match="multiple of 32"):
-    Detector(trained, size=(320, 200))
+    Detector(trained, size=(200, 320))
   with pytest.raises(ValueError, match="allowed are stretch, letterbox"):
     Detector(trained, resize="crop")
   for wrong in (image / 255, image[..., 0], image[..., [0, 1, 2, 0]]):
     with pytest.raises(ValueError, match="expected uint8 RGB"):
       wide(wrong)
-  agnostic = Detector(
-    trained._replace(class_agnostic=True), score_threshold=0.3
-  )(image)
-  assert agnostic.scores.tolist() != folded.scores.tolist()
+  agnostic = Detector(trained, score_threshold=0.3, class_agnostic=True)(image)
+  assert agnostic.scores.tolist() != plain.scores.tolist()
+  with pytest.raises(ValueError, match="unknown options .'max_cell'"):
+    Detector(trained, max_cell=3)
 
 
 def test_classes_that_do_not_exclude_each_other(
@@ -413,10 +403,8 @@ def test_classes_that_do_not_exclude_each_other(
   """softmax=0: a box may have several classes, each by its own logistic."""
   cfg, weights = golden_network(goldens("fwd_yolov2voc_a"))
   cfg.write_text(cfg.read_text().replace("softmax=1", "softmax=0"))
-  trained = model.from_darknet(
-    *(cfg, weights), names=None, map=None, resize=None, deviation=gpu_deviation
-  )
-  assert not trained.head.exclusive
+  trained = from_darknet(cfg, weights)
+  assert not trained.network.layers[-1].exclusive
   image = decode_picture(str(shared / "darknet" / "dog.jpg"))
   found = Detector(trained, score_threshold=0.3)(image)
   # A softmax's scores of one box sum to its objectness, at most 1.
@@ -427,39 +415,93 @@ def test_classes_that_do_not_exclude_each_other(
 
 
 def test_yolov1_takes_its_own_size_alone(goldens, golden_network):
-  trained = model.from_darknet(
-    *golden_network(goldens("fwd_yolov1")),
-    names=None,
-    map=None,
-    resize=None,
-    deviation=gpu_deviation,
-  )
+  trained = from_darknet(*golden_network(goldens("fwd_yolov1")))
   Detector(trained, size=(192, 192))
-  with pytest.raises(ValueError, match="takes its own alone, .192, 192"):
+  with pytest.raises(ValueError, match="expected 192x192: the network takes"):
     Detector(trained, size=(224, 224))
 
 
-def test_a_runs_detector_predicts_what_the_run_evaluated(tmp_path):
-  """The same boxes as detections.json, which training wrote."""
-  config = tiny_config(
-    run__total_steps=30, evaluation__image_size=96, task__detect__score_threshold=0.01
+def average_precision(detector, data, score):
+  """AP of what the users' detector finds on the pictures of a data set."""
+  found = []
+  for record in data.records:
+    image = data.read_image(record)
+    one = detector(image)
+    edges = np.array([*image.shape[1::-1]] * 2, np.float32)
+    found.append(one._replace(boxes=one.boxes / edges))
+  return score(found, data.records)["VOC07 AP"]
+
+
+def check_the_same_ap(trained, data, score, **options):
+  """Of an evaluation and of the users' detector.
+
+  The weights are as good as random, so what the evaluation finds best on each
+  picture is called the truth.
+  """
+  size = trained.size[0]  # tables are of squares
+  found = predict_all(
+    trained.make_task(options).predict,
+    devices.replicate(trained.variables, devices.make_mesh()),
+    data,
+    image_size=size,
+    resize=trained.resize,
+    batch_size=4,
+    num_threads=1,
   )
-  sweep.run_alone(config, tmp_path)
+  records = [
+    record._replace(
+      boxes_px=np.clip(one.boxes[:3], 0, 1) * record.edges_px,
+      labels=one.labels[:3],
+      difficult=np.zeros(len(one.labels[:3]), bool),
+    )
+    for one, record in zip(found, data.records, strict=True)
+  ]
+  expected = score(found, records)["VOC07 AP"]
+  detector = Detector(trained, size=(size, size), **options)
+  data = data._replace(records=records)
+  assert average_precision(detector, data, score) == expected > 0
+
+
+def yolov1_config():
+  """With a cell of 64 pixels."""
+  config = ConfigDict(tiny_config().to_dict())
+  experiment = load_experiment(ROOT / "experiments" / "ablation.py")
+  config.task = experiment.yolo().task
+  config.task.network.update(side=1, width=1 / 32, batch_norm=True)
+  return config.lock()
+
+
+@pytest.mark.parametrize(
+  "config", [yolov1_config, tiny_config, joint_config], ids=lambda f: f.__name__
+)
+def test_the_ap_of_a_table_is_that_of_the_users_detector(config, tmp_path):
+  """YOLO's, YOLOv2's, YOLO9000's; detections.json has the same scores."""
+  made = config()
+  recorded = runs.run_alone(made, tmp_path)["VOC07 AP"]
+  classes = build.read_classes(made.data)
+  data = build.test_data(made, classes)
+  score = build.make_score(made, classes)
+  trained = from_run(tmp_path)
+  detector = Detector(trained)
+  assert average_precision(detector, data, score) == recorded
+  check_the_same_ap(trained, data, score)
   rows = json.loads((tmp_path / "detections.json").read_text())
-  data = build.read_data(config, "test", config.data.test)
-  detector = Detector(
-    model.from_run(tmp_path, which="latest"),
-    score_threshold=0.01,
-    iou_threshold=config.task.iou_threshold,
-  )
-  assert detector.size == (96, 96)
   for number, record in enumerate(data.records):
-    expected = [row for row in rows if row["image_id"] == number]
-    found = detector(data.read_image(record))
-    assert len(found.scores) == len(expected)
-    for row, score in zip(expected, found.scores, strict=True):
-      assert abs(row["score"] - score) < 1e-4
-  assert rows
+    expected = [row["score"] for row in rows if row["image_id"] == number]
+    found = detector(data.read_image(record)).scores
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_the_ap_of_a_cfg_is_that_of_the_users_detector(goldens, golden_network):
+  """Its network is a Task like any other, so a table could measure it."""
+  trained = from_darknet(
+    *golden_network(goldens("fwd_yolov2voc_a")), resize="stretch"
+  )
+  config = tiny_config(class_names=trained.classes.names)
+  drawn = Classes(shapes.CLASS_NAMES)  # as many
+  score = build.make_score(config, trained.classes)
+  data = build.test_data(config, drawn)
+  check_the_same_ap(trained, data, score, score_threshold=0.005)
 
 
 class Blind(Detector):
@@ -491,7 +533,7 @@ class Blind(Detector):
 def test_the_next_batch_is_read_while_the_device_works():
   """Reading is ahead by one batch, and no further; errors keep their place."""
   blind = Blind()
-  found = detect.detect_all(blind, blind.items(10), batch_size=2, num_threads=1)
+  found = detect_all(blind, blind.items(10), batch_size=2, num_threads=1)
   assert str(next(found)) == "bad 0"
   # The device has the second batch; the third may be read, not the fourth.
   assert blind.order.count("start 2") == 1 and "load 3" in blind.order

@@ -1,3 +1,5 @@
+"""The loss of a picture with boxes, golden and by hand."""
+
 import inspect
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 from yolo9000 import boxes as box
 from yolo9000 import losses
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "region_train.npz")
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "region_train.npz")
 PAPER = dict(
   class_error=losses.softmax_error,
   weights=losses.Weights(1.0, 5.0, 1.0, 1.0),
@@ -23,6 +25,21 @@ PAPER = dict(
   match_predicted_shape=False,
   location="direct",
 )
+# Compiled once for all tests that have the same options and shapes.
+STATIC = (
+  *("class_error", "ignore_iou", "small_box_weight", "rescore"),
+  *("match_predicted_shape", "location"),
+)
+detection_loss = jax.jit(losses.detection_loss, static_argnames=STATIC)
+
+
+@partial(jax.jit, static_argnames=STATIC)
+@partial(jax.grad, has_aux=True)
+def gradient_and_parts(raw, boxes, labels, mask, **options):
+  """Of a batch: the gradient of the sum, and each picture's parts."""
+  loss = partial(losses.detection_loss, **options)
+  parts = jax.vmap(loss)(raw, boxes, labels, mask)
+  return sum(jnp.sum(part) for part in parts.values()), parts
 
 
 @pytest.mark.parametrize(
@@ -41,8 +58,11 @@ def test_gradient_is_the_programs(case, era):
   hyper = golden["hyper"].tolist()
   truth = golden["truth"]
   mask = np.cumprod(truth[..., 0] != 0, axis=1).astype(bool)
-  loss = partial(
-    losses.detection_loss,
+  gradient, _ = gradient_and_parts(
+    jnp.asarray(golden["x"].transpose(0, 3, 4, 1, 2)),  # (B, Y, X, A, F)
+    jnp.asarray(box.cxcywh_to_xyxy(truth[..., :4])),
+    jnp.asarray(truth[..., 4].astype(np.int32)),
+    jnp.asarray(mask),
     priors=jnp.asarray(golden["anchors"]),
     class_error=losses.softmax_error if hyper[0] else losses.logistic_error,
     weights=losses.Weights(hyper[5], hyper[6], hyper[7], hyper[8]),
@@ -53,18 +73,7 @@ def test_gradient_is_the_programs(case, era):
     match_predicted_shape=not hyper[1],
     location="direct",
   )
-
-  def total(raw):
-    parts = jax.vmap(loss)(
-      raw,
-      jnp.asarray(box.cxcywh_to_xyxy(truth[..., :4])),
-      jnp.asarray(truth[..., 4].astype(np.int32)),
-      jnp.asarray(mask),
-    )
-    return sum(jnp.sum(part) for part in parts.values())
-
-  raw = jnp.asarray(golden["x"].transpose(0, 3, 4, 1, 2))  # (B, Y, X, A, F)
-  descent = -jax.jit(jax.grad(total))(raw).transpose(0, 3, 4, 1, 2)
+  descent = -gradient.transpose(0, 3, 4, 1, 2)
   largest = np.abs(golden[era]).max()
   np.testing.assert_allclose(descent, golden[era], rtol=0, atol=1e-4 * largest)
 
@@ -97,7 +106,7 @@ def test_one_truth_by_hand():
   1/2 of the larger one: objectness = 5/2 (1/2 - 1/2)^2 = 0. Two classes at
   equal logits: label = ln 2. The only slot is taken: no background.
   """
-  parts = losses.detection_loss(
+  parts = detection_loss(
     jnp.zeros((1, 1, 1, 7)),
     jnp.array([[0.25, 0.0, 0.75, 1.0]]),
     jnp.array([1]),
@@ -116,7 +125,7 @@ def test_one_truth_by_hand():
   for name, value in expected.items():
     np.testing.assert_allclose(parts[name], value, atol=1e-6, err_msg=name)
   # 2 - w h = 1.5 weighs the box error alone.
-  weighed = losses.detection_loss(
+  weighed = detection_loss(
     jnp.zeros((1, 1, 1, 7)),
     jnp.array([[0.25, 0.0, 0.75, 1.0]]),
     jnp.array([1]),
@@ -140,15 +149,15 @@ def test_decode_by_hand():
 def test_no_truths_gives_background_only_and_finite_gradients(error):
   raw, boxes, labels, mask, priors = picture()
   options = {**PAPER, "class_error": error, "prior_pull": 0.01}
-
-  def total(raw, boxes):
-    parts = losses.detection_loss(
-      raw, boxes, labels, jnp.zeros_like(mask), priors=priors, **options
-    )
-    return sum(parts.values()), parts
-
   for padding in (boxes, jnp.zeros_like(boxes), boxes * 1e6):
-    gradient, parts = jax.grad(total, has_aux=True)(raw, padding)
+    gradient, parts = gradient_and_parts(
+      raw[None],
+      padding[None],
+      labels[None],
+      jnp.zeros_like(mask)[None],
+      priors=priors,
+      **options,
+    )
     assert np.isfinite(gradient).all()
     assert parts["coord"] == parts["objectness"] == parts["label"] == 0
     expected = np.sum(1 / (1 + np.exp(-raw[..., 4])) ** 2) / 2
@@ -159,12 +168,10 @@ def test_padding_and_order_do_not_matter():
   raw, _, labels, mask, priors = picture(seed=3)
   corner = jnp.array([[0.1, 0.1], [0.6, 0.1], [0.1, 0.7], [0.6, 0.7]])
   boxes = jnp.concatenate([corner, corner + 0.2], axis=1)  # a slot each
-  parts = losses.detection_loss(
-    raw, boxes, labels, mask, priors=priors, **PAPER
-  )
+  parts = detection_loss(raw, boxes, labels, mask, priors=priors, **PAPER)
   order = jnp.array([2, 0, 3, 1])
   pad = ((0, 3), (0, 0))
-  again = losses.detection_loss(
+  again = detection_loss(
     raw,
     jnp.pad(boxes[order], pad, constant_values=0.3),
     jnp.pad(labels[order], pad[0], constant_values=2),
@@ -180,9 +187,9 @@ def test_the_later_of_two_truths_in_a_slot_keeps_it():
   raw, _, _, mask, priors = picture(truths=2)
   boxes = jnp.array([[0.1, 0.1, 0.2, 0.2], [0.11, 0.11, 0.19, 0.19]])
   labels = jnp.array([0, 2])
-  both = losses.detection_loss(raw, boxes, labels, mask, priors=priors, **PAPER)
+  both = detection_loss(raw, boxes, labels, mask, priors=priors, **PAPER)
   later = jnp.array([False, True])
-  one = losses.detection_loss(raw, boxes, labels, later, priors=priors, **PAPER)
+  one = detection_loss(raw, boxes, labels, later, priors=priors, **PAPER)
   for name in ("coord", "objectness", "label"):
     np.testing.assert_allclose(both[name], one[name], err_msg=name)
 
@@ -258,7 +265,7 @@ def test_offsets_are_of_the_anchor_box_and_may_leave_the_cell():
   np.testing.assert_allclose(boxes[0, 0, 0], [0.0, -0.25, 0.5, 0.75])
 
 
-@pytest.mark.parametrize("location", losses.LOCATIONS)
+@pytest.mark.parametrize("location", losses.detection.LOCATIONS)
 def test_a_slot_that_says_the_truth_has_no_coordinate_error(location):
   truth = jnp.array([[0.30, 0.55, 0.70, 0.85]])  # centre (.5, .7): cell (2, 1)
   priors = jnp.array([[1.0, 2.0], [2.0, 1.0]])
@@ -274,10 +281,10 @@ def test_a_slot_that_says_the_truth_has_no_coordinate_error(location):
   np.testing.assert_allclose(decoded, truth[0], atol=1e-6)
   options = {**PAPER, "location": location}
   one = jnp.zeros(1, jnp.int32), jnp.ones(1, bool)
-  parts = losses.detection_loss(raw, truth, *one, priors=priors, **options)
+  parts = detection_loss(raw, truth, *one, priors=priors, **options)
   assert parts["coord"] < 1e-10
   moved = raw.at[2, 1, 1, 0].add(0.1)
-  parts = losses.detection_loss(moved, truth, *one, priors=priors, **options)
+  parts = detection_loss(moved, truth, *one, priors=priors, **options)
   assert parts["coord"] > 1e-5
 
 
