@@ -1,6 +1,8 @@
 """Configs that train in seconds."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -79,3 +81,13 @@ def joint_config(*, tree=shapes.PARENTS, class_names=shapes.NODES, **changes):
   )
   config.task.detect.update(walk="none", tree_threshold=0.5, max_cells=0)
   return plan.with_changes(config, dotted(changes).items())
+
+
+def run_module(*words, cwd, timeout=1500):
+  return subprocess.run(
+    [sys.executable, "-m", *words],
+    cwd=cwd,
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+  )

@@ -3,8 +3,8 @@
 import ast
 
 import pytest
-from experiments import base
 
+from experiments import base
 from yolo9000 import priors
 
 

@@ -1,17 +1,12 @@
-"""Weights in and out, start points, and OpenCV as a second reader."""
-
-import json
-import re
+"""Weights in and out, and OpenCV as a second reader."""
 
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import tiny_config
 
 from yolo9000.darknet.cfg import read_cfg, write_cfg
-from yolo9000.networks.rows import Network
 from yolo9000.darknet.weights import (
   Header,
   change_deviation,
@@ -21,20 +16,19 @@ from yolo9000.darknet.weights import (
   read_weights,
   write_weights,
 )
+from yolo9000.detectors import yolov2
 from yolo9000.files import FileError
-from yolo9000.networks import chain, darknet19
+from yolo9000.networks.chain import Chain
+from yolo9000.networks.norm import Norm
 from yolo9000.networks.rows import (
   Connected,
   Conv,
   Local,
   MaxPool,
+  Network,
   Region,
-  Route,
   Softmax,
 )
-from yolo9000.tables import sweep
-from yolo9000.training import build, loop
-from yolo9000.training import trained as model
 from yolo9000.wordtree import WordTree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -53,7 +47,7 @@ NETWORK = Network(LAYERS, (6, 4, 3))
 
 def random_variables(network, seed=0):
   """Variables in which no two numbers are equal; variances are positive."""
-  net = chain.Darknet(network.layers, jnp.float32, 0.9, 1e-5)
+  net = Chain(network.layers)
   image = jnp.zeros((1, *network.shape), jnp.float32)
   shapes = jax.eval_shape(
     lambda key: net.init(key, image, train=False), jax.random.key(0)
@@ -212,7 +206,7 @@ def test_the_published_networks_need_files_of_these_lengths(shared, tmp_path):
 
 
 def output(layers, variables, image, epsilon=1e-5):
-  net = chain.Darknet(tuple(layers), jnp.float32, 0.9, epsilon)
+  net = Chain(tuple(layers), norm=Norm(epsilon=epsilon))
   return np.asarray(net.apply(variables, image, train=False))
 
 
@@ -238,76 +232,9 @@ def test_batch_norm_moves_between_programs_and_into_kernels():
   )
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-  """A finished run with the program's reorg and another epsilon."""
-  workdir = tmp_path_factory.mktemp("run")
-  changes = dict(
-    task__network__program_reorg=True,
-    task__network__passthrough="program",
-    task__norm__epsilon=1e-3,
-    run__total_steps=3,
-  )
-  config = tiny_config(**changes)
-  sweep.run_alone(config, workdir)
-  return config, workdir
-
-
-def test_a_run_is_written_for_the_original_program(run, tmp_path):
-  config, workdir = run
-  trained = model.from_run(workdir, which="latest")
-  assert trained.seen == 12 and trained.class_names[0] == "red disc"
-  model.write(trained, tmp_path / "x" / "net")
-  again = model.from_darknet(
-    tmp_path / "x" / "net.cfg",
-    tmp_path / "x" / "net.weights",
-    names=tmp_path / "x" / "net.names",
-    map=None,
-    resize="stretch",
-    deviation=gpu_deviation,
-  )
-  assert again.class_names == trained.class_names and again.seen == 12
-  assert again.network.shape == (64, 64, 3)
-  image = jax.random.uniform(jax.random.key(0), (1, 96, 64, 3))
-  expected = output(again.network.layers, again.variables, image)
-  # The run's own network, with its own epsilon and the average that it has.
-  state = loop.Checkpoints(workdir)
-  state.close()
-  found = model.checkpoint.read(workdir, "latest")["average"]
-  np.testing.assert_allclose(
-    output(trained.network.layers, found, image, epsilon=1e-3),
-    expected,
-    rtol=1e-3,
-    atol=1e-5,
-  )
-
-
-def test_a_run_without_a_running_average(tmp_path):
-  config = tiny_config(run__total_steps=1, optimizer__average=0.0)
-  sweep.run_alone(config, tmp_path)
-  trained = model.from_run(tmp_path, which="best")
-  state = model.checkpoint.read(tmp_path, "latest")
-  assert not state["average"]
-  assert_equal(
-    trained.variables["params"]["layer_29"],
-    state["variables"]["params"]["layer_29"],
-  )
-
-
 def test_the_plain_reorg_is_refused_with_the_reason(tmp_path):
-  network = Network(
-    (
-      *darknet19.yolov2(
-        network="darknet19",
-        outputs=6,
-        passthrough="paper",
-        program_reorg=False,
-        width=1 / 16,
-      ),
-      Region(((1.0, 1.0),), 1),
-    ),
-    (64, 64, 3),
-  )
+  how = yolov2.Network(passthrough="paper", priors=((1.0, 1.0),), width=1 / 16)
+  network = Network(yolov2.layers(how, Region((), 1)), (64, 64, 3))
   with pytest.raises(ValueError, match="layer 26: the plain reorg is no layer"):
     write_cfg(tmp_path / "a.cfg", network)
   assert not list(tmp_path.iterdir())
@@ -331,16 +258,6 @@ def test_a_network_that_cannot_be_written_leaves_no_file(tmp_path):
   assert {p.name for p in tmp_path.iterdir()} == {"my net.cfg", "my_net.tree"}
 
 
-def test_the_export_command(run, tmp_path):
-  _, workdir = run
-  model.main([str(workdir), str(tmp_path / "a.b")])
-  assert sorted(p.name for p in tmp_path.iterdir()) == [
-    *("a.b.cfg", "a.b.names", "a.b.weights"),
-  ]
-  with pytest.raises(SystemExit, match="expected a run's folder"):
-    model.main([str(tmp_path), str(tmp_path / "c")])
-
-
 @pytest.mark.parametrize(
   ("width", "height"), [(416, 416), (320, 288), (352, 608)]
 )
@@ -351,18 +268,15 @@ def test_opencv_reads_what_we_write(width, height, tmp_path):
   and 38: none is a multiple of 4, where the program's reorg wraps rows into
   other channels.
   """
-  layers = (
-    *darknet19.yolov2(
-      network="darknet19",
-      outputs=125,
-      passthrough="program",
-      program_reorg=True,
-      width=0.25,
-    ),
-    Region(((1.3, 1.7), (3.2, 4.0), (5.1, 8.1), (9.5, 4.8), (11.2, 10.0)), 20),
+  how = yolov2.Network(
+    passthrough="program",
+    program_reorg=True,
+    priors=((1.3, 1.7), (3.2, 4.0), (5.1, 8.1), (9.5, 4.8), (11.2, 10.0)),
+    width=0.25,
   )
+  layers = yolov2.layers(how, Region((), 20))
   network = Network(layers, (height, width, 3))
-  net = chain.Darknet(layers, jnp.float32, 0.9, 1e-5)
+  net = Chain(layers)
   rng = np.random.default_rng(0)
   image = rng.uniform(0, 1, (1, height, width, 3)).astype(np.float32)
   variables = jax.device_get(
@@ -388,175 +302,3 @@ def test_opencv_reads_what_we_write(width, height, tmp_path):
   found = theirs.forward(f"conv_{len(layers) - 2}").transpose(0, 2, 3, 1)
   assert found.shape == ours.shape == (1, height // 32, width // 32, 125)
   assert np.abs(found - ours).max() <= 1e-3 * np.abs(ours).max()
-
-
-def test_take_stops_at_the_first_other_row():
-  fresh = random_variables(NETWORK)
-  layers = (*LAYERS[:3], Local(2, 3, activation="relu"), *LAYERS[4:])
-  found = random_variables(NETWORK, seed=1)
-  variables, report = model.take(LAYERS, fresh, layers, found)
-  for name, source in (("00", found), ("02", found), ("03", fresh)):
-    assert_equal(
-      variables["params"][f"layer_{name}"], source["params"][f"layer_{name}"]
-    )
-  assert_equal(
-    variables["batch_stats"]["layer_00_norm"],
-    found["batch_stats"]["layer_00_norm"],
-  )
-  assert report[:2] == ["layer_00: taken", "layer_02: taken"]
-  # All shapes are the same; what comes after another activation is not.
-  assert len(report) == 5
-  for line in report[2:]:
-    assert re.search(
-      r"fresh, layer 3 is Local.*leaky.* here, Local.*relu", line
-    )
-  with pytest.raises(ValueError, match="nothing of the start point fits"):
-    model.take(LAYERS, fresh, (Conv(5, 3),), found)
-  # A file that ends early, and routes that are written in two ways.
-  part = {"params": {"layer_00": found["params"]["layer_00"]}}
-  _, report = model.take(LAYERS, fresh, LAYERS, part)
-  assert report[1] == "layer_02: fresh, the start point ends before it"
-  assert model._same(Route((0, 2)), Route((-3, -1)), 3)
-  assert not model._same(Route((0, 2)), Route((-2, -1)), 3)
-
-
-def test_take_leaves_the_last_layer_fresh_for_other_priors():
-  head = (Conv(6, 1, batch_norm=False), Region(((1.0, 1.0),), 1))
-  network = Network((Conv(4, 3), *head), (4, 4, 3))
-  fresh, found = random_variables(network), random_variables(network, seed=1)
-  layers = network.layers
-  _, report = model.take(layers, fresh, layers, found)
-  assert report == ["layer_00: taken", "layer_01: taken"]
-  other = (*layers[:2], Region(((2.0, 1.0),), 1))
-  _, report = model.take(layers, fresh, other, found)
-  assert report[0] == "layer_00: taken"
-  assert report[1].startswith("layer_01: fresh, layer 2 is Region(priors=((1.0")
-
-
-def start(tmp_path, **changes):
-  """Zero steps from a start point: what the state begins with."""
-  config = tiny_config(
-    **{"run__total_steps": 1, "task__network__program_reorg": True, **changes}
-  )
-  task, tx = build.make_task(config), build.make_optimizer(config)
-  state = loop.init_state(config, task, tx)
-  tmp_path.mkdir(exist_ok=True)
-  return state, loop.start_point(config, state, tmp_path)
-
-
-def test_a_detector_starts_from_a_classifier_file(tmp_path):
-  """Of darknet19.weights with its cfg, and of the first 23 or 18 layers."""
-  table = darknet19.classifier(
-    network="darknet19", batch_norm=True, num_classes=10, width=1 / 16
-  )
-  network = Network((*table, Softmax()), (64, 64, 3))
-  variables = random_variables(network)
-  write_cfg(tmp_path / "d.cfg", network)
-  write_weights(tmp_path / "d.weights", network, variables, Header())
-  starts = {"d.weights": str(tmp_path / "d.cfg")}
-  for count in (23, 18):
-    first = Network(network.layers[:count], network.shape)
-    write_weights(tmp_path / f"conv.{count}", first, variables, Header())
-    starts[f"conv.{count}"] = ""
-  for name, cfg in starts.items():
-    fresh, state = start(
-      tmp_path / "w",
-      run__start_from=str(tmp_path / name),
-      run__start_cfg=cfg,
-    )
-    last = "layer_16" if name == "conv.18" else "layer_22"
-    for layer in ("layer_00", last):
-      assert_equal(state.variables["params"][layer], variables["params"][layer])
-    assert_equal(state.average, state.variables)
-    assert_equal(
-      state.variables["params"]["layer_23"],
-      jax.device_get(fresh.variables["params"]["layer_23"]),
-    )
-    report = (tmp_path / "w" / "start.txt").read_text()
-    assert report.splitlines()[0].endswith(name)
-    assert report.count(": taken") == (13 if name == "conv.18" else 18)
-    if cfg:
-      assert "layer_23: fresh, layer 23 is Conv(filters=64, size=3" in report
-      assert "Conv(filters=10, size=1" in report
-  with pytest.raises(FileError, match="give its .cfg as run.start_cfg"):
-    start(tmp_path / "w", run__start_from=str(tmp_path / "d.weights"))
-
-
-def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
-  _, workdir = run
-  config = json.loads((workdir / "config.json").read_text())
-  names = tuple(config["data"]["class_names"][:7])
-  _, state = start(
-    tmp_path / "w",
-    task__network__passthrough="program",
-    task__norm__epsilon=1e-3,
-    class_names=names,
-    run__start_from=str(workdir),
-  )
-  average = model.checkpoint.read(workdir, "latest")["average"]
-  assert_close(
-    state.variables["params"]["layer_29"], average["params"]["layer_29"]
-  )
-  assert_close(
-    state.variables["params"]["layer_29_norm"],
-    average["params"]["layer_29_norm"],
-  )
-  report = (tmp_path / "w" / "start.txt").read_text()
-  assert "layer_30: fresh, layer 30 is Conv(filters=60" in report
-  assert report.count(": taken") == 22
-  # Another epsilon: the scales make up for it.
-  _, other = start(
-    tmp_path / "w", task__network__passthrough="program", run__start_from=str(workdir)
-  )
-  name = "layer_29_norm"
-  ratio = (
-    other.variables["params"][name]["scale"] / average["params"][name]["scale"]
-  )
-  variance = average["batch_stats"][name]["var"]
-  np.testing.assert_allclose(
-    ratio, ((variance + 1e-5) / (variance + 1e-3)) ** 0.5, rtol=1e-5
-  )
-  # The plain reorg sees other numbers from layer 27 on.
-  _, plain = start(
-    tmp_path / "w",
-    task__network__passthrough="program",
-    task__network__program_reorg=False,
-    run__start_from=str(workdir),
-  )
-  report = (tmp_path / "w" / "start.txt").read_text()
-  assert "layer_26: taken" in report
-  assert "layer_29: fresh, layer 27 is Reorg(program_order=False" in report
-
-
-def test_a_start_point_that_is_not_there_ends_before_anything(tmp_path):
-  config = tiny_config(run__start_from=str(tmp_path / "nope"))
-  with pytest.raises(ValueError, match="nope', which is not there"):
-    build.check_config(config)
-  with pytest.raises(FileNotFoundError, match="no run's folder"):
-    model.read_start(tmp_path / "nope", "", NETWORK, epsilon=1e-5)
-  with pytest.raises(FileNotFoundError, match="expected a run's folder"):
-    model.read_start(tmp_path, "", NETWORK, epsilon=1e-5)
-
-
-def test_training_begins_at_its_start_point_and_resumes_without_it(
-  run, tmp_path
-):
-  """With a rate of nothing, one step leaves the start point as it was."""
-  _, workdir = run
-  config = tiny_config(
-    task__network__program_reorg=True,
-    task__network__passthrough="program",
-    task__norm__epsilon=1e-3,
-    run__start_from=str(workdir),
-    run__total_steps=1,
-    schedule__rate=1e-30,
-    optimizer__weight_decay=0.0,
-  )
-  sweep.run_alone(config, tmp_path / "w")
-  before = model.checkpoint.read(workdir, "latest")["average"]
-  after = model.checkpoint.read(tmp_path / "w", "latest")["variables"]
-  assert_close(before["params"], after["params"])
-  (tmp_path / "w" / "start.txt").unlink()
-  (tmp_path / "w" / "results.json").unlink()
-  sweep.run_alone(config, tmp_path / "w")
-  assert not (tmp_path / "w" / "start.txt").exists()

@@ -40,13 +40,14 @@ def batches(data, count, **changes):
     seed=0,
     start_step=0,
     broken_share=0.0,
-    num_threads=2,
-    num_processes=0,
     weights=[1.0],
   )
   options["augmentations"] = [AUGMENTATION] * len(datasets)
   options["rows"] = range(changes.get("batch_size", 4))
-  stream = pipeline.train_batches(datasets, **{**options, **changes})
+  threads = changes.pop("num_threads", 2)
+  workers = pipeline.Workers(threads, changes.pop("num_processes", 0))
+  options = {**options, **changes}
+  stream = pipeline.train_batches(datasets, workers=workers, **options)
   return list(itertools.islice(stream, count))
 
 
@@ -352,7 +353,7 @@ def test_a_picture_that_changes_while_training(data, tmp_path):
     **dict(weights=[1.0], batch_size=4, rows=range(4)),
     size_of_step=size_of_step,
     **dict(max_objects=5, seed=0, start_step=0, broken_share=0.0),
-    **dict(num_threads=1, num_processes=0),
+    workers=pipeline.Workers(1),
   )
   next(stream)
   cv2.imwrite(str(tmp_path / "b.png"), np.zeros((255, 256, 3), np.uint8))
@@ -400,7 +401,7 @@ def test_classifiers_take_no_boxes(data):
 def test_processes_end_with_the_batches():
   """Without a word about shared memory that was left."""
   code = """
-from yolo9000 import benchmark_data as b
+from yolo9000.benchmarks import data as b
 import pathlib, tempfile
 
 if __name__ == "__main__":

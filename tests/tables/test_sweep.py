@@ -43,7 +43,7 @@ def rows_config(**changes):
 def test_a_broken_row_is_reported_and_the_others_finish(finished):
   config, workdir, failed = finished
   assert failed == 1
-  text = (workdir / "results.md").read_text()
+  text = (workdir / "table.md").read_text()
   assert "| broken | failed | 76.8 |" in text
   assert "broken failed: ValueError: image size 65 must be" in text
   (broken,) = [r for r in plan.make(config).rows if r.name == "broken"]
@@ -55,13 +55,13 @@ def test_a_broken_row_is_reported_and_the_others_finish(finished):
 
 def test_the_table_has_the_papers_number_beside_ours(finished):
   _, workdir, _ = finished
-  with (workdir / "results.csv").open() as file:
+  with (workdir / "table.csv").open() as file:
     rows = list(csv.DictReader(file))
   assert [r["paper"] for r in rows] == ["74.4", "75.4", "76.8", "78.6"]
   result = json.loads((workdir / "priors" / "results.json").read_text())
   assert rows[0]["VOC07 AP"] == f"{100 * result['VOC07 AP']:.1f}"
   assert {"commit", "hardware", "training_minutes"} <= result.keys()
-  assert (workdir / "results.png").stat().st_size > 5000
+  assert (workdir / "table.png").stat().st_size > 5000
 
 
 def test_a_row_that_differs_in_evaluation_alone_trains_nothing(finished):
@@ -137,7 +137,7 @@ def test_a_row_that_starts_from_a_failed_one_fails_with_it(tmp_path):
     row("second", None, {"run.start_from": "row first"}, on="base"),
   )
   assert sweep.run_rows(tiny_config(rows=rows), tmp_path) == 2
-  text = (tmp_path / "results.md").read_text()
+  text = (tmp_path / "table.md").read_text()
   assert "second failed: ValueError: image size 65 must be" in text
 
 
@@ -165,7 +165,7 @@ def test_rows_may_have_different_figures(tmp_path):
   rows[1].results[0]["COCO AP"] = 0.3
   config = tiny_config(rows=tuple(row(one.name, one.paper) for one in rows))
   results.write(config, rows, tmp_path)
-  text = (tmp_path / "results.md").read_text()
+  text = (tmp_path / "table.md").read_text()
   assert "| a | 50.0 |  | none |" in text
   assert "| b | 50.0 |  | 30.0 |" in text
   assert "| c | not run | 3.0 |" in text
@@ -191,8 +191,9 @@ def test_steps_are_judged_by_a_paired_test_over_seeds():
 
 def test_a_lock_is_free_again_when_its_job_is_dead(tmp_path):
   code = (
-    "import sys, time\nfrom pathlib import Path\nfrom yolo9000.tables.run import "
-    "locked\nwith locked(Path(sys.argv[1])) as mine:\n"
+    "import sys, time\nfrom pathlib import Path\n"
+    "from yolo9000.tables.run import locked\n"
+    "with locked(Path(sys.argv[1])) as mine:\n"
     "  print(mine, flush=True)\n  time.sleep(600)"
   )
   path = tmp_path / "locks" / "a"
@@ -239,7 +240,7 @@ def start(workdir, cache, log):
 
 def figures(workdir):
   """The table without its times."""
-  with (workdir / "results.csv").open() as file:
+  with (workdir / "table.csv").open() as file:
     return [row[:-1] for row in csv.reader(file)]
 
 

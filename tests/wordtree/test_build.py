@@ -5,6 +5,7 @@ import random
 import re
 
 import pytest
+from conftest import SHARED
 
 from yolo9000.darknet import text as darknet_files
 from yolo9000.wordtree import TreeError, WordTree, __main__, build
@@ -22,8 +23,6 @@ def above(tree):
 
 @pytest.fixture(scope="module")
 def files():
-  from conftest import SHARED
-
   if not (SHARED / "wordnet").is_dir():
     pytest.skip(f"{SHARED / 'wordnet'} is not here")
   return SHARED
@@ -47,7 +46,7 @@ def test_wordtree1k_has_the_papers_1369_nodes(files, wordnet):
   assert len(build.from_hypernyms(wordnet, labels).ids) == 1371
 
 
-def test_the_9k_tree_rebuilt_is_nearly_the_programs(files, wordnet, capsys):
+def test_the_9k_tree_rebuilt_is_nearly_the_programs(files, wordnet):
   """From the synsets of many pictures below physical entity, and three lists.
 
   The paper's "top 9000 classes" are not known; 777 pictures fit best.
@@ -69,11 +68,11 @@ def test_the_9k_tree_rebuilt_is_nearly_the_programs(files, wordnet, capsys):
     nodes = darknet_files.read_map(files / "darknet" / name, num_nodes=9418)
     labels += [theirs.ids[node] for node in nodes]
   labels = [n for n in dict.fromkeys(labels) if n in wordnet]
-  ours = build.from_hypernyms(wordnet, labels)
-  common = above(ours).keys() & above(theirs).keys()
-  same = sum(above(ours)[n] == above(theirs)[n] for n in common)
-  print(f"ours {len(ours.ids)}, theirs 9418, {len(common)} common, {same} same")
-  assert len(ours.ids) == 9419 and len(common) == 9405 and same == 8602
+  ours = above(build.from_hypernyms(wordnet, labels))
+  of_theirs = above(theirs)
+  common = ours.keys() & of_theirs.keys()
+  same = sum(ours[node] == of_theirs[node] for node in common)
+  assert (len(ours), len(common), same) == (9419, 9405, 8602)
 
 
 @pytest.mark.parametrize("seed", range(2))

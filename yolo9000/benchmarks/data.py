@@ -104,8 +104,7 @@ def batches(
     seed=0,
     start_step=0,
     broken_share=0.0,
-    num_threads=threads,
-    num_processes=processes,
+    workers=pipeline.Workers(threads, processes),
   )
 
 

@@ -61,6 +61,18 @@ def empty_batch(batch_size: int, *, size: int, max_objects: int) -> Batch:
   )
 
 
+class Workers(NamedTuple):
+  """Who reads and augments.
+
+  Attributes:
+    threads: of this process, if there are no others.
+    processes: others; 0 for none, which is faster on few cores.
+  """
+
+  threads: int
+  processes: int = 0
+
+
 class _TrainBatches(NamedTuple):
   """The batch of a step; can be sent to a worker process."""
 
@@ -172,8 +184,7 @@ def train_batches(
   seed: int,
   start_step: int,
   broken_share: float,
-  num_threads: int,
-  num_processes: int,
+  workers: Workers,
 ) -> Generator[Batch, None, None]:
   """Endless training batches from start_step on, each pass in a new order.
 
@@ -197,9 +208,8 @@ def train_batches(
       replaced by one of the same data set, drawn by (seed, place), and logged;
       more than this share of all pictures is an error, or of rows in
       proportion. Counted from start_step.
-    num_threads: that read and augment, if there are no processes.
-    num_processes: worker processes; 0 for none, which is faster on few cores.
-      At most two batches for each thread or process are ready at any time.
+    workers: that read and augment. At most two batches for each are ready at
+      any time.
 
   Raises:
     ValueError: for a batch larger than the data sets, weights that do not fit
@@ -228,10 +238,10 @@ def train_batches(
   if not all(dataset.records for dataset in datasets):
     counts = [len(dataset.records) for dataset in datasets]
     raise ValueError(f"data sets of {counts} pictures; none may be empty")
-  if not 0 <= broken_share <= 1 or num_processes < 0:
+  if not 0 <= broken_share <= 1 or workers.processes < 0:
     raise ValueError(
       f"broken_share {broken_share} must be from 0 to 1, and num_processes "
-      f"{num_processes} at least 0"
+      f"{workers.processes} at least 0"
     )
   for dataset, how in zip(datasets, augmentations, strict=True):
     if isinstance(how, aug.Classification):
@@ -250,25 +260,24 @@ def train_batches(
     replace=broken_share > 0,
   )
   steps = grain.MapDataset.range(start_step, sys.maxsize)
-  batches = _in_parallel(steps.map(make), num_threads, num_processes)
+  batches = _in_parallel(steps.map(make), workers)
   if not broken_share:
     return batches
   most = broken_share * len(records) * len(rows) / batch_size
   return _watched(batches, make, start_step, most)
 
 
-def _in_parallel(
-  batches: Any, threads: int, processes: int
-) -> Generator[Any, None, None]:
+def _in_parallel(batches: Any, workers: Workers) -> Generator[Any, None, None]:
   """A MapDataset's elements in order, made ahead of time.
 
   Closing it ends the threads or processes.
   """
   import grain
 
-  workers = max(1, threads) if not processes else 1
+  threads, processes = workers
+  threads = 1 if processes else max(1, threads)
   reading = grain.ReadOptions(
-    num_threads=workers, prefetch_buffer_size=workers + 1
+    num_threads=threads, prefetch_buffer_size=threads + 1
   )
   stream = batches.to_iter_dataset(reading)
   if not processes:
@@ -377,4 +386,6 @@ def eval_batches(
 
   make = _EvalBatches(dataset, resize, size, batch_size, rows)
   count = -(-len(dataset.records) // batch_size)
-  return _in_parallel(grain.MapDataset.range(count).map(make), num_threads, 0)
+  return _in_parallel(
+    grain.MapDataset.range(count).map(make), Workers(num_threads)
+  )

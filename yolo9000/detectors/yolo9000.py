@@ -187,11 +187,12 @@ def make_task(
   whole = Chain(rows, dtype, options.norm)
   trunk = Chain(rows[:-2], dtype, options.norm)  # but the last convolution
   priors = jnp.asarray(region.priors, jnp.float32)
-
-  def last_layer(variables: Any) -> LastLayer:
-    params = variables["params"][layer_name(len(rows) - 2)]
-    return LastLayer.of(params, len(priors), dtype)
-
+  last_layer = partial(
+    LastLayer.of,
+    name=layer_name(len(rows) - 2),
+    num_priors=len(priors),
+    dtype=dtype,
+  )
   error: Callable[..., Array] = losses.softmax_error
   if region.tree is not None:
     error = partial(losses.tree_error, tree=region.tree)
@@ -230,17 +231,12 @@ def make_task(
     output = pictures.predict(network, variables, images)
     direct = dict(priors=priors, location=region.location)
     if how.max_cells:
-      found = jax.vmap(
-        partial(
-          best_cells,
-          last=last_layer(variables),
-          max_cells=how.max_cells,
-          **direct,
-        )
-      )(output)
+      last = last_layer(variables)
+      find = partial(best_cells, last=last, max_cells=how.max_cells, **direct)
     else:
-      found = jax.vmap(partial(all_slots, **direct))(slots(output, len(priors)))
-    return jax.vmap(of_picture)(found)
+      output = slots(output, len(priors))
+      find = partial(all_slots, **direct)
+    return jax.vmap(of_picture)(jax.vmap(find)(output))
 
   return Task(init, loss, predict, check_size, learns_from="both")
 
@@ -413,8 +409,11 @@ class LastLayer(NamedTuple):
   dtype: Any  # of the computation
 
   @classmethod
-  def of(cls, params: Any, num_priors: int, dtype: Any) -> LastLayer:
-    """From the parameters of that convolution."""
+  def of(
+    cls, variables: Any, *, name: str, num_priors: int, dtype: Any
+  ) -> LastLayer:
+    """From a network's variables, by the name of that convolution."""
+    params = variables["params"][name]
     kernel = params["kernel"].reshape(params["kernel"].shape[2:])
     return cls(kernel, params["bias"], num_priors, dtype)
 

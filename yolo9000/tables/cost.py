@@ -44,13 +44,21 @@ class Cost(NamedTuple):
 
 
 def of_picture(config: Any) -> Cost:
-  """The mean over run.image_sizes."""
+  """The mean over run.image_sizes.
+
+  Of many sizes the smallest and the largest are counted; between them costs
+  grow with the area.
+  """
   text = json.dumps(
     {"data": plan.as_json(config.data), "task": plan.as_json(config.task)},
     sort_keys=True,
   )
-  costs = [_of_size(text, size) for size in config.run.image_sizes]
-  return Cost(*np.mean(costs, axis=0).tolist())
+  sizes = config.run.image_sizes
+  ends = sorted({min(sizes), max(sizes)})
+  costs = np.array([_of_size(text, size) for size in ends])
+  areas = np.square(ends)
+  mean = np.mean(np.square(sizes))
+  return Cost(*(float(np.interp(mean, areas, c)) for c in costs.T))
 
 
 @functools.lru_cache(maxsize=256)

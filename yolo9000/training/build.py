@@ -17,7 +17,12 @@ import optax
 
 from yolo9000 import detectors, scoring
 from yolo9000.data import augment, records, sources
-from yolo9000.data.batches import empty_batch, image_size, train_batches
+from yolo9000.data.batches import (
+  Workers,
+  empty_batch,
+  image_size,
+  train_batches,
+)
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset
 from yolo9000.training import devices, optimizer
@@ -246,8 +251,7 @@ def training_batches(
     seed=run.seed,
     start_step=start_step,
     broken_share=options.broken_share,
-    num_threads=options.num_threads,
-    num_processes=options.num_processes,
+    workers=Workers(options.num_threads, options.num_processes),
   )
   empty = {}
   for size in map(size_of_step, range(start_step, run.total_steps)):

@@ -132,6 +132,18 @@ def train_step(
   return new, {"loss": loss, **parts}
 
 
+def step_of(config: Any, task: Task, tx: Any) -> Callable[..., Any]:
+  """`train_step` with a run's options."""
+  return partial(
+    train_step,
+    task=task,
+    tx=tx,
+    average=config.optimizer.average,
+    subdivisions=config.run.subdivisions,
+    seed=config.run.seed,
+  )
+
+
 def in_parts(
   compute: Callable[[Any, Any], tuple[Any, Any]],
   carry: Any,
@@ -175,17 +187,15 @@ def make_folder(config: Any, classes: Classes, workdir: Path) -> None:
   build.keep_tree(config.data, classes, workdir)
 
 
-def begin(
-  config: Any, classes: Classes, task: Task, tx: Any, workdir: Path
-) -> State:
-  """The state of a new run; with run.start_from what that has of it.
+def begin(config: Any, classes: Classes, state: State, workdir: Path) -> State:
+  """The state of a new run, with what run.start_from has of it.
 
   Writes start.txt, which says what was taken and why other things were not.
 
   Raises:
     ValueError: if the start point cannot be read, or nothing of it fits.
   """
-  state, run = init_state(config, task, tx), config.run
+  run = config.run
   if not run.start_from:
     return state
   described = config.task.to_dict()
@@ -231,30 +241,23 @@ def train(config: Any, workdir: Path) -> Outcome:
   test_data = build.test_data(config, classes)
   judge = partial(evaluate, config, task, score, test_data)
   mesh = devices.make_mesh()
-  local_step = partial(
-    train_step,
-    task=task,
-    tx=tx,
-    average=config.optimizer.average,
-    subdivisions=run.subdivisions,
-    seed=run.seed,
+  step_fn, place = devices.make_step(
+    step_of(config, task, tx), spmd=run.spmd, mesh=mesh
   )
-  step_fn, place = devices.make_step(local_step, spmd=run.spmd, mesh=mesh)
   on_cpu = jax.default_backend() == "cpu"
 
   with contextlib.ExitStack() as stack:
     # The state: fresh, or the latest checkpoint's.
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir)))
     first = done = processes.on_first(lambda: checkpoints.latest_step or 0)
+    fresh = partial(init_state, config, task, tx)
+    like = devices.like_replicated(jax.eval_shape(fresh), mesh)
     if first:
-      like = jax.eval_shape(partial(init_state, config, task, tx))
-      like = devices.like_replicated(like, mesh)
       state = checkpoints.restore_latest(like, first)
       logger.info("%s: goes on from step %d", workdir, first)
     else:
-      state = begin(config, classes, task, tx, workdir)
+      state = begin(config, classes, fresh(), workdir)
       state = devices.replicate(state, mesh)
-      like = devices.like_replicated(state, mesh)
     batches, empty = build.training_batches(config, train_data, first)
     stack.enter_context(contextlib.closing(batches))
     writes = processes.first()

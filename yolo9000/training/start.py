@@ -133,7 +133,7 @@ def take(
   if layers is not None and start.layers is not None:
     barred = _after_the_first_difference(layers, start.layers, ours)
   reasons: dict[str, str] = {}
-  for name, array in ours.items():
+  for name, array in sorted(ours.items(), key=lambda item: _module(item[0])):
     module = _module(name)
     found = start.arrays.get(name)
     if module in barred:

@@ -126,7 +126,7 @@ def _show(args: argparse.Namespace) -> int:
 def _map(args: argparse.Namespace) -> int:
   tree = tree_files.read_tree(args.tree)
   names = node_names.read(args.names, tree) if args.names else {}
-  classes = read_list(args.classes)
+  classes = read_list(Path(args.classes))
   found = node_names.propose(classes, tree, names)
   with Path(args.out).open("w", newline="") as file:
     writer = csv.writer(file)

@@ -166,8 +166,7 @@ def test_it_trains_in_threads_and_in_processes(detection, processes):
     seed=0,
     start_step=0,
     broken_share=0.0,
-    num_threads=2,
-    num_processes=processes,
+    workers=batches.Workers(2, processes),
   )
   index = np.concatenate([next(stream).index for _ in range(3)])
   assert sorted(index) == sorted([*range(6), *range(6)])

@@ -1,0 +1,66 @@
+"""Every benchmark command runs, in small."""
+
+import re
+
+import pytest
+from support import run_module
+
+from experiments import base
+from yolo9000.benchmarks import data, speed
+from yolo9000.tables import cost
+
+
+def test_the_benchmark_command(tmp_path):
+  done = run_module(
+    "yolo9000.benchmarks.speed",
+    *"--width=.0625 --size=64 --batch_size=2 --rounds=1".split(),
+    cwd=tmp_path,
+  )
+  assert done.returncode == 0, done.stderr
+  for line in ("forward", "train step"):
+    assert re.search(rf"{line} +[\d.]+ ms/image +[\d.]+ images/s", done.stdout)
+
+
+def test_the_tree_benchmark_command(tmp_path):
+  words = "--width=.0625 --size=64 --nodes=50 --cells=2 --rounds=1"
+  done = run_module("yolo9000.benchmarks.tree", *words.split(), cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for what in ("tree log-softmax", "training step, few", "prediction, few"):
+    assert re.search(rf"{what}.* ms, [\d.]+ times", done.stdout), what
+  assert re.search(r"train_step_bytes +\d+ MiB, \d+ with few", done.stdout)
+
+
+def test_the_data_benchmark_command(tmp_path):
+  words = "--rounds=1 --images=64 --memory_images=640 --annotations=100"
+  done = run_module("yolo9000.benchmarks.data", *words.split(), cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for kind in ("detector, 416", "classifier, 224"):
+    for workers in ("1 thread", r"\d+ threads", r"\d+ processes"):
+      assert re.search(rf"{kind}, {workers} +\d+ images/s", done.stdout)
+  assert "memory after 640 images" in done.stdout
+  assert re.search(r"H200 +\d+ images/s, +[\d.]+ of these cores", done.stdout)
+  assert "doctor: 100 annotation files with 300 boxes" in done.stdout
+  assert "0 flaws" in done.stdout
+
+
+def test_a_step_needs_the_operations_that_the_benchmark_says():
+  """Counted in the lowered program of the detector at full width."""
+  config = speed.full_size(
+    base.detector([str(n) for n in range(20)]),
+    width=1.0,
+    size=416,
+    batch_size=1,
+    dtype="float32",
+  )
+  giga = cost.of_picture(config).operations / 1e9
+  assert 3 * data.YOLOV2_GFLOP == pytest.approx(giga, rel=0.02)
+
+
+def test_the_peers_benchmark_command(tmp_path):
+  for name in ("torch", "onnx", "onnxruntime"):
+    pytest.importorskip(name, reason=f"{name} is of the extra bench")
+  words = "--width=.0625 --size=64 --batch_sizes=2 --rounds=1".split()
+  done = run_module("yolo9000.benchmarks.peers", *words, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for name in ("yolo9000", "PyTorch", "ONNX Runtime", "OpenCV"):
+    assert re.search(rf"batch 2  {name} +[\d.]+ ms/image", done.stdout)

@@ -1,0 +1,162 @@
+"""Rules of the house: floors, names, lengths, style."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+from yolo9000.detectors import DETECTORS
+
+PACKAGE = ROOT / "yolo9000"
+# A file imports from its own folder and from those above it in this list.
+FLOORS = (
+  *("types", "files", "boxes", "wordtree", "losses", "networks", "darknet"),
+  *("data", "scoring", "detectors", "training", "tables", "export"),
+  *("benchmarks", "commands"),
+)
+WITHOUT_JAX = ("data", "scoring", "files", "boxes.geometry", "boxes.priors")
+
+
+def modules():
+  """Dotted name and syntax tree of every file of the package."""
+  for path in sorted(PACKAGE.rglob("*.py")):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    yield ".".join(parts), ast.parse(path.read_text())
+
+
+def imports(tree):
+  """Every module that a file imports, anywhere in it."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield node.module
+      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor(module):
+  """The folder of a module; files of the top are commands, but for two."""
+  first, *rest = module.split(".")
+  return FLOORS.index(first if rest or first in FLOORS else "commands")
+
+
+def test_a_folder_imports_only_from_those_above_it():
+  known = {name for name, _ in modules()}
+  for name, tree in modules():
+    if name == "__init__":
+      assert not list(imports(tree))
+      continue
+    for imported in imports(tree):
+      below = imported.removeprefix("yolo9000.")
+      if imported.startswith("yolo9000.") and below in known:
+        assert floor(below) <= floor(name), f"{name} imports {below}"
+
+
+def test_data_never_imports_jax():
+  for name, tree in modules():
+    if {name, name.split(".")[0]} & set(WITHOUT_JAX):
+      roots = {imported.split(".")[0] for imported in imports(tree)}
+      assert not roots & {"jax", "flax", "optax", "orbax"}, name
+
+
+def test_worker_processes_do_not_import_jax():
+  """What a worker of the data needs brings no backend with it."""
+  code = (
+    "import sys\n"
+    "from yolo9000.data import augment, batches, doctor, sources\n"
+    "sys.exit('jax' in sys.modules)"
+  )
+  assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+  ("missing", "wanted"),
+  [
+    ("grain,ml_collections,matplotlib", "yolo9000.training.loop"),
+    ("tensorflow", "yolo9000.main"),
+    ("flax,optax,orbax,cv2,grain,ml_collections,absl", "yolo9000.losses"),
+  ],
+)
+def test_it_imports_without(missing, wanted):
+  """A loss needs jax and numpy alone, the loop nothing that only draws."""
+  code = f"""
+import sys
+for name in {missing!r}.split(","):
+  sys.modules[name] = None
+import {wanted}
+"""
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+  assert done.returncode == 0, done.stderr.decode()
+
+
+def functions():
+  """Module, node and lines, without signature and docstring, of each one."""
+  for name, tree in modules():
+    for node in ast.walk(tree):
+      if not isinstance(node, ast.FunctionDef):
+        continue
+      lines = node.end_lineno - node.body[0].lineno + 1
+      if ast.get_docstring(node):
+        lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+      yield name, node, lines
+
+
+def test_functions_and_files_are_short():
+  """60 lines a function, the loop 90; 400 a file, a detector as its paper."""
+  for name, node, lines in functions():
+    longest = 90 if (name, node.name) == ("training.loop", "train") else 60
+    assert lines <= longest, f"{name}.{node.name} has {lines} lines"
+  for path in PACKAGE.rglob("*.py"):
+    if path.parent.name != "detectors":
+      assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_no_function_takes_more_than_twelve_arguments():
+  """A formula in losses/ may."""
+  for name, node, _ in functions():
+    arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+    count = len([a for a in arguments if a.arg not in ("self", "cls")])
+    if not name.startswith("losses."):
+      assert count <= 12, f"{name}.{node.name} takes {count} arguments"
+
+
+def code_words(tree):
+  """Names and strings of a file, without its docstrings."""
+  told = {
+    node.body[0].value
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    and node.body
+    and isinstance(node.body[0], ast.Expr)
+  }
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+      if node not in told:
+        yield node.value
+    elif isinstance(node, ast.Name):
+      yield node.id
+    elif isinstance(node, ast.Attribute):
+      yield node.attr
+    elif isinstance(node, ast.ImportFrom):
+      yield from (node.module or "").split(".")[1:]
+      yield from (alias.name for alias in node.names)
+
+
+def test_no_code_outside_detectors_names_one():
+  """Its name is a key of a list there, and a word in configs."""
+  # The package has the name of one; the benchmark of trees takes the config of
+  # that experiment.
+  names = {*DETECTORS} - {"yolo9000"}
+  for name, tree in modules():
+    if not name.startswith("detectors."):
+      assert not names & set(code_words(tree)), name
+
+
+@pytest.mark.parametrize("words", [["check"], ["format", "--check"]])
+def test_style(words):
+  done = subprocess.run(
+    [sys.executable, "-m", "ruff", *words, str(ROOT)], capture_output=True
+  )
+  assert done.returncode == 0, done.stdout.decode()
