@@ -1,34 +1,18 @@
-"""The program's text files: what is read, what is written, what is refused."""
+"""A .cfg: what is read, what is written, what is refused."""
 
-import random
 import re
-import tracemalloc
+from functools import partial
 
-import cv2
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from yolo9000 import wordtree
 from yolo9000.darknet.cfg import read_cfg, write_cfg
-from yolo9000.networks.rows import Network
-from yolo9000.darknet.text import (
-  read_data,
-  read_map,
-  read_names,
-  read_sections,
-  write_data,
-  write_map,
-  write_names,
-  write_sections,
-)
-from yolo9000.darknet.weights import read_weights
-from yolo9000.data.records import DataError, decode_picture
+from yolo9000.darknet.text import read_sections, write_sections
 from yolo9000.files import FileError
-from yolo9000.networks import chain, darknet19
-from yolo9000.networks import rows as rows
-from yolo9000.wordtree.files import read_tree, write_tree
+from yolo9000.networks import rows
+from yolo9000.networks.chain import Chain
+from yolo9000.networks.rows import Network
 
 CFG = """\
 # a detector
@@ -64,8 +48,8 @@ thresh=.6
 """
 
 
-def write(tmp_path, text, name="net.cfg"):
-  path = tmp_path / name
+def write(tmp_path, text):
+  path = tmp_path / "net.cfg"
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
   return path
 
@@ -204,13 +188,10 @@ def test_whatever_is_read_runs_with_the_shapes_that_it_says(
   network = read_cfg(path)
   assert rows.output_shapes(*network) == shapes
   for count in range(1, len(shapes) + 1):
-    net = chain.Darknet(network.layers[:count], jnp.float32, 0.9, 1e-5)
-    found, _ = jax.eval_shape(
-      lambda key, net=net: net.init_with_output(
-        key, jnp.zeros((2, 6, 6, 3), jnp.float32), train=False
-      ),
-      jax.random.key(0),
-    )
+    net = Chain(network.layers[:count])
+    init = partial(net.init_with_output, train=False)
+    image = jax.ShapeDtypeStruct((2, 6, 6, 3), jnp.float32)
+    found, _ = jax.eval_shape(init, jax.random.key(0), image)
     assert found.shape == (2, *shapes[count - 1])
 
 

@@ -1,6 +1,8 @@
 """Rules of the house: floors, names, lengths, style."""
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 
@@ -152,6 +154,33 @@ def test_no_code_outside_detectors_names_one():
   for name, tree in modules():
     if not name.startswith("detectors."):
       assert not names & set(code_words(tree)), name
+
+
+def longest_common_run(one, other):
+  """Most lines in a row that two files have in common."""
+  best, before = 0, {}
+  places = {}
+  for number, line in enumerate(other):
+    places.setdefault(line, []).append(number)
+  for line in one:
+    now = {n: before.get(n - 1, 0) + 1 for n in places.get(line, ())}
+    best, before = max(best, *now.values(), 0), now
+  return best
+
+
+@pytest.mark.parametrize(
+  ("folder", "most"), [("yolo9000", 8), ("experiments", 12)]
+)
+def test_no_two_files_share_a_run_of_lines(folder, most):
+  """Blank lines, and what is imported, do not count."""
+  texts = {}
+  for path in sorted((ROOT / folder).rglob("*.py")):
+    text = re.sub(r"^from .*(\([^)]*\))?$", "", path.read_text(), flags=re.M)
+    lines = [line.strip() for line in text.splitlines()]
+    texts[path] = [line for line in lines if line]
+  for one, other in itertools.combinations(texts, 2):
+    run = longest_common_run(texts[one], texts[other])
+    assert run <= most, (one.name, other.name)
 
 
 @pytest.mark.parametrize("words", [["check"], ["format", "--check"]])

@@ -1,14 +1,16 @@
+"""VOC's average precision by hand."""
+
 import numpy as np
 import pytest
 
 from yolo9000.data.records import Record
-from yolo9000.scoring import voc as ap
+from yolo9000.scoring import voc
 from yolo9000.types import Detections
 
 
 def found(image, boxes, score=None, difficult=None, label=None):
   count = len(image)
-  return ap.Found(
+  return voc.Found(
     np.array(image, int),
     np.array([0] * count if label is None else label, int),
     np.array(boxes, float).reshape(-1, 4),
@@ -18,7 +20,7 @@ def found(image, boxes, score=None, difficult=None, label=None):
 
 
 def curve(detections, truths, label=0):
-  return ap.voc_curve(detections, truths, label, iou_threshold=0.5)
+  return voc.voc_curve(detections, truths, label, iou_threshold=0.5)
 
 
 A, B, FAR = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
@@ -36,8 +38,8 @@ def test_hand_worked_case():
   )
   np.testing.assert_allclose(result.recall, [0.5, 0.5, 1])
   np.testing.assert_allclose(result.precision, [1, 1 / 2, 2 / 3])
-  assert ap.voc07_ap(result) == pytest.approx((6 + 10 / 3) / 11)
-  assert ap.voc10_ap(result) == pytest.approx(5 / 6)
+  assert voc.voc07_ap(result) == pytest.approx((6 + 10 / 3) / 11)
+  assert voc.voc10_ap(result) == pytest.approx(5 / 6)
 
 
 def test_a_second_detection_of_a_truth_is_false():
@@ -61,7 +63,7 @@ def test_difficult_truths_are_neither_hit_nor_miss():
   result = curve(found([0, 0, 0], [A, A, B], score=[0.9, 0.8, 0.7]), truths)
   assert result.truths == 1
   np.testing.assert_allclose(result.recall, [0, 0, 1])
-  assert ap.voc07_ap(result) == pytest.approx(1)
+  assert voc.voc07_ap(result) == pytest.approx(1)
 
 
 def test_a_truth_in_another_picture_does_not_count():
@@ -72,7 +74,7 @@ def test_recall_of_exactly_nine_fifteenths_reaches_the_point_six():
   """9 of 15 found, all correct: 7 points of 11, 0 to .6."""
   boxes = [[20 * n, 0, 20 * n + 10, 10] for n in range(15)]
   result = curve(found([0] * 9, boxes[:9]), found([0] * 15, boxes))
-  assert ap.voc07_ap(result) == pytest.approx(7 / 11)
+  assert voc.voc07_ap(result) == pytest.approx(7 / 11)
   assert np.linspace(0, 1, 11)[6] > 9 / 15  # the trap
 
 
@@ -80,13 +82,13 @@ def test_equal_scores_keep_their_order():
   truths = found([0], [A])
   first = curve(found([0, 0], [A, FAR], score=[0.5, 0.5]), truths)
   last = curve(found([0, 0], [FAR, A], score=[0.5, 0.5]), truths)
-  assert ap.voc10_ap(first) == 1 and ap.voc10_ap(last) == 0.5
+  assert voc.voc10_ap(first) == 1 and voc.voc10_ap(last) == 0.5
 
 
 def test_no_detections_and_no_truths():
-  assert ap.voc07_ap(curve(found([], []), found([0], [A]))) == 0
-  assert ap.voc10_ap(curve(found([], []), found([0], [A]))) == 0
-  assert np.isnan(ap.voc07_ap(curve(found([0], [A]), found([], []))))
+  assert voc.voc07_ap(curve(found([], []), found([0], [A]))) == 0
+  assert voc.voc10_ap(curve(found([], []), found([0], [A]))) == 0
+  assert np.isnan(voc.voc07_ap(curve(found([0], [A]), found([], []))))
 
 
 def test_iou_counts_inclusive_pixels_as_the_devkit_does():
@@ -97,7 +99,7 @@ def test_iou_counts_inclusive_pixels_as_the_devkit_does():
   truth = found([0], [[0, 0, 10, 10]])
   detection = found([0], [[5, 0, 15, 10]])
   hits = [
-    ap.match_voc(detection, truth, iou_threshold=t)[0][0]
+    voc.match_voc(detection, truth, iou_threshold=t)[0][0]
     for t in (0.333, 0.334)
   ]
   assert hits == [True, False]
@@ -117,7 +119,7 @@ def test_evaluate_means_over_the_classes_that_have_truths():
     *("a.jpg", 100, 50, np.array([[0, 0, 50, 25]], np.float32)),
     *(np.array([1], np.int32), np.array([False])),
   )
-  result = ap.evaluate(
+  result = voc.evaluate(
     [detections([[0, 0, 0.5, 0.5], [0, 0, 1, 1]], [0.9, 0.8], [1, 0])],
     [record],
     class_names=("cat", "dog", "cow"),
@@ -133,5 +135,7 @@ def test_evaluate_without_anything():
     *("a.jpg", 9, 9, np.zeros((0, 4), np.float32)),
     *(np.zeros(0, np.int32), np.zeros(0, bool)),
   )
-  result = ap.evaluate([detections([], [], [])], [record], class_names=("cat",))
+  result = voc.evaluate(
+    [detections([], [], [])], [record], class_names=("cat",)
+  )
   assert result["VOC07 AP"] is None and result["metric"] == 0
