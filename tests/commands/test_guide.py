@@ -11,8 +11,9 @@ import cv2
 import pytest
 from support import ROOT
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 
 FEW = (
   "--config.run.total_steps=2 --config.run.batch_size=4 "

@@ -9,8 +9,9 @@ import cv2
 import pytest
 from support import ROOT, run_module
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 
 
 def main(*words, cwd):

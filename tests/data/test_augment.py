@@ -7,7 +7,7 @@ import pytest
 from yolo9000 import boxes as box
 from yolo9000.data import augment as aug
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "image_ops.npz")
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "image_ops.npz")
 
 
 def how(**changes):

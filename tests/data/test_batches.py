@@ -13,8 +13,9 @@ import pytest
 from yolo9000.data import augment as aug
 from yolo9000.data import batches as pipeline
 from yolo9000.data import records
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import DataError, Dataset, Record, read_picture
 
 AUGMENTATION = aug.Augmentation("crop", 0.2, 0.02, 1.5, 1.5, True, 0.005)
@@ -261,13 +262,13 @@ def test_weights_must_fit(data):
 
 
 def test_order_is_the_same_with_any_number_of_workers(data):
-  """1, 2 and 4 threads or processes; and from the middle on."""
+  """1, 2 and 4 threads, 1 and 3 processes; and from the middle on."""
   both = [data, labelled(40)]
   options = dict(weights=[3.0, 1.0], size_of_step=size_of_step)
   whole = batches(both, 12, num_threads=1, **options)
   for workers in (2, 4):
     assert_equal(whole, batches(both, 12, num_threads=workers, **options))
-  for workers in (1, 2, 4):
+  for workers in (1, 3):
     part = batches(both, 5, start_step=7, num_processes=workers, **options)
     assert_equal(whole[7:], part)
 
@@ -401,18 +402,19 @@ def test_classifiers_take_no_boxes(data):
 def test_processes_end_with_the_batches():
   """Without a word about shared memory that was left."""
   code = """
-from yolo9000.benchmarks import data as b
-import pathlib, tempfile
+from yolo9000.benchmarks.data import DETECTION, batches
+from yolo9000.data.formats import shapes
+from yolo9000.data.formats.reading import Source
+from yolo9000.data.flaws import Flaws
 
 if __name__ == "__main__":
-  with tempfile.TemporaryDirectory() as folder:
-    data = b.write_pictures(pathlib.Path(folder), 8)
-    stream = b.batches(
-      data, b.DETECTION, size=64, batch_size=4, threads=0, processes=2
-    )
-    for _ in range(3):
-      next(stream)
-    stream.close()
+  data = shapes.read(Source("shapes", "", "train[:8]"), Flaws(strict=True))
+  stream = batches(
+    data, DETECTION, size=64, batch_size=4, threads=0, processes=2
+  )
+  for _ in range(3):
+    next(stream)
+  stream.close()
 """
   with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "script.py"

@@ -16,7 +16,8 @@ import pytest
 
 from yolo9000.data import __main__ as command
 from yolo9000.data import doctor, sources
-from yolo9000.data.formats.reading import KINDS, MOST_BOXES, Flaws, Source
+from yolo9000.data.flaws import KINDS, Flaws
+from yolo9000.data.formats.reading import MOST_BOXES, Source
 
 
 def examine(form, root, *splits, class_names=(), outside=False):

@@ -12,8 +12,9 @@ from support import joint_config
 
 from experiments import base
 from yolo9000.data import batches
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.files import read_json_lines
 from yolo9000.tables import run
 from yolo9000.training import build, loop

@@ -9,7 +9,8 @@ import pytest
 from conftest import SHARED
 
 from yolo9000.data import sources
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Record
 from yolo9000.scoring import coco, evaluate_both
 from yolo9000.types import Detections

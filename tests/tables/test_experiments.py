@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 from support import ROOT, load_experiment
 
 from yolo9000.data.batches import empty_batch
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.tables import plan
 from yolo9000.training import build
 from yolo9000.types import Step

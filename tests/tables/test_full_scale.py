@@ -7,8 +7,9 @@ import cv2
 import pytest
 from support import ROOT, load_experiment
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes, voc
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.tables import cost, plan, sweep
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from support import joint_config, tiny_config
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import DataError
 from yolo9000.detectors import yolov1
 from yolo9000.files import read_json_lines

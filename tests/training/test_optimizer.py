@@ -8,7 +8,7 @@ import pytest
 
 from yolo9000.training import optimizer
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "learning_rate.npz")
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "learning_rate.npz")
 NAMES = sorted(k.rsplit("/", 1)[0] for k in GOLDEN if k.endswith("/rate"))
 
 

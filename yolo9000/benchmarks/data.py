@@ -21,8 +21,9 @@ import numpy as np
 
 from yolo9000.data import augment, doctor
 from yolo9000.data import batches as pipeline
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset, Record, read_picture
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
 from yolo9000.types import Batch

@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from yolo9000.boxes import priors
 from yolo9000.data import sources
+from yolo9000.data.flaws import Flaw, Flaws
 from yolo9000.data.formats import jsonl
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import (
   PICTURES,
   DataError,
   Dataset,
-  Flaw,
   Record,
   open_path,
   read_bytes,

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from yolo9000.data import doctor, drawing
-from yolo9000.data.formats.reading import KINDS
+from yolo9000.data.flaws import KINDS
 from yolo9000.data.records import DataError, Dataset, Record, shown
 
 SAMPLES = 24

@@ -34,26 +34,12 @@ class DataError(ValueError):
 
   Args:
     message: with the file's name.
-    kind: of flaw, a key of `reading.KINDS`, where it is a picture's.
+    kind: of flaw, a key of `flaws.KINDS`, where it is a picture's.
   """
 
   def __init__(self, message: str, kind: str = "unreadable picture"):
     super().__init__(message)
     self.kind = kind
-
-
-class Flaw(NamedTuple):
-  """One thing that is wrong with a data set."""
-
-  kind: str  # a key of `reading.KINDS`
-  path: str
-  line: int  # from 1; 0: not of one line
-  message: str
-
-  def __str__(self) -> str:
-    """The file, the line and the message, as compilers write them."""
-    line = f":{self.line}" if self.line else ""
-    return f"{shown(self.path)}{line}: {self.message}"
 
 
 class Record(NamedTuple):
@@ -91,15 +77,16 @@ class Record(NamedTuple):
 class Dataset(NamedTuple):
   """Records of one split, their classes, and how to see a picture.
 
-  `flaws` are annotations that the reader mended or left out. `notes` counts
-  what is no flaw but good to know, such as objects marked truncated.
+  `flaws`, each a `flaws.Flaw`, are annotations that the reader mended or left
+  out. `notes` counts what is no flaw but good to know, such as objects marked
+  truncated.
   `category_ids` are the classes' numbers in the data set's own files, if any.
   """
 
   records: list[Record]
   class_names: tuple[str, ...]
   read_image: Callable[[Record], UInt8[np.ndarray, "H W 3"]]
-  flaws: list[Flaw]
+  flaws: list[Any]
   notes: Mapping[str, int] = {}
   category_ids: tuple[int, ...] = ()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import (
   coco,
   csv_table,
@@ -21,7 +22,7 @@ from yolo9000.data.formats import (
   voc,
   yolo,
 )
-from yolo9000.data.formats.reading import Flaws, Source, check_names
+from yolo9000.data.formats.reading import Source, check_names
 from yolo9000.data.records import DataError, Dataset, read_bytes, shown
 
 logger = logging.getLogger("yolo9000")

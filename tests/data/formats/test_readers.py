@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from yolo9000.data import sources
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import jsonl
-from yolo9000.data.formats.reading import Flaws, Source, Truths
+from yolo9000.data.formats.reading import Source, Truths
 from yolo9000.data.records import DataError, read_picture
 
 

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
-  Flaws,
   Listing,
   Source,
   Truths,

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
-  Flaws,
   Listing,
   Source,
   Truths,

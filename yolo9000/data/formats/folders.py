@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
-  Flaws,
   Listing,
   Source,
   inside,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
-  Flaws,
   Listing,
   Source,
   Truths,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.csv_table import Pictures, add_box, read_table
 from yolo9000.data.formats.reading import (
   Classes,
-  Flaws,
   Source,
   flag,
   inside,

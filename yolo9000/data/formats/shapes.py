@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 
 from yolo9000 import boxes as box
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import DataError, Dataset, Record
 from yolo9000.types import Float, Int, UInt8
 

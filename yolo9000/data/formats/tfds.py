@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from yolo9000.data.formats.reading import Flaws, Source, Truths
+from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats.reading import Source, Truths
 from yolo9000.data.records import (
   DataError,
   Dataset,

@@ -7,9 +7,9 @@ from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
-  Flaws,
   Listing,
   Source,
   Truths,

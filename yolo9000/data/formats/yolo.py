@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
-  Flaws,
   Listing,
   Source,
   check_names,
