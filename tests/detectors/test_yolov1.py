@@ -13,7 +13,7 @@ from yolo9000.darknet.cfg import read_cfg
 from yolo9000.data import batches
 from yolo9000.detectors import yolov1
 from yolo9000.networks.norm import Norm
-from yolo9000.networks.rows import Detection
+from yolo9000.networks.rows import Conv, Detection, MaxPool
 from yolo9000.types import Step
 from yolo9000.wordtree import Classes
 
@@ -64,10 +64,17 @@ OPTIONS = yolov1.Options(
 )
 
 
-@pytest.mark.parametrize("head", ["connected", "local"])
-def test_it_learns_two_boxes_on_each_of_four_pictures(libraries_promote, head):
-  network = OPTIONS.network._replace(head=head)
-  task = yolov1.make_task(OPTIONS._replace(network=network), TWO)
+@pytest.mark.parametrize(("head", "steps"), [("connected", 12), ("local", 30)])
+def test_it_learns_two_boxes_on_each_of_four_pictures(
+  libraries_promote, head, steps
+):
+  """The whole network, and below the other head a short one."""
+  options = OPTIONS._replace(network=OPTIONS.network._replace(head=head))
+  rows = yolov1.network_rows(options, TWO)
+  if head == "local":
+    short = (Conv(8, 7, stride=4), MaxPool(4, 4), Conv(16, 3), MaxPool(4, 4))
+    rows = (*short, *rows[-4:])
+  task = yolov1.make_task(options, TWO, rows=rows)
   variables = jax.jit(partial(task.init, size=(128, 128)))(jax.random.key(0))
   rng = np.random.default_rng(0)
   batch = batches.empty_batch(4, size=128, max_objects=2)
@@ -92,7 +99,7 @@ def test_it_learns_two_boxes_on_each_of_four_pictures(libraries_promote, head):
 
   params, values = variables["params"], []
   state = jax.jit(tx.init)(params)
-  for number in range(12):
+  for number in range(steps):
     where = Step(jnp.asarray(4 * (number + 1)), jax.random.key(number))
     before = (params, state, where)
     params, state, value, parts = step(*before)
@@ -100,7 +107,7 @@ def test_it_learns_two_boxes_on_each_of_four_pictures(libraries_promote, head):
     np.testing.assert_allclose(value, sum(parts.values()), rtol=1e-5)
   assert np.mean(values[-4:]) < 0.7 * np.mean(values[:2])
   # Dropout: the same in the same step, another in the next.
-  later = where._replace(key=jax.random.key(12))
+  later = where._replace(key=jax.random.key(steps))
   assert step(*before)[2] == value != step(*before[:2], later)[2]
   found = jax.jit(task.predict)(variables, batch.image)
   assert found.boxes.shape == (4, 4, 4)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from yolo9000 import scoring
 from yolo9000.files import write_whole
@@ -145,6 +144,8 @@ def step_in_words(before: Filled, after: Filled, figure: str) -> str:
   text += ", by seed " + " ".join(f"{gain:+.1f}" for gain in gains)
   if np.ptp(gains) < 1e-9:
     return text + "."
+  from scipy import stats  # takes half a second, and one seed needs none
+
   chance = float(stats.ttest_rel(new, old).pvalue)
   if chance < SIGNIFICANT:
     return text + f"; significant, p = {chance:.2g}."

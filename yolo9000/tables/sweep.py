@@ -138,7 +138,7 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
           except loop.Preempted:
             raise
           except Exception as error:
-            everywhere = isinstance(error, checks.NonFiniteLoss)
+            everywhere = isinstance(error, checks.Stopped)
             if not (processes.alone() or everywhere):
               raise
             failed[turn.key] = f"{type(error).__name__}: {error}"

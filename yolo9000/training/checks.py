@@ -19,11 +19,15 @@ FIRST, MOST = 5, 100  # batches after which objects are asked for
 FEW = 0.5  # share of the annotated objects
 
 
-class NonFiniteLoss(FloatingPointError):
+class Stopped(Exception):
+  """What stops a run in all of its processes at the same step."""
+
+
+class NonFiniteLoss(Stopped, FloatingPointError):
   """A part of the loss is not a number; says where."""
 
 
-class NoObjects(ValueError):
+class NoObjects(Stopped, ValueError):
   """Pictures have objects, but none of them reaches the network."""
 
 

@@ -247,25 +247,27 @@ def train(config: Any, workdir: Path) -> Outcome:
   on_cpu = jax.default_backend() == "cpu"
 
   with contextlib.ExitStack() as stack:
-    # The state: fresh, or the latest checkpoint's.
+    # From where on; the step is compiled while the state is made.
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir)))
     first = done = processes.on_first(lambda: checkpoints.latest_step or 0)
     fresh = partial(init_state, config, task, tx)
     like = devices.like_replicated(jax.eval_shape(fresh), mesh)
+    batches, empty = build.training_batches(config, train_data, first)
+    stack.enter_context(contextlib.closing(batches))
+    compiled = stack.enter_context(
+      compilation.ahead(step_fn, like, place, empty)
+    )
+
+    # The state: fresh, or the latest checkpoint's.
     if first:
       state = checkpoints.restore_latest(like, first)
       logger.info("%s: goes on from step %d", workdir, first)
     else:
       state = begin(config, classes, fresh(), workdir)
       state = devices.replicate(state, mesh)
-    batches, empty = build.training_batches(config, train_data, first)
-    stack.enter_context(contextlib.closing(batches))
     writes = processes.first()
     log = Log(workdir, first, total, run.batch_size, writes=writes)
     stack.enter_context(contextlib.closing(log))
-    compiled = stack.enter_context(
-      compilation.ahead(step_fn, like, place, empty)
-    )
     stop = stack.enter_context(processes.sigterm())
     objects = checks.Objects(train_data.values())
 

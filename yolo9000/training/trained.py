@@ -71,14 +71,17 @@ def from_run(workdir: str | Path, *, which: str = "latest") -> Trained:
   if not path.is_file():
     raise FileNotFoundError(f"{path}: is not there; expected a run's folder")
   config = json.loads(path.read_text())
-  classes = build.read_classes(config["data"], kept=Path(workdir))
-  task, size = config["task"], config["evaluation"]["image_size"]
   try:
+    classes = build.read_classes(config["data"], kept=Path(workdir))
+    task, size = config["task"], config["evaluation"]["image_size"]
     rows = detectors.network_rows(task, classes)
+  except KeyError as error:
+    raise ValueError(
+      f"{path}: has no {error}; it was written by another version"
+    ) from None
   except ValueError as error:
     raise ValueError(f"{path}: {error}") from None
   state = checkpoint.read(workdir, which)
-
   own = task.get("detect", {})
 
   def make_task(detect: Mapping[str, Any]) -> Task:

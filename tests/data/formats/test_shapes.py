@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from yolo9000.data import sources
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import DataError
 
 

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import voc
-from yolo9000.data.formats.reading import Flaws, Source
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import DataError
 
 CLASSES = ("cat", "dog")
