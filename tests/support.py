@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments import base
 from yolo9000.data.formats import shapes
+from yolo9000.detectors import DETECTORS
 from yolo9000.networks.backbone import BACKBONES
 from yolo9000.networks.rows import Conv, MaxPool
 from yolo9000.tables import plan
@@ -21,6 +22,11 @@ BACKBONES["five"] = (
   *(Conv(32, 3), MaxPool(), Conv(64, 3), MaxPool(), Conv(128, 3), MaxPool()),
   *(Conv(256, 3), MaxPool(), Conv(512, 3), MaxPool()),
 )
+
+
+# And what does not look at a network at all has one that compiles in a second:
+# toy.py, joined by this line.
+DETECTORS["toy"] = "toy"
 
 
 def load_experiment(path):
@@ -67,6 +73,15 @@ def tiny_config(*, class_names=shapes.CLASS_NAMES, tree="", **changes):
   return plan.with_changes(config, {**settings, **dotted(changes)}.items())
 
 
+def toy_config(**changes):
+  """As `tiny_config`, of the detector in toy.py."""
+  config = ConfigDict(tiny_config().to_dict())
+  config.task = dict(
+    model="toy", network=dict(hidden=16), detect=dict(score_threshold=0.0)
+  )
+  return plan.with_changes(config, dotted(changes).items())
+
+
 def joint_config(*, tree=shapes.PARENTS, class_names=shapes.NODES, **changes):
   """As `tiny_config`, of a detector that takes labels alone and a tree."""
   config = tiny_config(class_names=class_names, tree=tree)
@@ -91,3 +106,18 @@ def run_module(*words, cwd, timeout=1500):
     text=True,
     timeout=timeout,
   )
+
+
+def check_starts(made, stages, workdir):
+  """That stages took of the one before them all that they share with it."""
+  checked = 0
+  for stage in stages:
+    if stage.trains and stage.parent:
+      start = plan.folder(workdir, stage.key) / "start.txt"
+      taken = start.read_text().count(": taken")
+      # All of a classifier; of a detector what it shares with one.
+      network = made.stages[stage.parent].config.task.network.backbone
+      shared = {"extraction": 20, "darknet19": 18}[network]
+      assert taken == shared + (stage.name == "hires"), stage.key
+      checked += 1
+  return checked

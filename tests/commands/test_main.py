@@ -7,11 +7,12 @@ import time
 
 import cv2
 import pytest
-from support import ROOT, run_module
+from support import ROOT, check_starts, load_experiment, run_module
 
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
+from yolo9000.tables import plan
 
 
 def main(*words, cwd):
@@ -35,6 +36,11 @@ def test_the_quick_ablation_makes_its_table(tmp_path):
   assert "| multi-scale |" in done.stdout
   names = {p.name for p in (tmp_path / "w").iterdir()}
   assert {"table.md", "table.csv", "table.png", "report.html"} < names
+
+  # Each stage took what it shares with the one before it.
+  config = load_experiment(ROOT / "experiments" / "ablation.py")
+  made = plan.make(config.get_config("quick").lock())
+  assert check_starts(made, made.stages.values(), tmp_path / "w") == 10
 
   # Table 3 takes the weights that are there, and measures how fast they are.
   sizes = QUICK.replace("ablation.py", "sizes.py")

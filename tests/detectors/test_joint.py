@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from pathlib import Path
 
 import cv2
 import jax
@@ -187,8 +188,8 @@ def test_other_rules_and_a_flat_softmax_trace(slot_rule, flat):
   assert "image_label" in parts
 
 
-def test_a_run_keeps_its_tree(tmp_path):
-  """And its file may be all that names the classes."""
+def test_a_run_keeps_its_tree_and_reads_the_file_once(tmp_path, monkeypatch):
+  """And the file may be all that names the classes."""
   path, names = tmp_path / "a.tree", tuple(n.replace(" ", "_") for n in NODES)
   tree_files.write_tree(path, WordTree(names, PARENTS))
   made = joint_config(tree=str(path), class_names=())
@@ -196,7 +197,11 @@ def test_a_run_keeps_its_tree(tmp_path):
   with made.unlocked():
     made.data.train.main.map = made.data.test.map = pairs
     made.run.total_steps = 1
-  run.run_alone(made, tmp_path / "run")
+  asked, read = [], Path.read_bytes
+  with monkeypatch.context() as patch:
+    patch.setattr(Path, "read_bytes", lambda p: asked.append(p) or read(p))
+    run.run_alone(made, tmp_path / "run")
+  assert asked.count(path) == 1
   tree_files.write_tree(path, WordTree(names, (-1,) * len(names)))
   with pytest.raises(ValueError, match="is not .*, the tree that this run"):
     classes = build.read_classes(made.data)

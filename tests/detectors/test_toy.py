@@ -1,12 +1,11 @@
 """A detector joins by one file and one line; the package stays as it is."""
 
 import re
-import sys
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
-from support import tiny_config
+from support import ROOT, toy_config
 
 from experiments import base
 from yolo9000 import detectors
@@ -19,84 +18,12 @@ from yolo9000.wordtree import Classes
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
-TOY = '''
-"""One box and one class of each picture, from the mean of its pixels."""
-from typing import NamedTuple
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-from yolo9000 import losses
-from yolo9000.networks import input as pictures
-from yolo9000.types import Detections, Task
 
-class Network(NamedTuple):
-  hidden: int = 8
-
-class Detect(NamedTuple):
-  score_threshold: float = 0.0
-
-class Options(NamedTuple):
-  network: Network = Network()
-  detect: Detect = Detect()
-
-class Mean(nn.Module):
-  hidden: int
-  outputs: int
-
-  @nn.compact
-  def __call__(self, x, *, train):
-    x = nn.relu(nn.Dense(self.hidden)(x.mean((1, 2))))
-    return nn.Dense(self.outputs)(x)
-
-def make_task(options, classes):
-  network = Mean(options.network.hidden, 4 + len(classes.names))
-
-  def check_size(size):
-    if min(size) < 1:
-      raise ValueError(f"image size {size}; expected at least 1x1")
-
-  def init(key, size):
-    check_size(size)
-    return pictures.begin(network, key, size)
-
-  def loss(variables, batch, step):
-    output, stats = pictures.train(network, variables, batch.image)
-    box = jnp.mean((output[:, :4] - batch.boxes[:, 0]) ** 2)
-    alone = jnp.eye(len(output), dtype=bool)
-    error = losses.softmax_error(output[:, 4:], batch.labels[:, 0], alone)
-    parts = {"coord": box, "label": jnp.mean(error)}
-    return sum(parts.values()), (stats, parts)
-
-  def predict(variables, images):
-    output = pictures.predict(network, variables, images)
-    score = jax.nn.softmax(output[:, 4:])
-    best = score.max(1, keepdims=True)
-    shown = best > options.detect.score_threshold
-    label = score.argmax(1)[:, None]
-    return Detections(output[:, None, :4], best, label, shown)
-
-  return Task(init, loss, predict, check_size)
-'''
-
-
-@pytest.fixture(scope="module")
-def toy(libraries_promote, tmp_path_factory):
-  """A config of the detector that is joined by one line."""
-  assert len(TOY.strip().splitlines()) <= 60
-  folder = tmp_path_factory.mktemp("toy")
-  (folder / "toy.py").write_text(TOY)
-  sys.path.insert(0, str(folder))
-  detectors.DETECTORS["toy"] = "toy"
-  config = ConfigDict(tiny_config().to_dict())
-  config.task = dict(
-    model="toy",
-    network=dict(hidden=16),
-    detect=dict(score_threshold=0.0),
-  )
-  config.run.update(total_steps=6, checkpoint_every=2)
-  yield config.lock()
-  del detectors.DETECTORS["toy"]
-  sys.path.remove(str(folder))
+@pytest.fixture
+def toy():
+  """Its config; `support` has the one line that joins it."""
+  assert len((ROOT / "tests" / "toy.py").read_text().splitlines()) <= 60
+  return toy_config(run__total_steps=6, run__checkpoint_every=2)
 
 
 def test_it_is_trained_resumed_evaluated_and_detected_with(toy, tmp_path):

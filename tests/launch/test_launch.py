@@ -14,16 +14,16 @@ import yaml
 from support import ROOT
 
 LAUNCH = ROOT / "launch"
-CONFIG = "--config=experiments/ablation.py:quick"
+CONFIG = "--config=experiments/classifier.py:quick"
 TABLE = """
 import sys
 sys.path.insert(0, {tests!r})
-from support import tiny_config
+from support import toy_config
 from yolo9000.tables.plan import row
 
 def get_config():
   rows = (row("a", 1.0), row("b", 2.0, {{"evaluation.image_size": 96}}))
-  return tiny_config(rows=rows)
+  return toy_config(rows=rows)
 """
 SRUN = """#!/usr/bin/env bash
 # Two tasks on this machine, as SLURM starts them.

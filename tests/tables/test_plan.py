@@ -2,7 +2,7 @@
 
 import pytest
 from ml_collections import ConfigDict
-from support import ROOT, load_experiment, tiny_config
+from support import ROOT, load_experiment, tiny_config, toy_config
 
 from yolo9000.tables import plan
 from yolo9000.tables.plan import row
@@ -19,8 +19,8 @@ def chained(rows, **first):
   config = ConfigDict(dict(name="chained", paper="none", seeds=(0,), rows=rows))
   config.only_row = config.only_stage = ""
   config.stages = ("first", "second")
-  config.first = ConfigDict(tiny_config(**first).to_dict())
-  config.second = ConfigDict(tiny_config().to_dict())
+  config.first = ConfigDict(toy_config(**first).to_dict())
+  config.second = ConfigDict(toy_config().to_dict())
   return config.lock()
 
 
@@ -64,11 +64,11 @@ def test_wrong_names_and_types_are_errors():
 def test_rows_share_the_stages_that_are_the_same():
   rows = (
     row("a"),
-    row("b", None, {"second.task.loss.rescore": False}),
+    row("b", None, {"second.task.network.hidden": 9}),
     row(
       "c",
       None,
-      {"first.task.network.width": 0.5, "second.task.network.width": 0.5},
+      {"first.task.network.hidden": 8, "second.task.network.hidden": 8},
     ),
   )
   a, b, c = plan.make(chained(rows)).rows
@@ -97,7 +97,7 @@ def test_speed_and_evaluation_change_no_stage():
     row("a"),
     row("b", None, {"second.data.num_threads": 7, "first.run.log_every": 9}),
     row("c", None, {"second.evaluation.image_size": 96}),
-    row("d", None, {"second.task.detect.iou_threshold": 0.3}, on="b"),
+    row("d", None, {"second.task.detect.score_threshold": 0.3}, on="b"),
   )
   made = plan.make(chained(rows))
   a, b, c, d = made.rows

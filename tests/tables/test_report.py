@@ -8,15 +8,15 @@ import subprocess
 import cv2
 import numpy as np
 import pytest
-from support import tiny_config
+from support import toy_config
 
 from yolo9000.tables import plan, report, results, sweep
 from yolo9000.tables.plan import row
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 ROWS = (
-  row("plain", 74.4, {"task.loss.rescore": False}),
-  row("pass & through", 75.4, {"task.loss.rescore": True}),
+  row("plain", 74.4, {"task.network.hidden": 8}),
+  row("pass & through", 75.4, {"task.network.hidden": 9}),
   row("larger", 78.6, {"evaluation.image_size": 96}),
 )
 
@@ -25,7 +25,7 @@ ROWS = (
 def made(libraries_promote, tmp_path_factory):
   """A table of three rows with two seeds."""
   workdir = tmp_path_factory.mktemp("report")
-  config = tiny_config(rows=ROWS, run__total_steps=2, seeds=(0, 1))
+  config = toy_config(rows=ROWS, run__total_steps=2, seeds=(0, 1))
   assert sweep.run_rows(config, workdir) == 0
   return config, workdir, (workdir / "report.html").read_text()
 
@@ -40,7 +40,7 @@ def test_it_has_all_that_the_table_needs(made):
   for words in (
     "Step by step",
     "pass &amp; through",  # names are text, whatever they hold
-    "task.loss.rescore: False → True",
+    "task.network.hidden: 8 → 9",
     "evaluation.image_size: 64 → 96",
     "by seed",
     "recall small",

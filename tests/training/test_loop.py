@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import joint_config, tiny_config
+from support import tiny_config
 
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
@@ -29,8 +29,6 @@ from yolo9000.tables import plan, run
 from yolo9000.training import build, checkpoint, checks, loop
 from yolo9000.training import devices as parallel
 from yolo9000.training.trained import from_run
-from yolo9000.wordtree import WordTree
-from yolo9000.wordtree.files import write_tree
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -92,7 +90,7 @@ jax.config.update("jax_compilation_cache_dir", {cache!r})
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from support import joint_config, tiny_config
+from support import tiny_config
 from yolo9000.training import loop
 workdir, add = Path({workdir!r}), loop.Log.add
 
@@ -495,24 +493,3 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path):
   gc.collect()
   shutil.rmtree(latest / "2")
   assert loop.train(config, tmp_path).metrics["truths"] > 0
-
-
-def test_a_tree_file_is_read_once_at_the_start_of_a_run(tmp_path, monkeypatch):
-  path = tmp_path / "a.tree"
-  nodes = [name.replace(" ", "_") for name in shapes.NODES]
-  write_tree(path, WordTree(tuple(nodes), shapes.PARENTS))
-  config = joint_config(
-    tree=str(path),
-    class_names=(),
-    data__train__main__map=tuple(
-      zip(shapes.CLASS_NAMES, nodes[5:], strict=True)
-    ),
-    data__test__map=tuple(zip(shapes.CLASS_NAMES, nodes[5:], strict=True)),
-    run__total_steps=1,
-  )
-  asked, real = [], Path.read_bytes
-  monkeypatch.setattr(
-    Path, "read_bytes", lambda self: asked.append(self) or real(self)
-  )
-  loop.train(config, tmp_path / "run")
-  assert asked.count(path) == 1

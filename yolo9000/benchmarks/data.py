@@ -26,6 +26,7 @@ from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset, Record, read_picture
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
+from yolo9000.tables.timing import interleaved
 from yolo9000.types import Batch
 
 SIZE = (500, 375)
