@@ -463,8 +463,9 @@ def check_the_same_ap(trained, data, score, **options):
 
 
 def yolov1_config():
-  """With a cell of 64 pixels."""
-  config = ConfigDict(tiny_config().to_dict())
+  """With a cell of 64 pixels; 60 steps, for before them boxes have no area."""
+  learning = dict(optimizer__average=0.0, schedule__rate=5e-3)
+  config = ConfigDict(tiny_config(run__total_steps=60, **learning).to_dict())
   experiment = load_experiment(ROOT / "experiments" / "ablation.py")
   config.task = experiment.yolo().task
   config.task.network.update(side=1, width=1 / 32, batch_norm=True)
