@@ -183,6 +183,18 @@ def test_no_two_files_share_a_run_of_lines(folder, most):
     assert run <= most, (one.name, other.name)
 
 
+def test_no_name_is_undefined():
+  """Ruff takes the letters of shapes for names too; all others must be."""
+  words = ["--isolated", "--select", "F821", "--output-format", "concise"]
+  done = subprocess.run(
+    [sys.executable, "-m", "ruff", "check", *words, str(PACKAGE)],
+    capture_output=True,
+    text=True,
+  )
+  told = re.findall(r"Undefined name `(\w+)`", done.stdout)
+  assert {name for name in told if len(name) > 1} == set()
+
+
 @pytest.mark.parametrize("words", [["check"], ["format", "--check"]])
 def test_style(words):
   done = subprocess.run(

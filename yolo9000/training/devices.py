@@ -19,7 +19,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-AXIS = "data"
+from yolo9000.networks.norm import AXIS
+
 SPMD = ("pmap", "shard_map")
 
 

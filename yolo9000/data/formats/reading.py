@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.records import (
   MAX_PIXELS,
   PICTURES,
