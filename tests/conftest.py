@@ -12,9 +12,9 @@ import pytest
 
 # Most of the time goes into compiling for speed that no test wants; commands
 # that tests start inherit this. Without fusion emitters, and in one module, a
-# step compiles in a third of the time. XLA ends at a flag that it does not know:
-# jaxlib 0.10, 0.11 and 0.12, which setup.cfg allows, know these. With XLA_FLAGS=
-# programs are compiled as for users.
+# step compiles in a third of the time. XLA ends at a flag that it does not
+# know: jaxlib 0.10, 0.11 and 0.12, which setup.cfg allows, know these. With
+# XLA_FLAGS= programs are compiled as for users.
 os.environ.setdefault(
   "XLA_FLAGS",
   "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "

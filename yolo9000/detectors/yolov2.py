@@ -157,13 +157,13 @@ def layers(how: Network, region: Region) -> tuple[Layer, ...]:
   """The network's rows; `region` still lacks priors and location."""
   check_priors(how.priors)
   check_location(how.location)
+  first = backbone(how.backbone, batch_norm=True, width=how.width)
   heads = HEADS if how.backbone == "darknet19" else PLAIN_HEADS
   if how.passthrough not in heads:
     raise ValueError(
       f"task.network.passthrough is {how.passthrough!r}; allowed with backbone "
       f"{how.backbone!r} are {', '.join(heads)}"
     )
-  first = backbone(how.backbone, batch_norm=True, width=how.width)
   head = tuple(
     Reorg(program_order=how.program_reorg) if isinstance(row, Reorg) else row
     for row in heads[how.passthrough]

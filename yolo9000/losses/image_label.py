@@ -82,17 +82,13 @@ def image_label_loss(
       rank += jax.nn.log_sigmoid(slots[:, 4])
   best = jnp.argmax(rank)
   logits = class_logits(best[None]) if class_logits else slots[best][None, 5:]
+  taught = float(objectness_rule != "later")
+  suppressed = float(objectness_rule != "paper")
   lacking = jnp.maximum(ASSUMED_IOU - objectness[best], 0.0)
   others = jnp.sum(objectness**2) - objectness[best] ** 2
   return {
-    "objectness": weights.objectness
-    * (objectness_rule != "later")
-    * lacking**2
-    / 2,
-    "background": weights.background
-    * (objectness_rule != "paper")
-    * others
-    / 2,
+    "objectness": weights.objectness * (taught * lacking**2 / 2),
+    "background": weights.background * (suppressed * others / 2),
     "label": weights.label * error(logits)[0],
   }
 
