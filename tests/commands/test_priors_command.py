@@ -8,6 +8,7 @@ from support import ROOT, load_experiment, run_module
 from experiments import base
 from yolo9000 import priors
 from yolo9000.boxes.priors import curve
+from yolo9000.tables import plan
 
 
 def test_it_prints_the_curve_and_a_line_for_the_config(tmp_path):
@@ -47,6 +48,10 @@ def test_it_works_for_every_experiment_that_has_boxes(
   config = module.get_config(*([argument] if argument else []))
   if name == "voc.py":
     config.data.root = str(folder / "voc_bccd")
+  few = plan.last_stage(config).data.train
+  for source in few.values():
+    if source.format == "shapes":
+      source.split = source.split.partition("[")[0] + "[:50]"
   text = priors.report(config, 3, None)
   assert "this config's priors: average IoU" in text
   assert "k =  3: average IoU" in text

@@ -17,7 +17,7 @@ from yolo9000 import scoring
 from yolo9000.data import drawing
 from yolo9000.data.records import DataError
 from yolo9000.files import read_json_lines, write_whole
-from yolo9000.tables import cost, plan, plots, results
+from yolo9000.tables import plan, plots, results
 from yolo9000.tables.plan import Plan
 from yolo9000.tables.results import Filled
 from yolo9000.training import build
@@ -316,16 +316,16 @@ def _stages(made: Plan, workdir: Path) -> str:
   for key, stage in made.stages.items():
     run, path = stage.config.run, plan.folder(workdir, key) / "results.json"
     pictures = run.total_steps * run.batch_size if stage.trains else 0
-    try:
-      of_picture = f"{cost.of_picture(stage.config).operations / 1e9:.4g}"
-    except ValueError:  # a network that cannot be; its row says why it failed
-      of_picture = ""
-    cells = [key, stage.parent or "", of_picture, f"{pictures:,}"]
+    cells = [key, stage.parent or ""]
     if path.exists():
       found = json.loads(path.read_text())
-      minutes = f"{found['training_minutes']:.1f}"
-      cells += [minutes, found["commit"], found["hardware"]]
+      count, minutes = (
+        found["operations_per_picture"],
+        found["training_minutes"],
+      )
+      cells += [f"{count / 1e9:.4g}" if count else "", f"{pictures:,}"]
+      cells += [f"{minutes:.1f}", found["commit"], found["hardware"]]
     else:
-      cells += ["not run", "", ""]
+      cells += ["", f"{pictures:,}", "not run", "", ""]
     lines.append(cells)
   return _table(lines)

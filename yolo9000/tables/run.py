@@ -127,7 +127,8 @@ def run(
   def finish() -> dict[str, Any]:
     lines = read_json_lines(workdir / "metrics.jsonl")
     results = {
-      **figures,
+      **found.metrics,
+      "operations_per_picture": found.operations,
       "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
       "commit": commit(),
       "hardware": hardware(),
@@ -142,7 +143,6 @@ def run(
     found = loop.train(config, workdir)
   else:
     found = evaluate_run(config, evaluated)
-  figures = found.metrics
   if processes.first():
     write_pictures(workdir, found)
   return processes.on_first(finish)

@@ -27,8 +27,7 @@ def prediction_speeds(
   jobs: dict[str, Callable[[], Any]] = {}
   for name, config in configs.items():
     task, size = build.make_task(config), config.evaluation.image_size
-    init = jax.jit(task.init, static_argnums=1)
-    variables = init(jax.random.key(0), (size, size))
+    variables = task.init(jax.random.key(0), (size, size))
     shape = (config.evaluation.batch_size, size, size, 3)
     images = jnp.asarray(
       np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)

@@ -68,10 +68,12 @@ def keep_tree(data: Any, classes: Classes, workdir: Path) -> None:
 
 
 def make_task(config: Any, classes: Classes | None = None) -> Task:
-  """The Task that a config describes, with its predict jitted."""
+  """The Task that a config describes, its init and predict jitted."""
   classes = classes or read_classes(config.data)
   task = detectors.make_task(config.task.to_dict(), classes)
-  return task._replace(predict=jax.jit(task.predict))
+  return task._replace(
+    init=jax.jit(task.init, static_argnums=1), predict=jax.jit(task.predict)
+  )
 
 
 def make_score(config: Any, classes: Classes) -> scoring.Score:

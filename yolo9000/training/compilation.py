@@ -46,12 +46,16 @@ def ahead(
 ) -> Iterator[dict[int, Future]]:
   """Compiles the step for a batch of every image size, in order, in a thread.
 
-  Gives the sizes' futures; what is not begun at the end is called off.
+  Gives the sizes' futures, of the operations that the step takes on a device;
+  None if they are not known. What is not begun at the end is called off.
   """
 
-  def compile_one(batch: Batch) -> None:
-    if hasattr(step, "lower"):  # or its first call compiles
-      step.lower(like, place(batch)).compile()
+  def compile_one(batch: Batch) -> float | None:
+    if not hasattr(step, "lower"):  # its first call compiles
+      return None
+    lowered = step.lower(like, place(batch))
+    lowered.compile()
+    return lowered.cost_analysis().get("flops")
 
   executor = ThreadPoolExecutor(1, thread_name_prefix="compile")
   try:

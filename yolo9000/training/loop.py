@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from functools import partial
 from operator import gt
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -61,18 +63,20 @@ class Outcome(NamedTuple):
     metrics: the final ones.
     detections: of the test pictures.
     data: the test pictures.
+    operations: of one picture in training, counted in the lowered step; None if
+      they are not known, or nothing was trained.
   """
 
   metrics: dict[str, Any]
   detections: list[Detections]
   data: Dataset
+  operations: float | None = None
 
 
 def init_state(config: Any, task: Task, tx: Any) -> State:
   """The state before the first step, a function of the seed alone."""
   size = (config.run.image_sizes[0],) * 2
-  init = jax.jit(task.init, static_argnums=1)
-  variables = init(jax.random.key(config.run.seed), size)
+  variables = task.init(jax.random.key(config.run.seed), size)
   average = (
     jax.tree.map(jnp.copy, variables) if config.optimizer.average else ()
   )
@@ -171,6 +175,15 @@ def in_parts(
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
   (carry, total), _ = jax.lax.scan(add, (carry, zeros), parts)
   return carry, jax.tree.map(lambda x: x / count, total)
+
+
+def operations(config: Any, steps: Iterable[Future]) -> float | None:
+  """Of one picture, the mean over the sizes whose steps were compiled."""
+  counts = [step.result() for step in steps if step.done()]
+  if not counts or None in counts:
+    return None
+  each = config.run.batch_size / jax.device_count() / config.run.subdivisions
+  return float(np.mean(counts)) / each
 
 
 def due(done: int, every: int, total: int) -> bool:
@@ -315,4 +328,4 @@ def train(config: Any, workdir: Path) -> Outcome:
     stopping = stopping or stop()
   if stopping:
     raise Preempted(f"{workdir}: SIGTERM; saved at step {done} of {total}")
-  return Outcome(*scored, test_data)
+  return Outcome(*scored, test_data, operations(config, compiled.values()))
