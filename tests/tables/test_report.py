@@ -89,7 +89,7 @@ def chromium(*words):
     [path, *switches.split(), *words],
     capture_output=True,
     text=True,
-    timeout=120,
+    timeout=1200,
     check=True,
   ).stdout
 
