@@ -225,7 +225,7 @@ def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
       raise ValueError("--nodes is for a tree, and the model has none")
     if trained.tree:
       options["walk"] = "none"
-    options["classes"] = [names[node] for node in tree.select(args.nodes)]
+    options["classes"] = tree.select(args.nodes).tolist()
   size = None
   if args.size:
     width, _, height = args.size.partition("x")

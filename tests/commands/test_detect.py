@@ -308,6 +308,9 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
   source = goldens("fwd_yolo9000")
   cfg, weights = golden_network(source)
   (tmp_path / "a.map").write_text("".join(f"{n}\n" for n in source["det_map"]))
+  tree = read_tree(cfg.parent / "golden.tree")
+  names = tmp_path / "a.names"  # of nodes, as those of 9k.names, may repeat
+  names.write_text("crane\n" * len(tree.ids))
   words = [f"--cfg={cfg}", f"--weights={weights}", "--threshold=.24"]
   photo = shared / "darknet" / "giraffe.jpg"
   labels = {}
@@ -320,6 +323,7 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
     "all cells": ["--max_cells=12", "--tree_threshold=.3"],
     "few cells": ["--max_cells=4", "--tree_threshold=.3"],
     "leaves": ["--nodes=leaves", "--threshold=.002"],
+    "same names": [f"--names={names}", "--nodes=leaves", "--threshold=.002"],
     "below": ["--nodes=below n00001000", "--threshold=.002"],
   }.items():
     code, rows = run(tmp_path / name, *words, photo, *more)
@@ -332,8 +336,8 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
   assert len(labels["few"]) == 2 < len(labels["h30"])
   assert labels["all cells"] == labels["h30"]
   assert 0 < len(labels["few cells"]) < len(labels["h30"])
+  assert labels["same names"] == labels["leaves"]
   # Labels stay those of the network.
-  tree = read_tree(cfg.parent / "golden.tree")
   assert set(labels["leaves"]) <= set(tree.leaves.tolist())
   assert set(labels["below"]) <= set(tree.select("below n00001000").tolist())
   trained = from_darknet(cfg, weights, map=tmp_path / "a.map")

@@ -280,7 +280,7 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
     ({"task__detect__tree_threshold": 1.0}, "tree_threshold is 1.0; it must"),
     (
       {"evaluation__classes": ("disc", "disc")},
-      "expected class names, each once",
+      "expected classes, each once",
     ),
     (
       {"task__detect__class_agnostic": True},

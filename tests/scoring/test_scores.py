@@ -15,7 +15,7 @@ from yolo9000.wordtree import Classes, WordTree
   [
     ({"metric": "mAP"}, "metric is 'mAP'; allowed are VOC07 AP, COCO AP, top"),
     ({"groups": {"x": ("eel",)}}, "groups, 'x', is .*; unknown are .'eel'."),
-    ({"scored": ("cat", "cat")}, "classes is .* expected class names, each on"),
+    ({"scored": ("cat", "cat")}, "classes is .* expected classes, each on"),
   ],
 )
 def test_what_cannot_be_says_what_can(changes, message):

@@ -108,8 +108,8 @@ class Detect(NamedTuple):
       `suppression.Suppression`.
     class_agnostic: boxes suppress each other by objectness, whatever their
       classes.
-    classes: names of those that can be answers, none for all. A softmax is
-      taken over these alone.
+    classes: names or labels of those that can be answers, none for all. A
+      softmax is taken over these alone.
   """
 
   iou_threshold: float = 0.45

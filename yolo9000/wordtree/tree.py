@@ -181,18 +181,24 @@ class Classes(NamedTuple):
   names: tuple[str, ...]
   tree: WordTree | None = None
 
-  def labels(self, names: Sequence[str], option: str) -> list[int] | None:
-    """Labels of these names; None for no names, which stand for all.
+  def labels(
+    self, chosen: Sequence[str | int], option: str
+  ) -> list[int] | None:
+    """Labels of these classes; None for none, which stands for all.
+
+    Args:
+      chosen: names, or labels, since names of a tree's nodes may repeat.
+      option: from which they are, for the message.
 
     Raises:
-      ValueError: naming the option, for a name that there is not or that is
-        there twice.
+      ValueError: for a class that there is not or that is there twice.
     """
-    wrong = set(names) - set(self.names)
-    if isinstance(names, str) or wrong or len(set(names)) < len(names):
-      raise ValueError(
-        f"{option} is {names!r}; expected class names, each once"
-        + (f"; unknown are {sorted(wrong)}" if wrong else "")
-      )
     numbers = {name: label for label, name in enumerate(self.names)}
-    return [numbers[name] for name in names] or None
+    known = {*numbers, *range(len(self.names))}
+    wrong = [one for one in chosen if one not in known]
+    if isinstance(chosen, str) or wrong or len(set(chosen)) < len(chosen):
+      raise ValueError(
+        f"{option} is {chosen!r}; expected classes, each once"
+        + (f"; unknown are {wrong}" if wrong else "")
+      )
+    return [numbers.get(one, one) for one in chosen] or None
