@@ -31,8 +31,8 @@ from tqdm import tqdm
 from yolo9000 import boxes as box
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment, drawing
+from yolo9000.data.disk import DataError
 from yolo9000.data.pictures import Item, all_items, find_files, is_video
-from yolo9000.data.records import DataError
 from yolo9000.detector import (
   Detector,
   Found,

@@ -18,8 +18,8 @@ import numpy as np
 
 from yolo9000 import boxes as box
 from yolo9000.data import augment
+from yolo9000.data.disk import DataError
 from yolo9000.data.pictures import Item
-from yolo9000.data.records import DataError
 from yolo9000.training.trained import Trained, from_darknet, from_run
 from yolo9000.types import Detections, UInt8
 

@@ -15,9 +15,10 @@ from yolo9000 import boxes as box
 from yolo9000 import detect
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment, drawing
+from yolo9000.data.disk import DataError
 from yolo9000.data.formats import shapes
+from yolo9000.data.images import decode_picture
 from yolo9000.data.pictures import Item
-from yolo9000.data.records import DataError, decode_picture
 from yolo9000.detector import (
   Detector,
   Prepared,

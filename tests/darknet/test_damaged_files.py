@@ -10,7 +10,8 @@ import pytest
 from yolo9000.darknet.cfg import read_cfg
 from yolo9000.darknet.text import read_data, read_map, read_names
 from yolo9000.darknet.weights import read_weights
-from yolo9000.data.records import DataError, decode_picture
+from yolo9000.data.disk import DataError
+from yolo9000.data.images import decode_picture
 from yolo9000.files import FileError
 from yolo9000.wordtree.files import read_tree
 

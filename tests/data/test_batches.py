@@ -13,10 +13,11 @@ import pytest
 from yolo9000.data import augment as aug
 from yolo9000.data import batches as pipeline
 from yolo9000.data import records
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError, Dataset, Record, read_picture
+from yolo9000.data.records import Dataset, Record, read_picture
 
 AUGMENTATION = aug.Augmentation("crop", 0.2, 0.02, 1.5, 1.5, True, 0.005)
 

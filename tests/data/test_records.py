@@ -5,7 +5,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from yolo9000.data.records import DataError, Record, read_picture
+from yolo9000.data.disk import DataError
+from yolo9000.data.records import Record, read_picture
 
 
 def record(path, width=40, height=20):

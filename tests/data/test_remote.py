@@ -8,9 +8,9 @@ from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from yolo9000.data import doctor, sources
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError
 
 
 class Bucket(MemoryFileSystem):

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from support import tiny_config
 
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError
 from yolo9000.detectors import yolov1
 from yolo9000.files import read_json_lines
 from yolo9000.tables import plan, run

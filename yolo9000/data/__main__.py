@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from yolo9000.data import doctor, page, sources
+from yolo9000.data.disk import DataError
 from yolo9000.data.formats.reading import read_names
-from yolo9000.data.records import DataError
 
 
 def main(argv: list[str] | None = None) -> int:

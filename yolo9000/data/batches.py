@@ -20,13 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000.data import augment as aug
+from yolo9000.data.disk import DataError, shown
 from yolo9000.data.records import (
-  DataError,
   Dataset,
   Record,
   check_image_labels,
   check_objects,
-  shown,
 )
 from yolo9000.types import Batch
 

@@ -20,20 +20,12 @@ from tqdm import tqdm
 
 from yolo9000.boxes import priors
 from yolo9000.data import sources
+from yolo9000.data.disk import DataError, open_path, read_bytes, shown
 from yolo9000.data.flaws import Flaw, Flaws
 from yolo9000.data.formats import jsonl
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import (
-  PICTURES,
-  DataError,
-  Dataset,
-  Record,
-  open_path,
-  read_bytes,
-  read_header,
-  read_picture,
-  shown,
-)
+from yolo9000.data.images import PICTURES, read_header
+from yolo9000.data.records import Dataset, Record, read_picture
 
 ANNOTATIONS = (".xml", ".txt")  # suffixes of those with a file per picture
 MOST_SHAPES = 20_000  # boxes that priors are fitted to; more change nothing

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
-from yolo9000.data.records import DataError, shown
+from yolo9000.data.disk import DataError, shown
 
 # Every kind of flaw, and what it means.
 KINDS = {
@@ -18,6 +19,9 @@ KINDS = {
   "bad annotation": "an annotation that does not parse",
   "bad number": "a coordinate or size that is missing, or no finite number",
   "bad text": "a text file that is not UTF-8",
+  "not read": "a name that is not read, and could be a box or a misspelt one",
+  "like fractions": "a box within the first pixel, as fractions would be",
+  "thin box": "a box whose width or height is less than a pixel",
   "unknown class": "an object of a class that is not among the known ones",
   "no area": "a box of no width or no height",
   "reversed box": "a box whose maximum comes before its minimum",
@@ -51,17 +55,22 @@ class Flaw(NamedTuple):
 
 
 class Flaws:
-  """Where readers report what is wrong.
+  """Where readers report what is wrong, and what they did not use.
 
   Strict: a flaw that loses data raises at once, one that the reader mended is
   collected in `found`. Not strict: all are collected. `met` are the files that
-  the reader knows of, used or not; `incomplete` pictures that lack an object.
+  the reader knows of, used or not; `incomplete` pictures that lack an object;
+  `measured` those whose size was taken from the picture. `notes` and `passed`
+  are as in a Dataset.
   """
 
   def __init__(self, *, strict: bool):
     self.found: list[Flaw] = []
     self.met: set[str] = set()
     self.incomplete: set[str] = set()
+    self.measured: set[str] = set()
+    self.notes: Counter[str] = Counter()
+    self.passed: Counter[str] = Counter()
     self._strict = strict
 
   def mended(self, kind: str, path: Any, line: int, message: str) -> None:

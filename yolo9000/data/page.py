@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from yolo9000.data import doctor, drawing
+from yolo9000.data.disk import DataError, shown
 from yolo9000.data.flaws import KINDS
-from yolo9000.data.records import DataError, Dataset, Record, shown
+from yolo9000.data.records import Dataset, Record
 
 SAMPLES = 24
 STYLE = """

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from yolo9000.data.records import PICTURES, DataError, decode_picture
+from yolo9000.data.disk import DataError
+from yolo9000.data.images import PICTURES, decode_picture
 from yolo9000.types import UInt8
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo9000.data.disk import DataError, read_bytes, shown
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import (
   coco,
@@ -23,7 +24,7 @@ from yolo9000.data.formats import (
   yolo,
 )
 from yolo9000.data.formats.reading import Source, check_names
-from yolo9000.data.records import DataError, Dataset, read_bytes, shown
+from yolo9000.data.records import Dataset
 
 logger = logging.getLogger("yolo9000")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from yolo9000 import scoring
 from yolo9000.data import drawing
-from yolo9000.data.records import DataError
+from yolo9000.data.disk import DataError
 from yolo9000.files import read_json_lines, write_whole
 from yolo9000.tables import plan, plots, results
 from yolo9000.tables.plan import Plan

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from yolo9000.data import sources
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import jsonl
 from yolo9000.data.formats.reading import Source, Truths
-from yolo9000.data.records import DataError, read_picture
+from yolo9000.data.records import read_picture
 
 
 def read(form, root, split, **more):

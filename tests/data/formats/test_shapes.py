@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from yolo9000.data import sources
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError
 
 
 def test_shapes_is_a_function_of_split_and_number():

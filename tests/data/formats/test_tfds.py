@@ -12,9 +12,9 @@ import pytest
 
 from yolo9000.data import augment as aug
 from yolo9000.data import batches, sources
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError
 
 tfds = pytest.importorskip("tensorflow_datasets")
 

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import voc
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError
 
 CLASSES = ("cat", "dog")
 

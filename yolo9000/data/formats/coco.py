@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from yolo9000.data.disk import DataError, open_path, read_bytes
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
@@ -17,13 +18,7 @@ from yolo9000.data.formats.reading import (
   is_size,
   number,
 )
-from yolo9000.data.records import (
-  DataError,
-  Dataset,
-  open_path,
-  read_bytes,
-  read_picture,
-)
+from yolo9000.data.records import Dataset, read_picture
 
 # Of the 80 categories, in the order of their ids.
 CLASS_NAMES = tuple(

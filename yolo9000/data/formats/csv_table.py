@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+from yolo9000.data.disk import DataError, open_path, read_bytes
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
@@ -17,13 +18,7 @@ from yolo9000.data.formats.reading import (
   measured,
   number,
 )
-from yolo9000.data.records import (
-  DataError,
-  Dataset,
-  open_path,
-  read_bytes,
-  read_picture,
-)
+from yolo9000.data.records import Dataset, read_picture
 
 # Our name of a column, and others that are understood.
 COLUMNS = {

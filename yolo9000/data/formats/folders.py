@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from yolo9000.data.disk import DataError, open_path
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
@@ -22,14 +23,8 @@ from yolo9000.data.formats.reading import (
   read_lines,
   walk,
 )
-from yolo9000.data.records import (
-  PICTURES,
-  DataError,
-  Dataset,
-  Record,
-  open_path,
-  read_picture,
-)
+from yolo9000.data.images import PICTURES
+from yolo9000.data.records import Dataset, Record, read_picture
 
 # Shared by a million records: boxes, labels, difficult.
 NO_OBJECTS = (

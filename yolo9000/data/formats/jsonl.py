@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from yolo9000.data.disk import DataError, open_path
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
@@ -20,13 +21,7 @@ from yolo9000.data.formats.reading import (
   number,
   read_lines,
 )
-from yolo9000.data.records import (
-  DataError,
-  Dataset,
-  Record,
-  open_path,
-  read_picture,
-)
+from yolo9000.data.records import Dataset, Record, read_picture
 
 
 def write(path: Path, dataset: Dataset, root: str) -> None:

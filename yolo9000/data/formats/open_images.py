@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from yolo9000.data.disk import DataError, open_path
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.csv_table import Pictures, add_box, read_table
 from yolo9000.data.formats.reading import (
@@ -14,7 +15,7 @@ from yolo9000.data.formats.reading import (
   inside,
   read_lines,
 )
-from yolo9000.data.records import DataError, Dataset, open_path, read_picture
+from yolo9000.data.records import Dataset, read_picture
 
 BOXES = "annotations-bbox.csv"
 COLUMNS = ("ImageID", "LabelName", "XMin", "YMin", "XMax", "YMax")

@@ -15,17 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from yolo9000.data.disk import DataError, open_path, read_bytes, shown
 from yolo9000.data.flaws import Flaws
-from yolo9000.data.records import (
-  MAX_PIXELS,
-  PICTURES,
-  DataError,
-  Record,
-  open_path,
-  picture_size,
-  read_bytes,
-  shown,
-)
+from yolo9000.data.images import MAX_PIXELS, PICTURES, picture_size
+from yolo9000.data.records import Record
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 DRIVE = re.compile(r"[A-Za-z]:[\\/]")

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from yolo9000 import boxes as box
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.records import DataError, Dataset, Record
+from yolo9000.data.records import Dataset, Record
 from yolo9000.types import Float, Int, UInt8
 
 SIDE = 256  # pixels

@@ -16,15 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import Source, Truths
-from yolo9000.data.records import (
-  DataError,
-  Dataset,
-  Record,
-  check_size,
-  read_header,
-)
+from yolo9000.data.images import read_header
+from yolo9000.data.records import Dataset, Record, check_size
 from yolo9000.types import UInt8
 
 

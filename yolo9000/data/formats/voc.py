@@ -7,6 +7,7 @@ from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
+from yolo9000.data.disk import DataError, open_path, read_bytes, shown
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Classes,
@@ -18,15 +19,7 @@ from yolo9000.data.formats.reading import (
   number,
   read_lines,
 )
-from yolo9000.data.records import (
-  DataError,
-  Dataset,
-  Record,
-  open_path,
-  read_bytes,
-  read_picture,
-  shown,
-)
+from yolo9000.data.records import Dataset, Record, read_picture
 
 # In the order of the original program's voc.names.
 CLASS_NAMES = tuple(

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from yolo9000.data.disk import DataError, open_path, read_bytes, shown
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import (
   Listing,
@@ -18,15 +19,8 @@ from yolo9000.data.formats.reading import (
   read_names,
   walk,
 )
-from yolo9000.data.records import (
-  PICTURES,
-  DataError,
-  Dataset,
-  open_path,
-  read_bytes,
-  read_picture,
-  shown,
-)
+from yolo9000.data.images import PICTURES
+from yolo9000.data.records import Dataset, read_picture
 
 # What the original program replaces by "labels" in a picture's path.
 FOLDERS = ("images", "JPEGImages", "raw")
