@@ -73,6 +73,13 @@ def read_text(name: str) -> str:
     raise DataError(str(error), "bad text") from None
 
 
+def told(error: DataError, path: Any) -> tuple[int, str]:
+  """The line and the message of an error that begins with this path."""
+  rest = str(error).removeprefix(shown(str(path)))
+  line, _, message = rest.partition(": ")
+  return int(line[1:] or 0), message
+
+
 def checked_path(name: str) -> Any:
   """The path, if it is a file; a named pipe would be waited for."""
   path = open_path(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.data.disk import DataError, read_bytes, shown
+from yolo9000.data.disk import DataError, read_text, shown
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import (
   coco,
@@ -71,8 +71,12 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       by the reader.
   """
   check(source.format, source.root)
+  notes, passed = flaws.notes.copy(), flaws.passed.copy()
   try:
-    return FORMATS[source.format].read(source, flaws)
+    dataset = FORMATS[source.format].read(source, flaws)
+    return dataset._replace(  # of this data set alone
+      notes=flaws.notes - notes, passed=flaws.passed - passed
+    )
   except (ImportError, OSError) as error:  # gs:// needs a package
     raise DataError(f"{source}: {error}") from None
 
@@ -105,7 +109,14 @@ def read_for(
     *(sum(r.image_label >= 0 for r in records), len(dataset.flaws)),
     "".join(f", {n} {note}" for note, n in dataset.notes.items() if n),
   )
+  if dataset.passed:
+    logger.info("%s: not used: %s", name, counted(dataset.passed))
   return dataset
+
+
+def counted(passed: Mapping[str, int]) -> str:
+  """What was passed over, each with its count, for people."""
+  return ", ".join(f"{what} ({n})" for what, n in sorted(passed.items()))
 
 
 def read_map(
@@ -133,9 +144,8 @@ def read_map(
     if not map:
       return {}
     where = map
-    text = read_bytes(map).decode("utf-8-sig", "replace")
     try:
-      pairs = [row for row in csv.reader(io.StringIO(text)) if row]
+      pairs = [row for row in csv.reader(io.StringIO(read_text(map))) if row]
     except csv.Error as error:
       raise DataError(f"{map}: {error}") from None
     if pairs and all(len(p) == 1 and p[0].strip().isdigit() for p in pairs):

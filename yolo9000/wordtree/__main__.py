@@ -72,11 +72,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-  labels = build.read_lines(args.labels) if args.labels else []
+  labels = read_list(args.labels) if args.labels else []
   if args.source == "wordnet":
     if not labels:
       raise TreeError(0, "wordnet needs --labels, a file of synsets")
-    tree = build.from_hypernyms(build.read_hypernyms(args.file), labels)
+    hypernyms = build.read_hypernyms(args.file)
+    try:
+      tree = build.from_hypernyms(hypernyms, labels)
+    except TreeError as error:
+      raise FileError(
+        f"{args.labels}:{error.node + 1}: {error}; expected a synset, such as "
+        f"{next(iter(hypernyms))}, on each line"
+      ) from None
   elif args.source == "open_images":
     tree = build.read_open_images(args.file)
   else:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo9000.files import FileError, read_lines, read_text
 from yolo9000.wordtree.tree import TreeError, WordTree
 
 Parents = Mapping[str, "str | None"]
@@ -26,7 +27,7 @@ def read_hypernyms(path: str | Path) -> dict[str, tuple[str, ...]]:
     TreeError: for a line of another form, or a cycle.
   """
   parents: dict[str, list[str]] = defaultdict(list)
-  for line, text in enumerate(read_lines(path), 1):
+  for line, text in _numbered(path):
     words = text.split()
     if len(words) != 2:
       raise TreeError(line, f"{path}:{line}: {text!r}; expected: parent child")
@@ -154,7 +155,9 @@ def read_csv(path: str | Path) -> dict[str, str | None]:
   """A tree from lines `child,parent`.
 
   A line with an empty parent is a node at the top. Without such lines, a parent
-  that is nobody's child is. A first line "child,parent" is the table's head.
+  that is nobody's child is. A first line such as "child,parent", whose second
+  cell begins so and is in no other line, is the table's head. Cells may also be
+  separated by semicolons or tabulators.
 
   Raises:
     TreeError: for lines of another form, a node that is there twice, a parent
@@ -173,14 +176,18 @@ def _csv_rows(path: str | Path) -> tuple[dict[str, str | None], list[Flaw]]:
   """A table's tree, without what is wrong, and what is wrong."""
   rows: list[tuple[int, str, str]] = []
   flaws: list[Flaw] = []
-  for line, text in enumerate(read_lines(path), 1):
-    cells = [cell.strip() for cell in next(csv.reader([text]), [])]
-    if line == 1 and cells == ["child", "parent"]:
-      continue
+  numbered = [(line, text) for line, text in _numbered(path) if text]
+  delimiter = max(",;\t", key=numbered[0][1].count)
+  for line, text in numbered:
+    reader = csv.reader([text], delimiter=delimiter, skipinitialspace=True)
+    cells = [cell.strip() for cell in next(reader)]
     if len(cells) == 2 and cells[0]:
       rows.append((line, cells[0], cells[1]))
-    elif cells:
+    elif any(cells):
       flaws.append((line, f"{text!r}; expected: child,parent"))
+  if rows and rows[0][2].lower().startswith("parent"):
+    if not any(rows[0][2] in row[1:] for row in rows[1:]):
+      del rows[0]
   children = {child for _, child, _ in rows}
   has_tops = any(not parent for _, _, parent in rows)
   tops = [] if has_tops else [p for _, _, p in rows if p not in children]
@@ -222,7 +229,7 @@ def read_open_images(path: str | Path) -> WordTree:
       enter(child, name)
 
   try:
-    enter(json.loads("\n".join(read_lines(path))), None)
+    enter(json.loads(read_text(path)), None)
   except (ValueError, RecursionError) as error:
     if isinstance(error, TreeError):
       raise
@@ -242,7 +249,7 @@ def check(path: str | Path) -> tuple[dict[str, str | None], list[Flaw]]:
     return _csv_rows(path)
   flaws: list[Flaw] = []
   rows: list[tuple[str, int]] = []
-  for line, text in enumerate(read_lines(path), 1):
+  for line, text in _numbered(path):
     words = text.split()
     if len(words) == 2 and words[1].lstrip("-").isdecimal():
       rows.append((words[0], int(words[1])))
@@ -313,18 +320,15 @@ def _check_cycles(
           stack.append(above)
 
 
-def read_lines(path: str | Path) -> list[str]:
-  """A text file's lines without blank ones at the end.
+def _numbered(path: str | Path) -> list[tuple[int, str]]:
+  """The lines of a file with their numbers, without blank ones at the end.
 
   Raises:
-    TreeError: if it cannot be read, is not UTF-8, or is empty.
+    FileError: if it cannot be read, or has none.
   """
-  try:
-    lines = Path(path).read_bytes().decode().rstrip().splitlines()
-  except OSError as error:
-    raise TreeError(0, f"{path}: cannot be read: {error.strerror}") from None
-  except UnicodeDecodeError as error:
-    raise TreeError(0, f"{path}: byte {error.start} is no UTF-8") from None
+  lines = list(enumerate(read_lines(path), 1))
+  while lines and not lines[-1][1]:
+    lines.pop()
   if not lines:
-    raise TreeError(0, f"{path}: is empty")
-  return [line.strip() for line in lines]
+    raise FileError(f"{path}: is empty")
+  return lines

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from yolo9000.wordtree.build import read_lines
+from yolo9000.files import read_list
 from yolo9000.wordtree.tree import TreeError, WordTree
 
 Names = Mapping[str, tuple[str, ...]]  # of each id, the usual one first
@@ -22,9 +22,10 @@ def read(path: str | Path, tree: WordTree) -> dict[str, tuple[str, ...]]:
     tree: its nodes.
 
   Raises:
-    TreeError: for a file of neither form.
+    FileError: for a file that cannot be read.
+    TreeError: for one of neither form.
   """
-  lines = read_lines(path)
+  lines = read_list(path)
   if all("\t" in line for line in lines):
     pairs = (line.split("\t", 1) for line in lines)
     known = set(tree.ids)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from yolo9000.data.disk import DataError, open_path, read_bytes
+from yolo9000.data.disk import DataError, open_path, read_text
 from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats import unread
+from yolo9000.data.formats.places import Listing, find_picture, is_hidden
 from yolo9000.data.formats.reading import (
   Classes,
-  Listing,
   Source,
   Truths,
-  flag,
-  inside,
+  finished,
   is_size,
+  mark,
+  measured,
   number,
 )
-from yolo9000.data.records import Dataset, read_picture
+from yolo9000.data.records import Dataset
 
 # Of the 80 categories, in the order of their ids.
 CLASS_NAMES = tuple(
@@ -35,113 +38,100 @@ CLASS_NAMES = tuple(
     "clock,vase,scissors,teddy bear,hair drier,toothbrush"
   ).split(",")
 )
+LISTS = frozenset(("images", "annotations", "categories"))
+# Of each list the keys that are read, and those that COCO's own files have too.
+READ = {
+  "images": frozenset(("id", "file_name", "width", "height")),
+  "annotations": frozenset(
+    ("id", "image_id", "category_id", "bbox", "iscrowd", "area")
+  ),
+  "categories": frozenset(("id", "name", "supercategory")),
+}
+KNOWN = frozenset(
+  "segmentation keypoints num_keypoints skeleton attributes ignore license "
+  "coco_url flickr_url date_captured".split()
+)
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
   """Reads a split of COCO, or any file in its form.
 
   Category ids become labels in the order of class_names or, without these, of
-  the file. A crowd is marked difficult: neither a hit nor a miss.
+  the ids. A crowd is marked difficult: neither a hit nor a miss. Ids that are
+  equal as numbers are equal: "1", 1 and 1.0.
 
   Args:
     source: split is a name such as "train2017", of the file
-      annotations/instances_train2017.json and the pictures in train2017 or
-      images/train2017; or a .json file below root, with the pictures in the
-      folder images beside it, or beside itself.
+      annotations/instances_train2017.json and the pictures in train2017,
+      images/train2017, images or root; or a .json file below root, with the
+      pictures in the folder images or data beside it, or beside itself.
     flaws: where they go.
 
   Raises:
     DataError: for a missing or broken file, and flaws if they are strict.
   """
   path, folders = _where(source)
-  content = _parse(path)
-  category_names = _categories(content, path)
-  classes = Classes(source.class_names or tuple(category_names.values()))
-  truths, paths = _images(content, path, folders, source, flaws)
-  notes: Counter[str] = Counter()
-  for n, row in enumerate(_rows(content, "annotations", path, flaws)):
-    what = f"annotation {row.get('id', f'number {n}')}: "
-    image, category = _id(row, "image_id"), _id(row, "category_id")
-    if image is None or image not in paths:
-      message = f"{what}there is no image {row.get('image_id')!r}"
-      flaws.error("orphan annotation", path, 0, message)
-      continue
-    if image not in truths:  # the picture was left out, and that reported
-      continue
-    name = category_names.get(category)
-    if name is None:
-      message = f"{what}there is no category {row.get('category_id')!r}"
-      truths[image].error("unknown class", path, 0, message)
-      continue
-    label = classes.label(name, truths[image], path, 0, what)
-    edges = _edges(row.get("bbox"))
-    if edges is None:
-      message = (
-        f"{what}bbox is {row.get('bbox')!r}; expected [x, y, width, height]"
-      )
-      truths[image].error("bad number", path, 0, message)
-      continue
-    crowd, area = flag(row.get("iscrowd", 0)), number(row.get("area"))
-    if crowd is None or area < 0 or ("area" in row and area != area):
-      message = (
-        f"{what}iscrowd is {row.get('iscrowd')!r} and area "
-        f"{row.get('area')!r}; expected 0 or 1, and pixels"
-      )
-      truths[image].error("bad number", path, 0, message)
-      continue
-    notes["objects marked crowd"] += crowd
-    if label is not None:
-      truths[image].add(
-        *(edges, label, path, 0, f"{what}bbox {row['bbox']}"),
-        difficult=crowd,
-        area_px=area,
-      )
+  content = _parse(path, flaws)
+  names = _categories(content, path, flaws)
+  classes = Classes(source.class_names or tuple(names.values()))
+  pictures = _images(content, path, folders, source, flaws)
+  lost = _annotations(content, path, names, classes, pictures, flaws)
   records = [
-    truth.record(paths[image], image_id=image)
-    for image, truth in truths.items()
+    picture.truths.record(picture.path, image_id=picture.image_id)
+    for picture in pictures.values()
+    if picture.truths is not None
   ]
-  if not records:
-    flaws.error("empty split", path, 0, "no picture in it")
-  ids = {name: number for number, name in category_names.items()}
-  return Dataset(
-    records,
-    classes.names,
-    read_picture,
-    flaws.found,
-    notes,
-    tuple(ids.get(name, -1) for name in classes.names),
-  )
+  if lost:  # perhaps these are theirs
+    flaws.incomplete.update(r.path for r in records if not len(r.labels))
+  ids = {name: number for number, name in names.items()}
+  categories = tuple(ids.get(name, -1) for name in classes.names)
+  return finished(records, classes, flaws, path, category_ids=categories)
 
 
 def splits(root: str) -> list[str]:
   """The names in annotations, or else the .json files anywhere below root."""
-  folder = open_path(root) / "annotations"
-  names = sorted(p.stem for p in folder.glob("instances_*.json"))
+  base = open_path(root)
+  names = sorted(
+    p.stem for p in (base / "annotations").glob("instances_*.json")
+  )
   if names:
     return [name.removeprefix("instances_") for name in names]
-  found = open_path(root).glob("**/*.json")
-  return sorted(str(p.relative_to(open_path(root))) for p in found)
+  found = [p.relative_to(base) for p in base.glob("**/*.json")]
+  hidden = (
+    any(is_hidden(part) for part in (p, *p.parents[:-1])) for p in found
+  )
+  return sorted(
+    str(p) for p, skip in zip(found, hidden, strict=True) if not skip
+  )
 
 
 def _where(source: Source) -> tuple[Any, list[Any]]:
   root = open_path(source.root)
   if source.split.endswith(".json"):
     path = root / source.split
-    folders = [path.parent / "images", path.parent]
+    beside = path.parent
+    folders = [
+      beside / "images",
+      beside / "data",
+      beside,
+      root / "images",
+      root,
+    ]
   else:
     path = root / "annotations" / f"instances_{source.split}.json"
     folders = [root / source.split, root / "images" / source.split]
+    folders += [root / "images", root]
   if not path.is_file():
     found = ", ".join(splits(source.root)) or "none"
     raise DataError(f"{path}: no such file; splits found here: {found}")
-  return path, folders
+  return path, list(dict.fromkeys(folders))
 
 
-def _parse(path) -> dict[str, Any]:
+def _parse(path: Any, flaws: Flaws) -> dict[str, Any]:
   try:
-    content = json.loads(read_bytes(str(path)))
-  except UnicodeDecodeError as error:
-    raise DataError(f"{path}: not UTF-8: {error}") from None
+    content = json.loads(read_text(str(path)))
+  except DataError:
+    raise
   except (ValueError, RecursionError) as error:
     line = getattr(error, "lineno", 0)
     raise DataError(f"{path}:{line}: not valid JSON: {error}") from None
@@ -149,10 +139,20 @@ def _parse(path) -> dict[str, Any]:
     value = content.get(key) if isinstance(content, dict) else None
     if not isinstance(value, list):
       raise DataError(f"{path}: {key} is no list; is it a COCO instances file?")
+  _pass_over(content, LISTS, "key", flaws, flaws, path)
   return content
 
 
-def _rows(content, key: str, path, flaws: Flaws):
+def _pass_over(row, read, what: str, to: Any, flaws: Flaws, path: Any) -> None:
+  """Counts the keys of an object that are not read."""
+  if row.keys() - read:
+    unread.pass_over(
+      *(row, read, KNOWN),
+      **{"what": what, "to": to, "flaws": flaws, "path": path, "line": 0},
+    )
+
+
+def _rows(content, key: str, path, flaws: Flaws) -> Iterator[dict[str, Any]]:
   """The entries of a list that are objects; others are errors."""
   for n, row in enumerate(content[key]):
     if isinstance(row, dict):
@@ -162,68 +162,162 @@ def _rows(content, key: str, path, flaws: Flaws):
       flaws.error("bad annotation", path, 0, message)
 
 
-def _id(row: dict[str, Any], key: str) -> int | str | None:
-  """A number or text; None for anything else, also true and false."""
-  value = row.get(key)
+def _id(value: Any) -> int | str | None:
+  """An id, texts of digits and 1.0 as numbers; None for anything else."""
+  if isinstance(value, str) and value.strip().isdecimal():
+    return int(value)
+  if isinstance(value, float) and value.is_integer():
+    return int(value)
   return value if type(value) in (int, str) else None
 
 
-def _categories(content, path) -> dict[Any, str]:
-  names: dict[Any, str] = {}
+def _categories(content, path, flaws: Flaws) -> dict[int, str]:
+  """The name of each category, by increasing id.
+
+  Raises:
+    DataError: for one without an id or a name, and for two that share one.
+      Roboflow's group, which has no annotation and may be called as a class
+      below it, is passed over then.
+  """
+  names: dict[int, str] = {}
+  groups = set()
   for row in content["categories"]:
-    category = _id(row, "id") if isinstance(row, dict) else None
+    category = _id(row.get("id")) if isinstance(row, dict) else None
     name = row.get("name") if isinstance(row, dict) else None
     if not isinstance(category, int) or not isinstance(name, str):
       raise DataError(f"{path}: category {row!r} lacks a numeric id or a name")
-    if category in names or name in names.values():
-      raise DataError(f"{path}: category {category} {name!r} is there twice")
+    if category in names:
+      raise DataError(
+        f"{path}: category {category} is there twice, as {names[category]!r} "
+        f"and as {name!r}"
+      )
     names[category] = name
-  return names
+    groups.add(row.get("supercategory"))
+    _pass_over(row, READ["categories"], "category's key", flaws, flaws, path)
+  for name, count in Counter(names.values()).items():
+    if count > 1:
+      same = [category for category in names if names[category] == name]
+      used = {_id(row.get("category_id")) for row in content["annotations"]}
+      empty = [category for category in same if category not in used]
+      if name not in groups or len(same) - len(empty) != 1:
+        raise DataError(
+          f"{path}: categories {', '.join(map(str, same))} are all called "
+          f"{name!r}; expected different names"
+        )
+      for category in empty:
+        del names[category]
+        flaws.passed[f"category {category} {name!r}, a group of others"] += 1
+  return dict(sorted(names.items()))
+
+
+class _Picture(NamedTuple):
+  """An image of the file."""
+
+  image_id: int | str  # as it stands there
+  path: Any
+  truths: Truths | None  # None: left out, and that reported
 
 
 def _images(
   content, path, folders, source: Source, flaws: Flaws
-) -> tuple[dict[Any, Truths], dict[Any, Any]]:
-  """By image id: what collects its boxes, and the picture's path.
-
-  A picture that is left out, and so reported, has a path alone.
-  """
-  truths: dict[Any, Truths] = {}
-  paths: dict[Any, Any] = {}
-  there, names = Listing(), set()
-  folder = None
+) -> dict[Any, _Picture]:
+  """The pictures by image id."""
+  pictures: dict[Any, _Picture] = {}
+  of_name: dict[str, _Picture] = {}
+  there = Listing()
   for row in _rows(content, "images", path, flaws):
-    image, name = _id(row, "id"), row.get("file_name")
+    image, name = _id(row.get("id")), row.get("file_name")
     what = f"image {row.get('id')!r}: "
     if image is None or not isinstance(name, str) or not name:
       message = f"{what}id or file_name {name!r} is missing"
       flaws.error("bad annotation", path, 0, message)
       continue
-    if image in paths or name in names:
+    if again := pictures.get(image) or of_name.get(name):
       message = f"{what}its id or its file {name!r} is there already"
-      flaws.error("listed twice", path, 0, message)
+      (again.truths or flaws).error("listed twice", path, 0, message)
+      pictures.setdefault(image, _Picture(image, None, None))
       continue
-    paths[image] = None
-    names.add(name)
-    size = row.get("width"), row.get("height")
-    width, height = (-1 if isinstance(x, str) else number(x) for x in size)
-    if not is_size(width, height):
-      message = f"{what}width and height are {size}; expected pixels"
-      flaws.error("bad number", path, 0, message)
-      continue
-    if inside(source, name, flaws, path, 0) is None:
-      continue
-    if folder is None:
-      folder = next((f for f in folders if there.has(f / name)), None)
-    if folder is None or not there.has(folder / name):
-      looked = " or ".join(map(str, [folder] if folder else folders))
-      message = f"{what}{name} is not in {looked}"
-      flaws.error("missing picture", path, 0, message)
-      continue
-    paths[image] = folder / name
-    flaws.met.add(str(folder / name))
-    truths[image] = Truths(int(width), int(height), flaws)
-  return truths, paths
+    where = find_picture(
+      *(source, name, folders, there, flaws, path, 0), what=what
+    )
+    truths = where and _truths(row, where, path, what, flaws)
+    kept = row["id"] if isinstance(row["id"], str) else image
+    pictures[image] = of_name[name] = _Picture(kept, where, truths)
+    if truths is not None:
+      flaws.met.add(str(where))
+      _pass_over(row, READ["images"], "image's key", truths, flaws, path)
+  return pictures
+
+
+def _truths(row, where, path, what: str, flaws: Flaws) -> Truths | None:
+  """Of the size that is written or, without one, of the picture's."""
+  size = row.get("width"), row.get("height")
+  if all(side in (None, 0) for side in size):
+    flaws.notes["sizes that are not written, taken from the picture"] += 1
+    return measured(where, flaws)
+  width, height = (-1 if isinstance(x, str) else number(x) for x in size)
+  if is_size(width, height):
+    return Truths(int(width), int(height), flaws)
+  message = f"{what}width and height are {size}; expected pixels"
+  return flaws.error("bad number", path, 0, message)
+
+
+def _annotations(
+  content, path, names: dict[int, str], classes, pictures, flaws: Flaws
+) -> int:
+  """Adds the boxes to their pictures; how many belong to none."""
+  lost, total = 0, 0
+  having: Counter[str] = Counter()
+  ids = set()
+  for n, row in enumerate(_rows(content, "annotations", path, flaws)):
+    total += 1
+    having.update(row.keys() & {"id", "iscrowd", "area"})
+    ids.add(str(row.get("id")))
+    what = f"annotation {row.get('id', f'number {n}')}: "
+    picture = pictures.get(_id(row.get("image_id")))
+    if picture is None:
+      message = f"{what}there is no image {row.get('image_id')!r}"
+      flaws.error("orphan annotation", path, 0, message)
+      lost += 1
+    elif picture.truths is not None:
+      _add(row, what, picture.truths, path, names, classes, flaws)
+  for key in ("id", "iscrowd", "area"):
+    if having[key] < total and (having[key] or key == "id"):
+      message = f"{total - having[key]} of {total} annotations have no {key}"
+      flaws.mended("bad annotation", path, 0, message)
+  if len(ids) < having["id"]:
+    message = f"{having['id'] - len(ids)} annotations have the id of another"
+    flaws.mended("bad annotation", path, 0, message)
+  return lost
+
+
+def _add(row, what: str, truths, path, names, classes, flaws: Flaws) -> None:
+  """Adds the box of an annotation."""
+  _pass_over(row, READ["annotations"], "annotation's key", truths, flaws, path)
+  name = names.get(_id(row.get("category_id")))
+  if name is None:
+    message = f"{what}there is no category {row.get('category_id')!r}"
+    return truths.error("unknown class", path, 0, message)
+  label = classes.label(name, truths, path, 0, what)
+  edges = _edges(row.get("bbox"))
+  if edges is None:
+    message = (
+      f"{what}bbox is {row.get('bbox')!r}; expected [x, y, width, height]"
+    )
+    return truths.error("bad number", path, 0, message)
+  crowd = mark(row.get("iscrowd", 0), "iscrowd", flaws)
+  area = number(row.get("area"))
+  if crowd is None or area < 0 or ("area" in row and area != area):
+    message = (
+      f"{what}iscrowd is {row.get('iscrowd')!r} and area "
+      f"{row.get('area')!r}; expected 0 or 1, and pixels"
+    )
+    return truths.error("bad number", path, 0, message)
+  flaws.notes["objects marked crowd"] += crowd
+  if label is not None:
+    what += f"bbox {row['bbox']}"
+    truths.add(*(edges, label, path, 0, what), difficult=crowd, area_px=area)
+  return None
 
 
 def _edges(bbox: Any) -> tuple[float, ...] | None:

@@ -7,27 +7,32 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from yolo9000.data.disk import DataError, open_path, read_bytes
+from yolo9000.data.disk import DataError, open_path, read_text
 from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats import unread
+from yolo9000.data.formats.places import Listing, find_picture
 from yolo9000.data.formats.reading import (
   Classes,
-  Listing,
   Source,
   Truths,
-  inside,
+  finished,
+  is_size,
   measured,
   number,
 )
-from yolo9000.data.records import Dataset, read_picture
+from yolo9000.data.images import PICTURES
+from yolo9000.data.records import Dataset
 
 # Our name of a column, and others that are understood.
 COLUMNS = {
   "image": ("image", "filename", "file_name", "path", "image_path"),
-  "label": ("label", "class", "class_name", "name"),
+  "label": ("label", "class", "class_name", "name", "category"),
   "xmin": ("xmin", "x1", "x_min", "left"),
   "ymin": ("ymin", "y1", "y_min", "top"),
   "xmax": ("xmax", "x2", "x_max", "right"),
   "ymax": ("ymax", "y2", "y_max", "bottom"),
+  "width": ("width", "image_width", "img_width"),
+  "height": ("height", "image_height", "img_height"),
 }
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -37,7 +42,8 @@ def read(source: Source, flaws: Flaws) -> Dataset:
 
   Boxes are continuous edges in pixels from 0. A line with a label but without a
   box gives the picture's image label; one without either, a picture without
-  objects. Sizes come from the pictures.
+  objects. Width and height are the picture's, and compared with it. Other
+  columns are counted; one that could be a box is an error if there is no box.
 
   Args:
     source: split is the file below root, such as "train.csv"; pictures' paths
@@ -50,28 +56,19 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """
   path = open_path(source.root) / source.split
   header, rows, lost = read_table(path, flaws)
-  column = {}
-  for ours, others in COLUMNS.items():
-    found = [name for name in header if name.strip().lower() in others]
-    if len(found) > 1 or (not found and ours in ("image", "label")):
-      raise DataError(
-        f"{path}:1: expected one column {ours} (or {', '.join(others[1:])}); "
-        f"the columns are {', '.join(header)}"
-      )
-    column[ours] = found[0] if found else None
-  missing = [side for side in SIDES if column[side] is None]
-  if 0 < len(missing) < 4:
-    raise DataError(f"{path}:1: a box needs {', '.join(missing)} too")
+  column = _columns(header, path, flaws)
+  boxed = "xmin" in column
   classes = Classes(source.class_names)
-  pictures = Pictures(flaws)
+  pictures = Pictures(source, flaws)
   image_labels: dict[Any, int] = {}
   for line, row in rows:
-    picture = inside(source, row[column["image"]].strip(), flaws, path, line)
-    truths = picture and pictures.get(picture, path, line)
-    if not truths:
+    texts = [row[column[side]] if boxed else "" for side in SIDES]
+    size = [row[column[s]] if s in column else "" for s in ("width", "height")]
+    found = pictures.get(row[column["image"]], size, path, line)
+    if found is None:
       continue
-    texts = [row[column[side]] if column[side] else "" for side in SIDES]
-    name = row[column["label"]].strip()
+    picture, truths = found
+    name = row[column["label"]]
     if not name and not any(texts):
       continue
     label = classes.label(name, truths, path, line)
@@ -86,23 +83,63 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     truths.record(picture, image_label=image_labels.get(picture, -1))
     for picture, truths in pictures.found.items()
   ]
-  if not records:
-    flaws.error("empty split", path, 0, "no picture in it")
   if lost:
     flaws.incomplete.update(record.path for record in records)
-  return Dataset(records, classes.names, read_picture, flaws.found)
+  return finished(records, classes, flaws, path)
+
+
+def _columns(header: list[str], path: Any, flaws: Flaws) -> dict[str, str]:
+  """The table's name of each of our columns that it has."""
+  if any(
+    number(c) == number(c) or c.lower().endswith(PICTURES) for c in header
+  ):
+    raise DataError(
+      f"{path}:1: the first line is {', '.join(header)}; expected a head line, "
+      f"such as image,label,xmin,ymin,xmax,ymax"
+    )
+  column = {}
+  for ours, others in COLUMNS.items():
+    found = [name for name in header if name.lower() in others]
+    if len(found) > 1 or (not found and ours in ("image", "label")):
+      raise DataError(
+        f"{path}:1: expected one column {ours} (or {', '.join(others[1:])}); "
+        f"the columns are {', '.join(header)}"
+      )
+    if found:
+      column[ours] = found[0]
+  missing = [side for side in SIDES if side not in column]
+  if 0 < len(missing) < 4:
+    raise DataError(
+      f"{path}:1: a box needs {', '.join(missing)} too; the columns are "
+      f"{', '.join(header)}"
+    )
+  ours = frozenset([*column.values(), *missing])
+  found = unread.sort_out(frozenset(header), ours, frozenset())
+  for message in found.suspects:
+    if missing:
+      raise DataError(
+        f"{path}:1: the column {message}; expected {', '.join(SIDES)}, in "
+        f"pixels; the columns are {', '.join(header)}"
+      )
+    flaws.mended("not read", path, 1, f"the column {message}")
+  flaws.passed.update(f"column {name}" for name in found.others)
+  return column
 
 
 def splits(root: str) -> list[str]:
   """The .csv files of root."""
-  return sorted(p.name for p in open_path(root).glob("*.csv"))
+  return sorted(
+    p.name for p in open_path(root).iterdir() if p.suffix.lower() == ".csv"
+  )
 
 
 class Pictures:
   """The pictures of a table, in the order in which they come up."""
 
-  def __init__(self, flaws: Flaws):
-    self._flaws, self._there = flaws, Listing()
+  def __init__(self, source: Source, flaws: Flaws, folders: Any = ()):
+    self._source, self._flaws, self._there = source, flaws, Listing()
+    self._folders = folders or [open_path(source.root)]
+    self._paths: dict[str, Any] = {}
     self._all: dict[Any, Truths | None] = {}
 
   @property
@@ -110,17 +147,45 @@ class Pictures:
     """Those that are there."""
     return {path: t for path, t in self._all.items() if t is not None}
 
-  def get(self, picture: Any, path: Any, line: int) -> Truths | None:
-    """Its truths; None, once reported, for one that is not there or broken."""
-    if picture not in self._all:
-      self._all[picture] = None
-      self._flaws.met.add(str(picture))
-      if self._there.has(picture):
-        self._all[picture] = measured(picture, self._flaws)
-      else:
-        message = f"{picture.name} is not in {picture.parent}"
-        self._flaws.error("missing picture", path, line, message)
-    return self._all[picture]
+  def get(
+    self, name: str, size: list[str], path: Any, line: int
+  ) -> tuple[Any, Truths] | None:
+    """The picture of a name; None, once reported, if it cannot be used.
+
+    Args:
+      name: as the table has it.
+      size: width and height as the table has them; blank or 0: measured.
+      path, line: of the table.
+    """
+    if name not in self._paths:
+      self._paths[name] = picture = find_picture(
+        *(self._source, name, self._folders, self._there, self._flaws),
+        *(path, line),
+      )
+      if picture is not None and picture not in self._all:
+        self._flaws.met.add(str(picture))
+        self._all[picture] = self._begin(picture, size, path, line)
+    picture = self._paths[name]
+    truths = self._all.get(picture)
+    if truths is None:
+      return None
+    told = tuple(map(number, size))
+    if any(side > 0 for side in told) and told != truths.size:
+      message = f"width and height are {size}, and before {truths.size}"
+      truths.error("bad annotation", path, line, message)
+      return None
+    return picture, truths
+
+  def _begin(
+    self, picture: Any, size: list[str], path: Any, line: int
+  ) -> Truths | None:
+    if all(text in ("", "0") for text in size):
+      return measured(picture, self._flaws)
+    if not is_size(*size):
+      message = f"width and height are {size}; expected pixels"
+      return self._flaws.error("bad number", path, line, message)
+    width, height = map(number, size)
+    return Truths(int(width), int(height), self._flaws)
 
 
 def add_box(
@@ -147,46 +212,48 @@ def read_table(
 ) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]], list[int]]:
   """The columns; the lines as dicts with their numbers; those left out.
 
-  The last is complete once all lines are read.
+  Cells are without blanks around them. Between cells stands a comma, semicolon
+  or tabulator, the one of which the first line has most. Lines of nothing are
+  passed over. The list of those left out is complete once all lines are read.
 
   Raises:
     DataError: for a missing file, or one whose first line is none of columns.
   """
   if not path.is_file():
     raise DataError(f"{path}: no such file")
-  content = read_bytes(str(path))
-  try:
-    text = content.decode("utf-8-sig")
-  except UnicodeDecodeError as error:
-    line = content[: error.start].count(b"\n") + 1
-    flaws.mended("bad text", path, line, "not UTF-8; letters are replaced")
-    text = content.decode("utf-8-sig", "backslashreplace")
-  reader = csv.DictReader(io.StringIO(text, newline=""))
+  text = read_text(str(path))
+  first = text.partition("\n")[0]
+  delimiter = max(",;\t", key=first.count)
+  reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
   lost: list[int] = []
   try:
-    header = list(reader.fieldnames or ())
+    header = [cell.strip() for cell in next(reader, [])]
   except csv.Error as error:
     raise DataError(f"{path}:1: {error}") from None
+  while header and not header[-1]:
+    header.pop()
   if len(set(header)) < len(header):
     raise DataError(f"{path}:1: a column is there twice: {', '.join(header)}")
 
   def rows():
     while True:
-      message = ""
       try:
-        row = next(reader)
+        cells = [cell.strip() for cell in next(reader)]
       except StopIteration:
         return
       except csv.Error as error:
-        message, row = str(error), {}
-      if None in row or None in row.values():
-        count = sum(v is not None for k, v in row.items() if k is not None)
-        count += len(row.get(None) or ())
-        message = f"{count} cells, but {len(header)} columns"
-      if message:
+        flaws.error("bad annotation", path, reader.line_num, str(error))
+        lost.append(reader.line_num)
+        continue
+      if not any(cells):
+        continue
+      while len(cells) > len(header) and not cells[-1]:
+        cells.pop()
+      if len(cells) != len(header):
+        message = f"{len(cells)} cells, but {len(header)} columns"
         flaws.error("bad annotation", path, reader.line_num, message)
         lost.append(reader.line_num)
-      else:
-        yield reader.line_num, row
+        continue
+      yield reader.line_num, dict(zip(header, cells, strict=True))
 
   return header, rows(), lost

@@ -7,24 +7,28 @@ pictures with its list.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from yolo9000.data.disk import DataError, open_path
 from yolo9000.data.flaws import Flaws
-from yolo9000.data.formats.reading import (
-  Classes,
+from yolo9000.data.formats.places import (
   Listing,
-  Source,
-  inside,
-  number,
-  read_lines,
+  entries,
+  find_picture,
   walk,
 )
+from yolo9000.data.formats.reading import (
+  Classes,
+  Source,
+  finished,
+  number,
+  read_lines,
+)
 from yolo9000.data.images import PICTURES
-from yolo9000.data.records import Dataset, Record, read_picture
+from yolo9000.data.records import Dataset, Record
 
 # Shared by a million records: boxes, labels, difficult.
 NO_OBJECTS = (
@@ -56,10 +60,12 @@ def read(source: Source, flaws: Flaws) -> Dataset:
 
 def splits(root: str) -> list[str]:
   """The folders below root that hold folders of pictures; else root itself."""
-  names = []
-  for folder in sorted(p for p in open_path(root).iterdir() if p.is_dir()):
-    if any(p.is_dir() for p in folder.iterdir()):
-      names.append(folder.name)
+  unused = Flaws(strict=False)
+  names = [
+    folder.name
+    for folder in entries(open_path(root), unused)
+    if folder.is_dir() and any(p.is_dir() for p in entries(folder, unused))
+  ]
   return names or [""]
 
 
@@ -69,11 +75,11 @@ def labelled(path: Any, label: int) -> Record:
 
 
 def _read_folders(path: Any, source: Source, flaws: Flaws) -> Dataset:
-  folders = sorted(p for p in path.iterdir() if p.is_dir())
   classes = Classes(source.class_names)
-  notes: Counter[str] = Counter()
   records = []
-  for folder in folders:
+  for folder in entries(path, flaws):
+    if not folder.is_dir():
+      continue
     label = classes.label(folder.name, flaws, folder, 0)
     if label is None:
       continue
@@ -82,56 +88,54 @@ def _read_folders(path: Any, source: Source, flaws: Flaws) -> Dataset:
       if file.suffix.lower() in PICTURES:
         records.append(labelled(file, label))
       else:
-        notes["files that are no pictures"] += 1
-  if not records:
-    flaws.error("empty split", path, 0, "no folder of it has pictures")
-  return Dataset(records, classes.names, read_picture, flaws.found, notes)
+        flaws.passed[f"files *{file.suffix or file.name}"] += 1
+  return finished(records, classes, flaws, path)
 
 
 def _read_list(path: Any, source: Source, flaws: Flaws) -> Dataset:
   classes = Classes(source.class_names)
   there = Listing()
+  root = open_path(source.root)
   records: dict[Any, Record] = {}
   for line, text in read_lines(path, flaws):
-    name, _, class_name = text.rpartition(" ")
+    name, class_name = _parts(text)
     if not name:
       message = f"{text!r}; expected a path, a blank and a class"
       flaws.error("bad annotation", path, line, message)
       continue
-    picture = inside(source, name.strip(), flaws, path, line)
+    picture = find_picture(
+      *(source, name, [root, root / path.stem], there, flaws, path, line)
+    )
     if picture is None:
       continue
-    if not there.has(picture):
-      picture = open_path(source.root) / path.stem / name.strip()
-    if not there.has(picture):
-      message = f"{name.strip()} is not there"
-      flaws.error("missing picture", path, line, message)
-      continue
-    if class_name not in source.class_names and not math.isnan(
-      number(class_name)
-    ):
-      label = int(number(class_name))
-      if not 0 <= label < len(source.class_names):
-        message = (
-          f"class number {class_name}, but there are {len(source.class_names)} "
-          f"class_names"
-        )
-        flaws.error("unknown class", path, line, message)
-        continue
-    else:
-      label = classes.label(class_name, flaws, path, line)
+    label = _label(class_name, classes, source.class_names, flaws, path, line)
     flaws.met.add(str(picture))
     if picture in records and records[picture].image_label != label:
-      message = f"{name.strip()} has another class already"
+      message = f"{name} has another class already"
       flaws.error("bad annotation", path, line, message)
       flaws.incomplete.add(str(picture))
     elif picture in records:
-      message = f"{name.strip()} is listed already; left out"
+      message = f"{name} is listed already; left out"
       flaws.mended("listed twice", path, line, message)
     elif label is not None:
       records[picture] = labelled(picture, label)
-  if not records:
-    flaws.error("empty split", path, 0, "the list has no picture")
-  return Dataset(
-    *(list(records.values()), classes.names, read_picture, flaws.found)
-  )
+  return finished(list(records.values()), classes, flaws, path)
+
+
+def _parts(text: str) -> tuple[str, str]:
+  """The path and the class of a line, between them a tabulator or a blank."""
+  name, _, class_name = text.rpartition("\t" if "\t" in text else " ")
+  return name.strip(), class_name.strip()
+
+
+def _label(
+  name: str, classes: Classes, names: Sequence[str], flaws, path, line: int
+) -> int | None:
+  """The label of a class, or of a class's number."""
+  if name in names or math.isnan(number(name)):
+    return classes.label(name, flaws, path, line)
+  label = int(number(name))
+  if 0 <= label < len(names):
+    return label
+  message = f"class number {name}, but there are {len(names)} class_names"
+  return flaws.error("unknown class", path, line, message)

@@ -10,18 +10,23 @@ from typing import Any, NamedTuple
 
 from yolo9000.data.disk import DataError, open_path
 from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats import unread
+from yolo9000.data.formats.places import Listing, find_picture
 from yolo9000.data.formats.reading import (
   Classes,
-  Listing,
   Source,
   Truths,
   check_names,
+  finished,
   flag,
-  inside,
   number,
   read_lines,
 )
-from yolo9000.data.records import Dataset, Record, read_picture
+from yolo9000.data.records import Dataset, Record
+
+KEYS = frozenset(
+  "path size boxes_px labels difficult image_id image_label areas_px".split()
+)
 
 
 def write(path: Path, dataset: Dataset, root: str) -> None:
@@ -71,6 +76,7 @@ class _Row(NamedTuple):
   areas_px: list[float]
   image_label: str
   image_id: int | str
+  keys: frozenset[str]
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
@@ -89,7 +95,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   root, names, category_ids = _first(path, lines)
   classes = Classes(source.class_names or names)
   below = source._replace(root=str(open_path(source.root) / root))
-  there, records = Listing(), []
+  there, records, folders = Listing(), [], [open_path(below.root)]
   for line, text in lines[1:]:
     try:
       row = _parse(text)
@@ -97,14 +103,13 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       message = f"no record: {type(error).__name__} {error}"
       flaws.error("bad annotation", path, line, message)
       continue
-    where = inside(below, row.path, flaws, path, line)
+    where = find_picture(*(below, row.path, folders, there, flaws, path, line))
     if where is None:
       continue
-    if not there.has(where):
-      message = f"{row.path} is not there"
-      flaws.error("missing picture", path, line, message)
-      continue
     truths = Truths(*row.size, flaws)
+    unread.pass_over(
+      row.keys, KEYS, what="key", to=truths, flaws=flaws, path=path, line=line
+    )
     for n, edges in enumerate(row.boxes_px):
       label = classes.label(row.labels[n], truths, path, line)
       if label is not None:
@@ -122,12 +127,8 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     records.append(
       truths.record(where, image_label=image_label, image_id=row.image_id)
     )
-  if not records:
-    flaws.error("empty split", path, 0, "no record in it")
   ids = category_ids if classes.names == names else ()
-  return Dataset(
-    *(records, classes.names, read_picture, flaws.found), category_ids=ids
-  )
+  return finished(records, classes, flaws, path, category_ids=ids)
 
 
 def splits(root: str) -> list[str]:
@@ -173,7 +174,7 @@ def _parse(text: str) -> _Row:
     raise ValueError("lists of different lengths")
   if boxes and min(width, height) < 1:
     raise ValueError(f"size {width}x{height}")
-  image_id = row.get("image_id", -1)
+  image_id = row["image_id"]
   return _Row(
     path=_text(row["path"]),
     size=(width, height),
@@ -183,6 +184,7 @@ def _parse(text: str) -> _Row:
     areas_px=areas,
     image_label=_text(row.get("image_label", "")),
     image_id=image_id if isinstance(image_id, str) else _integer(image_id),
+    keys=frozenset(row),
   )
 
 

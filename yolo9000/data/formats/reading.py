@@ -1,4 +1,4 @@
-"""What every reader needs: its Source, where flaws go, checked boxes and paths.
+"""What every reader needs: its Source, where flaws go, checked boxes, lines.
 
 A reader is a function of a Source and of Flaws that returns a Dataset. It hands
 every flaw to Flaws, which raises in training and collects for the doctor.
@@ -7,21 +7,18 @@ every flaw to Flaws, which raises in training and collects for the doctor.
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from yolo9000.data.disk import DataError, open_path, read_bytes, shown
+from yolo9000.data.disk import DataError, read_text, shown, told
 from yolo9000.data.flaws import Flaws
-from yolo9000.data.images import MAX_PIXELS, PICTURES, picture_size
-from yolo9000.data.records import Record
+from yolo9000.data.images import MAX_PIXELS, picture_size
+from yolo9000.data.records import Dataset, Record, read_picture
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # More than in COCO (93), Open Images (742) and SKU-110K (718).
 MOST_BOXES = 1000
 
@@ -58,7 +55,7 @@ class Classes:
   def __init__(self, names: Sequence[str]):
     check_names(names)
     self._numbers = {name: number for number, name in enumerate(names)}
-    self._fixed = bool(names)
+    self.fixed = bool(names)
 
   @property
   def names(self) -> tuple[str, ...]:
@@ -76,7 +73,7 @@ class Classes:
       path, line, what: where the name stands and what has it.
     """
     if name not in self._numbers:
-      if self._fixed or not name:
+      if self.fixed or not name:
         known = (
           ", ".join(self._numbers)
           if len(self._numbers) < 100
@@ -139,6 +136,12 @@ class Truths:
     if right == left or bottom == top:
       message = f"{what} has no area; left out"
       return self._flaws.mended("no area", path, line, message)
+    if max(right, bottom) <= 1 < min(width, height):
+      message = (
+        f"{what} lies within the first pixel of the {width}x{height} picture; "
+        f"are these fractions of it? Expected pixels"
+      )
+      return self.error("like fractions", path, line, message)
     cut = (
       max(left, 0.0),
       max(top, 0.0),
@@ -152,6 +155,11 @@ class Truths:
     if max(cut[0] - left, cut[1] - top, right - cut[2], bottom - cut[3]) > 0.01:
       message = f"{what} sticks out of the {width}x{height} picture; cut"
       self._flaws.mended("out of range", path, line, message)
+    if min(cut[2] - cut[0], cut[3] - cut[1]) < 0.99:
+      message = (
+        f"{what} is thinner than a pixel of the {width}x{height} picture"
+      )
+      self._flaws.mended("thin box", path, line, message)
     if (label, *cut) in self._objects:
       message = f"{what} is there already; left out"
       return self._flaws.mended("duplicate box", path, line, message)
@@ -199,7 +207,25 @@ def number(value: Any) -> float:
 def flag(value: Any) -> bool | None:
   """What 0 or 1, false or true says; None for anything else."""
   text = str(value).strip().lower()
-  return {"0": False, "false": False, "1": True, "true": True}.get(text)
+  if text in ("false", "true"):
+    return text == "true"
+  return {0.0: False, 1.0: True}.get(number(text))
+
+
+def mark(value: Any, what: str, flaws: Flaws) -> bool | None:
+  """As `flag`; a value that says "not known" is False, and counted.
+
+  Args:
+    value: blank, null, Unspecified (of makesense.ai) and -1 (of Open Images)
+      are not known.
+    what: is marked, for the count.
+    flaws: where it is counted.
+  """
+  text = str(value).strip().lower()
+  if text in ("", "none", "unspecified", "unknown", "-1", "-1.0"):
+    flaws.notes[f"objects whose {what} is {text or 'blank'}"] += 1
+    return False
+  return flag(value)
 
 
 def is_size(width: Any, height: Any) -> bool:
@@ -231,48 +257,17 @@ def read_names(path: Any) -> tuple[str, ...]:
 def read_lines(path: Any, to: Any) -> list[tuple[int, str]]:
   """The lines of a text file that are not blank, with their numbers from 1.
 
-  A line that is not UTF-8, and a file that cannot be read, is an error of `to`,
-  Flaws or Truths, and left out.
+  A file that cannot be read, or is of another encoding, is an error of `to`,
+  Flaws or Truths, and has no lines.
   """
-  lines = []
   try:
-    data = read_bytes(str(path))
+    text = read_text(str(path))
   except DataError as error:
-    message = str(error).removeprefix(f"{shown(str(path))}: ")
-    to.error("bad annotation", path, 0, message)
+    kind = error.kind if error.kind == "bad text" else "bad annotation"
+    to.error(kind, path, *told(error, path))
     return []
-  for line, content in enumerate(data.splitlines(), 1):
-    try:
-      text = content.decode("utf-8-sig" if line == 1 else "utf-8").strip()
-    except UnicodeDecodeError:
-      to.error("bad text", path, line, f"{content!r} is not UTF-8")
-      continue
-    if text:
-      lines.append((line, text))
-  return lines
-
-
-def inside(
-  source: Source, name: str, flaws: Flaws, path: Any, line: int
-) -> Any | None:
-  """Root / name, a path that an annotation gives.
-
-  One that is absolute or has .. is an error, and None, unless the source
-  allows it.
-  """
-  if "\0" in name:
-    message = f"path {name!r} cannot be the name of a file"
-    return flaws.error("forbidden path", path, line, message)
-  parts = name.replace("\\", "/").split("/")
-  if (not parts[0] or DRIVE.match(name) or ".." in parts) and (
-    not source.outside
-  ):
-    message = (
-      f"path {name!r} is absolute or has .., and may lead out of the root; "
-      f"outside=True would allow it"
-    )
-    return flaws.error("forbidden path", path, line, message)
-  return open_path(source.root) / name
+  lines = enumerate(map(str.strip, text.split("\n")), 1)
+  return [(number, line) for number, line in lines if line]
 
 
 def measured(path: Any, flaws: Flaws) -> Truths | None:
@@ -280,49 +275,42 @@ def measured(path: Any, flaws: Flaws) -> Truths | None:
 
   A picture that cannot be read is an error, and None.
   """
+  flaws.measured.add(str(path))
   try:
     return Truths(*picture_size(str(path)), flaws)
   except DataError as error:
-    message = str(error).removeprefix(f"{shown(str(path))}: ")
-    return flaws.error("unreadable picture", path, 0, f"{message}")
+    return flaws.error("unreadable picture", path, *told(error, path))
 
 
-class Listing:
-  """Which files there are; asks for a folder once, not for each file."""
+def finished(
+  records: list[Record],
+  classes: Classes,
+  flaws: Flaws,
+  path: Any,
+  *,
+  category_ids: tuple[int, ...] = (),
+) -> Dataset:
+  """What a reader returns; a split without a picture is an error.
 
-  def __init__(self):
-    self._names: dict[Any, frozenset[str]] = {}
-
-  def has(self, path: Any) -> bool:
-    """Whether a file of this name is in its folder."""
-    folder = path.parent
-    if folder not in self._names:
-      try:
-        names = frozenset(p.name for p in folder.iterdir())
-      except OSError:
-        names = frozenset()
-      self._names[folder] = names
-    return path.name in self._names[folder]
-
-
-def walk(folder: Any, flaws: Flaws) -> Iterator[Any]:
-  """Every file below a folder, sorted, links followed.
-
-  A folder that a link brings a second time is an error, and not entered.
+  Class names that came up are sorted, so that their labels do not depend on the
+  order of the files.
   """
-  yield from _walk(folder, flaws, set())
-
-
-def _walk(folder: Any, flaws: Flaws, entered: set[str]) -> Iterator[Any]:
-  real = os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
-  if real in entered:
-    message = f"is {shown(real)}, which is there already"
-    flaws.error("folder link", folder, 0, message)
-    return
-  entered.add(real)
-  for path in sorted(folder.iterdir(), key=lambda p: os.fsencode(p.name)):
-    # Asking of each of a million pictures whether it is a folder takes minutes.
-    if path.suffix.lower() not in PICTURES and path.is_dir():
-      yield from _walk(path, flaws, entered)
-    else:
-      yield path
+  if not records:
+    flaws.error("empty split", path, 0, "no picture in it")
+  names = classes.names
+  if not classes.fixed and names != tuple(sorted(names)):
+    order = sorted(names)
+    table = np.array([*map(order.index, names), -1], np.int32)
+    records = [
+      record._replace(
+        labels=table[record.labels],
+        image_label=int(table[record.image_label]),
+      )
+      for record in records
+    ]
+    names = tuple(order)
+  return Dataset(
+    *(records, names, read_picture, flaws.found, flaws.notes),
+    category_ids=category_ids,
+    passed=flaws.passed,
+  )

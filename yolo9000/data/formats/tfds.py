@@ -11,17 +11,22 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats import unread
 from yolo9000.data.formats.reading import Source, Truths
 from yolo9000.data.images import read_header
 from yolo9000.data.records import Dataset, Record, check_size
 from yolo9000.types import UInt8
+
+READ = frozenset(("image", "image/id", "image/filename", "objects"))
+READ_OBJECTS = frozenset(
+  ("bbox", "label", "is_crowd", "is_difficult", "is_truncated", "area")
+)
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
@@ -48,7 +53,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       f"{source}: class_names {', '.join(source.class_names)} are not those of "
       f"the set, {', '.join(classes)}"
     )
-  notes: Counter[str] = Counter()
+  _pass_over(features, source.root, flaws)
   records = []
   for n in range(len(data)):
     path = f"{source.root}/{source.split}#{n}"
@@ -57,12 +62,15 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     except DataError as error:
       flaws.error("bad annotation", path, 0, str(error))
     else:
-      records.append(_record(row, path, classes, flaws, notes))
+      records.append(_record(row, path, classes, flaws))
   read_image = functools.partial(_read_image, source.root, source.split)
   found = [record for record in records if record is not None]
   if not found:
     flaws.error("empty split", source.root, 0, f"{source.split} has no picture")
-  return Dataset(found, classes, read_image, flaws.found, notes)
+  return Dataset(
+    *(found, classes, read_image, flaws.found, flaws.notes),
+    passed=flaws.passed,
+  )
 
 
 def splits(root: str) -> list[str]:
@@ -141,12 +149,23 @@ def _row(root: str, split: str, number: int) -> dict[str, Any]:
     raise DataError(f"{root}/{split}#{number}: {error}") from None
 
 
+def _pass_over(features: Any, root: str, flaws: Flaws) -> None:
+  """Counts the features that are not read."""
+  below = getattr(features.get("objects"), "feature", None)
+  read = READ if below is not None else READ | {"label"}
+  inner = dict(below.items()) if below is not None else {}
+  for names, known in ((features, read), (inner, READ_OBJECTS)):
+    found = unread.sort_out(frozenset(names), known, frozenset())
+    for message in found.suspects:
+      flaws.mended("not read", root, 0, f"the feature {message}")
+    flaws.passed.update(f"feature {name}" for name in found.others)
+
+
 def _record(
   row: dict[str, Any],
   path: str,
   classes: tuple[str, ...],
   flaws: Flaws,
-  notes: Counter,
 ) -> Record | None:
   try:
     width, height, _ = read_header(io.BytesIO(row["image"]), path)
@@ -164,8 +183,8 @@ def _record(
   crowd = objects.get("is_crowd", none), objects.get("is_difficult", none)
   for n, (top, left, bottom, right) in enumerate(boxes.tolist()):
     difficult = bool(crowd[0][n] or crowd[1][n])
-    notes["objects marked crowd or difficult"] += difficult
-    notes["objects marked truncated"] += bool(
+    flaws.notes["objects marked crowd or difficult"] += difficult
+    flaws.notes["objects marked truncated"] += bool(
       objects.get("is_truncated", none)[n]
     )
     label = _label(objects["label"][n], classes, truths, path)

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
-from yolo9000.data.disk import DataError, open_path, read_bytes, shown
+from yolo9000.data.disk import DataError, open_path, read_text, shown
 from yolo9000.data.flaws import Flaws
-from yolo9000.data.formats.reading import (
+from yolo9000.data.formats import yolo_yaml
+from yolo9000.data.formats.places import (
   Listing,
+  entries,
+  find_picture,
+  walk,
+)
+from yolo9000.data.formats.reading import (
+  Classes,
   Source,
-  check_names,
-  inside,
+  Truths,
+  finished,
   measured,
   number,
   read_lines,
   read_names,
-  walk,
 )
 from yolo9000.data.images import PICTURES
-from yolo9000.data.records import Dataset, read_picture
+from yolo9000.data.records import Dataset
 
 # What the original program replaces by "labels" in a picture's path.
 FOLDERS = ("images", "JPEGImages", "raw")
+SPLITS = ("train", "training", "valid", "val", "validation", "test", "testing")
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
@@ -32,8 +37,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   A line is `class x y w h`: the class's number, the box's centre and size as
   fractions of the picture. `class 0 0 0 0` is YOLO9000's image label: the
   picture has no boxes but is of this class. A file without lines is a picture
-  without objects; a missing one is an error. Differs: for the program, any
-  line with x = y = 0 is an image label.
+  without objects; a missing one is an error. A line of more points is a
+  polygon, and the box around it is taken, unless data.yaml has kpt_shape: then
+  what follows the box is keypoints, and passed over. Differs: for the program,
+  any line with x = y = 0 is an image label.
 
   The labels of images/a/b.jpg are in labels/a/b.txt if there is a folder
   labels, and otherwise beside it. Differs: the program replaces the first
@@ -50,12 +57,16 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       flaws if they are strict.
   """
   root = open_path(source.root)
-  class_names = source.class_names or _class_names(root, flaws)
-  check_names(class_names)
+  described = yolo_yaml.describe(root, flaws)
+  names = source.class_names or (
+    described.names if described else _class_names(root, flaws)
+  )
+  keypoints = described is not None and described.keypoints
   there = Listing()
   records = []
   for picture in _pictures(root, source, flaws, there):
     path = label_path(root, picture)
+    path = there.find(path) or path
     flaws.met.update((str(picture), str(path)))
     if not there.has(path):
       message = f"has no {path.name} in {shown(str(path.parent))}"
@@ -64,19 +75,50 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     truths = measured(picture, flaws)
     if truths is None:
       continue
-    image_label = _read_labels(path, truths, class_names, flaws)
+    image_label = _read_labels(path, truths, names, keypoints, flaws)
     records.append(truths.record(picture, image_label=image_label))
-  return Dataset(records, class_names, read_picture, flaws.found)
+  return finished(records, Classes(names), flaws, root / source.split)
 
 
 def splits(root: str) -> list[str]:
-  """Lists of pictures, or the folders in images, or root itself."""
-  base = open_path(root)
-  lists = sorted(p.name for p in base.glob("*.txt") if p.name != "classes.txt")
+  """What data.yaml names; or lists of pictures; or folders; or root itself.
+
+  Folders are those in images, or those of which each has a folder images, or
+  train, valid and test.
+  """
+  base, unused = open_path(root), Flaws(strict=False)
+  described = yolo_yaml.describe(base, unused)
+  if described and described.splits:
+    return list(described.splits)
+  below = entries(base, unused)
+  stems = {p.stem for p in below if p.suffix.lower() in PICTURES}
+  texts = [p for p in below if p.suffix == ".txt" and p.stem not in stems]
+  if lists := [path.name for path in texts if _is_list(path)]:
+    return lists
+  folders = [p for p in below if p.is_dir()]
+  found = [f"{p.name}/images" for p in folders if (p / "images").is_dir()]
+  found += [
+    p.name
+    for p in folders
+    if p.name.lower() in SPLITS and not (p / "images").is_dir() and not stems
+  ]
   if (base / "images").is_dir():
-    found = sorted(p.name for p in (base / "images").iterdir() if p.is_dir())
-    return lists or [f"images/{name}" for name in found] or ["images"]
-  return [""]
+    inner = entries(base / "images", unused)
+    loose = any(p.suffix.lower() in PICTURES for p in inner)
+    names = [f"images/{p.name}" for p in inner if p.is_dir()]
+    found += ["images"] if loose or not names else names
+  return found or [""]
+
+
+def _is_list(path: Any) -> bool:
+  """Whether a text file is a list of pictures, and no README."""
+  if path.name == "classes.txt" or path.stem.lower().startswith("readme"):
+    return False
+  try:
+    lines = read_text(str(path)).split()
+  except DataError:
+    return True  # whoever reads it will say why not
+  return bool(lines) and lines[0].lower().endswith(PICTURES)
 
 
 def label_path(root: Any, picture: Any) -> Any:
@@ -92,21 +134,6 @@ def label_path(root: Any, picture: Any) -> Any:
 
 
 def _class_names(root: Any, flaws: Flaws) -> tuple[str, ...]:
-  path = root / "data.yaml"
-  if path.is_file():
-    try:
-      names = yaml.safe_load(read_bytes(str(path)))["names"]
-    except (yaml.YAMLError, LookupError, TypeError, RecursionError) as error:
-      raise DataError(f"{path}: no names in it: {error}") from None
-    if isinstance(names, dict):
-      names = [names.get(n) for n in range(len(names))]
-    if not isinstance(names, list) or not names:
-      raise DataError(f"{path}: names must be a list, or numbered from 0")
-    for name in names:
-      if not isinstance(name, str | int) or isinstance(name, bool):
-        raise DataError(f"{path}: {type(name)} in names; expected texts")
-    flaws.met.add(str(path))
-    return tuple(map(str, names))
   found = [root / "classes.txt"] if (root / "classes.txt").is_file() else []
   found += sorted(root.glob("*.names"))
   if len(found) != 1:
@@ -121,53 +148,69 @@ def _class_names(root: Any, flaws: Flaws) -> tuple[str, ...]:
 def _pictures(root: Any, source: Source, flaws: Flaws, there: Listing):
   path = root / source.split
   if path.is_dir():
-    found = [p for p in walk(path, flaws) if p.suffix.lower() in PICTURES]
-  elif path.is_file():
-    flaws.met.add(str(path))
-    listed: dict[Any, None] = {}
-    for line, name in read_lines(path, flaws):
-      picture = inside(source, name, flaws, path, line)
-      if picture is not None and not there.has(picture):
-        message = f"{name} is listed, but not there"
-        flaws.error("missing picture", path, line, message)
-      elif picture in listed:
-        message = f"{name} is listed already; left out"
-        flaws.mended("listed twice", path, line, message)
-      elif picture is not None:
-        listed[picture] = None
-    found = list(listed)
-  else:
+    return [p for p in walk(path, flaws) if p.suffix.lower() in PICTURES]
+  if not path.is_file():
     raise DataError(f"{path}: neither a folder of pictures nor a list of them")
-  if not found:
-    flaws.error("empty split", path, 0, "no picture there")
-  return found
+  flaws.met.add(str(path))
+  listed: dict[Any, None] = {}
+  for line, name in read_lines(path, flaws):
+    picture = find_picture(source, name, [root], there, flaws, path, line)
+    if picture in listed:
+      message = f"{name} is listed already; left out"
+      flaws.mended("listed twice", path, line, message)
+    elif picture is not None:
+      listed[picture] = None
+  return list(listed)
 
 
-def _read_labels(path: Any, truths, class_names, flaws: Flaws) -> int:
+def _read_labels(
+  path: Any, truths: Truths, class_names, keypoints: bool, flaws: Flaws
+) -> int:
   """Adds the boxes of a file; returns its image label, or -1."""
   image_labels: list[int] = []
   width, height = truths.size
   boxes = 0
   for line, text in read_lines(path, truths):
-    values = [number(word) for word in text.split()]
-    if len(values) != 5 or any(v != v for v in values):
+    label, *values = [number(word) for word in text.split()]
+    sides = None
+    if label == label and all(value == value for value in values):
+      sides = _sides(values, keypoints, flaws)
+    if sides is None:
       message = f"{text!r}; expected five numbers: class x y w h"
       truths.error("bad number", path, line, message)
       continue
-    label, x, y, w, h = values
     if label != int(label) or not 0 <= label < len(class_names):
       message = f"class {label:g}; there are 0 to {len(class_names) - 1}"
       truths.error("unknown class", path, line, f"{message}")
       continue
-    if x == y == w == h == 0:
+    if values == [0, 0, 0, 0]:
       image_labels.append(int(label))
       continue
     boxes += 1
-    edges = ((x - w / 2) * width, (y - h / 2) * height)
-    edges += ((x + w / 2) * width, (y + h / 2) * height)
+    left, top, right, bottom = sides
+    edges = (left * width, top * height, right * width, bottom * height)
     truths.add(edges, int(label), path, line, f"box {text}")
   if len(set(image_labels)) > 1 or (image_labels and boxes):
     message = "an image label (class 0 0 0 0) must be the only line"
     truths.error("bad annotation", path, 0, message)
     return -1
   return image_labels[0] if image_labels else -1
+
+
+def _sides(
+  values: list[float], keypoints: bool, flaws: Flaws
+) -> tuple[float, float, float, float] | None:
+  """Left, top, right and bottom of what follows a class; None if it is none."""
+  if keypoints and len(values) > 4:
+    flaws.passed["keypoints of a box"] += 1
+    values = values[:4]
+  if len(values) == 4:
+    x, y, w, h = values
+    return x - w / 2, y - h / 2, x + w / 2, y + h / 2
+  if len(values) < 6 or len(values) % 2:
+    return None
+  flaws.notes["polygons, of which the box around them is taken"] += 1
+  return (
+    *(min(values[::2]), min(values[1::2])),
+    *(max(values[::2]), max(values[1::2])),
+  )

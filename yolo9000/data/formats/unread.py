@@ -1,0 +1,117 @@
+"""Names in a data set's files that a reader does not read.
+
+A column, key, element or attribute that is passed over is counted; one that
+could be a box, or a misspelt name of what is read, is a flaw.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from yolo9000.data.flaws import Flaws
+
+# Words of which a name is made that could be a box, or a part of one.
+SHAPES = (
+  *("bbox", "bndbox", "box", "rect", "polygon", "roi", "bounding", "robnd"),
+  *("xyxy", "xywh", "ltrb", "ltwh", "tlwh", "coord", "points", "vertices"),
+  *("region", "object", "annotation", "instance", "detection", "geometry"),
+)
+AXES = frozenset(
+  "x y w h cx cy xc yc bx by bw bh left top right bottom width height xmin "
+  "ymin xmax ymax xcenter ycenter xcentre ycentre tl br lt rb ul lr".split()
+)
+QUALIFIERS = frozenset(
+  "min max center centre upper lower mid start end".split()
+)
+# With one of these words a name tells something about a box.
+ABOUT = frozenset(
+  "id ids num number count area source score confidence label labels name "
+  "type class color colour attributes occluded visible image img".split()
+)
+
+
+class Unread(NamedTuple):
+  """The names that are not read."""
+
+  suspects: tuple[str, ...]  # each with what it could be
+  others: tuple[str, ...]
+
+
+def could_be_box(name: str) -> bool:
+  """Whether a name could be of a box, a part of one, or a list of them."""
+  parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+  words = [w for w in re.split(r"[^a-z]+", parts.lower()) if w]
+  if not words or ABOUT.intersection(words):
+    return False
+  if any(word.startswith(SHAPES) for word in words):
+    return True
+  return bool(AXES.intersection(words)) and AXES | QUALIFIERS >= set(words)
+
+
+@functools.cache
+def sort_out(
+  names: frozenset[str], read: frozenset[str], known: frozenset[str]
+) -> Unread:
+  """Which names are not read, and which of these are suspect.
+
+  A suspect could be a box, or differs from a name that is read only in letters'
+  size, signs or a plural s, or resembles one that is missing.
+
+  Args:
+    names: that are there.
+    read: that are read, where they are there.
+    known: that are passed over on purpose.
+  """
+  plain = {_plain(name): name for name in read}
+  missing = {_plain(name): name for name in read - names}
+  suspects, others = [], []
+  for name in sorted(names - read):
+    letters = _plain(name)
+    close = difflib.get_close_matches(letters, missing, 1, 0.7)
+    close += [m for m in missing if len(m) > 2 and m in letters]
+    if name in known:
+      others.append(name)
+    elif letters in plain:
+      suspects.append(f"{name!r} is not read; is it {plain[letters]!r}?")
+    elif close:
+      suspects.append(f"{name!r} is not read; is it {missing[close[0]]!r}?")
+    elif could_be_box(name):
+      suspects.append(f"{name!r} is not read, and could be a box")
+    else:
+      others.append(name)
+  return Unread(tuple(suspects), tuple(others))
+
+
+def pass_over(
+  names: Iterable[str],
+  read: frozenset[str],
+  known: frozenset[str] = frozenset(),
+  *,
+  what: str,
+  to: Any,
+  flaws: Flaws,
+  path: Any,
+  line: int,
+) -> Unread:
+  """Counts names that are not read; a suspect one is an error.
+
+  Args:
+    names, read, known: as in `sort_out`.
+    what: of which they are, such as "column".
+    to: Flaws or Truths, to which errors go.
+    flaws: where the others are counted.
+    path, line: where they stand.
+  """
+  found = sort_out(frozenset(names), read, known)
+  for message in found.suspects:
+    to.error("not read", path, line, f"{what} {message}")
+  flaws.passed.update(f"{what} {name}" for name in found.others)
+  return found
+
+
+def _plain(name: str) -> str:
+  return re.sub(r"[\W_]+", "", name.lower()).removesuffix("s")

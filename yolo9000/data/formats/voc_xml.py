@@ -1,0 +1,179 @@
+"""One XML file of PASCAL VOC: the size and the objects of a picture."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
+
+from yolo9000 import files
+from yolo9000.data.disk import DataError, read_bytes, shown, told
+from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats import unread
+from yolo9000.data.formats.reading import (
+  Classes,
+  Truths,
+  is_size,
+  mark,
+  measured,
+  number,
+)
+from yolo9000.data.records import Record
+
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+# Elements that are read, by the one above them.
+READ = {
+  "annotation": frozenset(("filename", "size", "object")),
+  "size": frozenset(("width", "height")),
+  "object": frozenset(("name", "difficult", "truncated", "bndbox")),
+  "bndbox": frozenset(SIDES),
+}
+# Those that VOC's files, labelImg, CVAT and Roboflow have too. A part is of a
+# person, such as a hand; a polygon stands beside its box.
+KNOWN = frozenset(
+  "folder path source owner segmented depth pose occluded part actions point "
+  "attributes polygon segmentation deleted verified".split()
+)
+
+
+def read(
+  tree: Any, path: Any, picture: Any, classes: Classes, flaws: Flaws
+) -> Record | None:
+  """The record of a picture; None, once reported, if its size is unknown.
+
+  Args:
+    tree: of `parse`.
+    path: of the XML file.
+    picture: its path.
+    classes: known so far.
+    flaws: where they go.
+  """
+  texts = [tree.findtext(f"size/{side}") for side in ("width", "height")]
+  size = [number(text) for text in texts]
+  if all(not text or number(text) == 0 for text in texts):
+    flaws.notes["sizes that are not written, taken from the picture"] += 1
+    truths = measured(picture, flaws)
+  elif is_size(*size):
+    truths = Truths(int(size[0]), int(size[1]), flaws)
+  else:
+    message = f"size/width and size/height are {texts}; expected pixels"
+    truths = flaws.error("bad number", path, tree.sourceline, message)
+  if truths is None:
+    return None
+  _check(tree, "annotation", path, truths, flaws)
+  for node in tree.iterfind("size"):
+    _check(node, "size", path, truths, flaws)
+  for n, node in enumerate(tree.findall("object"), 1):
+    _add_object(node, f"object {n}: ", path, truths, classes, flaws)
+  return truths.record(picture, image_id=path.stem)
+
+
+def _add_object(
+  node, what: str, path: Any, truths: Truths, classes: Classes, flaws: Flaws
+) -> None:
+  line = node.sourceline
+  _check(node, "object", path, truths, flaws)
+  name = (node.findtext("name") or "").strip()
+  label = classes.label(name, truths, path, line, what)
+  sides = _read_sides(node, path, truths, flaws, what)
+  if label is None or sides is None:
+    return
+  text = node.findtext("difficult", "0")
+  difficult = mark(text, "difficult", flaws)
+  if difficult is None:
+    message = f"{what}difficult is {text!r}; not 0 or 1"
+    truths.error("bad number", path, line, message)
+    return
+  flaws.notes["objects marked difficult"] += difficult
+  truncated = mark(node.findtext("truncated", "0"), "truncated", flaws)
+  flaws.notes["objects marked truncated"] += bool(truncated)
+  left, top, right, bottom = sides
+  edges = (left - (left != right), top - (top != bottom), right, bottom)
+  what += f"box ({left:g}, {top:g}, {right:g}, {bottom:g})"
+  truths.add(edges, label, path, line, what, difficult=difficult)
+
+
+def _check(node, kind: str, path: Any, to: Any, flaws: Flaws) -> None:
+  """Counts what is not read of an element; what could be a box is an error."""
+  read, line = READ[kind], node.sourceline
+  tags = [etree.QName(child).localname for child in node]
+  where = {"to": to, "flaws": flaws, "path": path, "line": line}
+  found = unread.pass_over(tags, read, KNOWN, what=f"element {kind}'s", **where)
+  unread.pass_over(
+    node.attrib, frozenset(), what=f"attribute {kind}'s", **where
+  )
+  for tag in read - {"object"}:
+    if tags.count(tag) > 1:
+      message = f"<{kind}> has {tags.count(tag)} <{tag}>; expected one"
+      to.error("not read", path, line, message)
+  for tag, child in zip(tags, node, strict=True):
+    foreign = tag in read and child.tag != tag  # of another namespace
+    inner = (etree.QName(d).localname for d in child.iterdescendants())
+    if foreign or (
+      tag in found.others and tag not in KNOWN and any(map(_is_boxed, inner))
+    ):
+      message = f"<{child.tag}> is not read, and could hold a box"
+      to.error("not read", path, child.sourceline, message)
+
+
+def _is_boxed(tag: str) -> bool:
+  return tag in SIDES or unread.could_be_box(tag)
+
+
+def _content(path: Any) -> bytes:
+  """The XML of a file, of which programs write the encoding wrongly.
+
+  A byte order mark says more than the declaration, and UTF-16 that is declared
+  in single bytes is not true.
+  """
+  data = read_bytes(str(path))
+  declared = re.match(rb"\s*<\?xml[^>]*>", data)
+  wrong = declared and b"utf-16" in declared[0].lower()
+  if not wrong and not data.startswith(tuple(files.MARKS)):
+    return data
+  try:
+    text = files.decode(data, shown(str(path)))
+  except files.FileError as error:
+    raise DataError(str(error), "bad text") from None
+  return re.sub(r"^\s*<\?xml[^>]*>", "", text).encode()
+
+
+def parse(path: Any, flaws: Flaws) -> Any | None:
+  """The root element of an XML file; None, once reported, if it is broken."""
+  # Entities are how a small file claims gigabytes; annotations need none.
+  parser = etree.XMLParser(
+    resolve_entities=False,
+    no_network=True,
+    remove_comments=True,
+    remove_pis=True,
+  )
+  try:
+    tree = etree.fromstring(_content(path), parser)
+  except DataError as error:
+    return flaws.error("bad annotation", path, *told(error, path))
+  except etree.XMLSyntaxError as error:
+    line = error.lineno or 0
+    message = f"not valid XML: {error.msg}"
+    return flaws.error("bad annotation", path, line, message)
+  dtd = tree.getroottree().docinfo.internalDTD
+  if dtd is not None and any(True for _ in dtd.iterentities()):
+    message = "not valid XML for an annotation: it declares entities"
+    return flaws.error("bad annotation", path, 1, message)
+  return tree
+
+
+def _read_sides(
+  node, path, truths: Truths, flaws: Flaws, what: str
+) -> list[float] | None:
+  boxes = node.findall("bndbox")
+  if boxes:
+    _check(boxes[0], "bndbox", path, truths, flaws)
+  sides = []
+  for side in SIDES:
+    text = node.findtext(f"bndbox/{side}")
+    sides.append(number(text))
+    if sides[-1] != sides[-1]:
+      message = f"{what}bndbox/{side} is {text!r}; expected a number"
+      return truths.error("bad number", path, node.sourceline, message)
+  return sides
