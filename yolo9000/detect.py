@@ -252,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
   _check(args)
-  paths = find_files(args.inputs)
+  paths, passed = find_files(args.inputs)
   for path in paths:
     if path.resolve().parent == args.out.resolve():
       raise ValueError(
@@ -289,6 +289,10 @@ def _run(args: argparse.Namespace) -> int:
     f"{boxes} boxes on {done} pictures in {args.out}"
     + (f"; {failed} could not be read" if failed else "")
   )
+  if passed:
+    names = ", ".join(path.name for path in passed[:10])
+    more = f" and {len(passed) - 10} more" if len(passed) > 10 else ""
+    print(f"{len(passed)} passed over, no pictures: {names}{more}")
   return 1 if failed else 0
 
 

@@ -51,20 +51,29 @@ def decode(data: bytes, name: str | Path) -> str:
     line = body[:wrong].count(b"\n") + 1
     raise FileError(
       f"{name}:{line}: byte {len(mark) + wrong} (0x{body[wrong]:02x}) is not "
-      f"{encoding.upper()}; the file looks like {_looks_like(body)}; save it "
-      f"as UTF-8"
+      f"{encoding.upper()}{_advice(body, mark)}"
     )
   return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _looks_like(data: bytes) -> str:
-  """A guess at an encoding, for a message."""
+def _advice(data: bytes, mark: bytes) -> str:
+  """The likely encoding of what is not UTF-8, and what to do."""
+  if mark:
+    return ", as its byte order mark says; the file is damaged"
+  encoding = _guess(data)
+  if encoding is None:
+    return "; expected a text file"
+  return f"; the file looks like {encoding}; save it as UTF-8"
+
+
+def _guess(data: bytes) -> str | None:
+  """The encoding that a text is likely in; None if it is no text."""
   zeros = [data[n::2].count(0) / max(1, len(data[n::2])) for n in (0, 1)]
   if max(zeros) > 0.3:
     end = "LE" if zeros[1] > zeros[0] else "BE"
     return f"UTF-16 {end} without a byte order mark"
   if any(zeros):
-    return "no text at all"
+    return None
   try:
     data.decode("gb2312")
     return "GB2312 or GBK"

@@ -145,7 +145,7 @@ def test_a_bad_cfg_names_file_line_and_value(tmp_path, old, new, line, message):
     ("", r"first section is none; expected \[net\]"),
     ("[conv]\n", r"first section is \[convolutional\] on line 1"),
     ("[net]\nwidth=1\nheight=1\nchannels=3\n", "has no layers"),
-    (b"\xff\xfe[net]", "byte 0 is no UTF-8; expected a text file"),
+    (b"\xff\xfe[net]", "is not UTF-16-LE, as its byte order mark says"),
   ],
 )
 def test_what_is_no_cfg(tmp_path, text, message):

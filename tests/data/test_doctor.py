@@ -115,8 +115,9 @@ def plant(root):
   train.append("good")
   flaw("forbidden path", "../good", "train.txt")
   train.append("../JPEGImages/good")
-  expected.append(("bad text", "train.txt"))
-  train.append(b"caf\xe9")
+  expected.append(("bad text", "latin.txt"))
+  expected.append(("empty split", "latin"))
+  voc.split("latin", "caf", b"caf\xe9")
 
   voc.both("orphan", GOOD)
   expected.append(("orphan picture", "orphan.jpg"))
@@ -136,11 +137,17 @@ def plant(root):
     "outside": (60, 1, 70, 10),
     "out of range": (30, 1, 50, 10),
     "duplicate box": GOOD,
+    "like fractions": (0.1, 0.2, 0.5, 0.7),
+    "thin box": (5.5, 1, 5, 10),
   }
   for kind, box in boxes.items():
     name = kind.replace(" ", "_")
     voc.both(name, GOOD, box)
     flaw(kind, name)
+  path = voc.annotation("not_read", GOOD)
+  path.write_text(path.read_text().replace("object>", "Object>"))
+  voc.picture("not_read")
+  flaw("not read", "not_read")
   voc.both("unknown", GOOD, label="cow")
   flaw("unknown class", "unknown")
   many = [(x, y, x + 1, y + 1) for x in range(1, 39) for y in range(1, 19)]
@@ -189,19 +196,19 @@ def test_planted_flaws_are_found_and_nothing_else(tmp_path):
   kinds = {flaw.kind for flaw in findings.flaws}
   assert len(kinds) >= 20
   # What VOC cannot have is planted in the next test.
-  assert set(KINDS) - kinds == {"folder link", "bad split", "empty split"}
+  assert set(KINDS) - kinds == {"folder link", "bad split"}
   # Files and lines: the second object of each begins in the sixth line.
   by_file = {os.path.basename(f.path): f for f in findings.flaws}
   for name in ("outside", "reversed_box", "bad_number", "no_area"):
     assert by_file[f"{name}.xml"].line == 7, name
     assert "object 2" in by_file[f"{name}.xml"].message
+  assert by_file["latin.txt"].line == 2
   lines = {f.kind: f.line for f in findings.flaws if f.path.endswith("n.txt")}
   content = (tmp_path / "set/ImageSets/Main/train.txt").read_bytes()
   for kind, text in (
     ("missing picture", b"nopic"),
     ("listed twice", b"good"),
     ("forbidden path", b"../JPEGImages/good"),
-    ("bad text", b"caf\xe9"),
   ):
     last = content.split(b"\n")[::-1].index(text)
     assert lines[kind] == len(content.split(b"\n")) - last, kind
@@ -209,7 +216,7 @@ def test_planted_flaws_are_found_and_nothing_else(tmp_path):
   # What is clean has lost no object and can be read.
   clean = {os.path.basename(r.path) for r in findings.clean["train"]}
   assert clean == {"good.jpg", "no_area.jpg", "out_of_range.jpg"} | {
-    *("duplicate_box.jpg", "many.jpg", "copy.jpg")
+    *("duplicate_box.jpg", "many.jpg", "copy.jpg", "thin_box.jpg")
   }
   assert [r.path for r in findings.clean["test"]] == [
     str(tmp_path / "set/JPEGImages/tested.jpg")
@@ -352,8 +359,8 @@ def test_the_command(tmp_path):
   data = sources.read(
     Source("jsonl", str(out), "clean_train.jsonl"), Flaws(strict=True)
   )
-  assert len(data.records) == 6
-  assert [flaw.kind for flaw in data.flaws] == ["many boxes"]
+  assert len(data.records) == 7
+  assert [f.kind for f in data.flaws] == ["thin box", "many boxes"]
   for record in data.records:
     assert data.read_image(record).shape == (20, 40, 3)
 

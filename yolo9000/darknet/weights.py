@@ -14,9 +14,11 @@ Source: load_weights_upto and save_weights_upto in parser.c.
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +35,8 @@ from yolo9000.networks.rows import (
   layer_name,
   output_shapes,
 )
+
+logger = logging.getLogger("yolo9000")
 
 Variables = dict[str, Any]  # params and batch_stats, as Flax has them
 
@@ -180,8 +184,27 @@ def read_weights(
     raise FileError(f"{path}: cannot be read: {error.strerror}") from None
   header = _read_header(path, data)
   layers = list(_arrays(network, transposed=header.transposed))
-  covered = _check_length(path, len(data), header, network, layers, partial)
+  sizes = [4 * sum(math.prod(a.shape) for a in arrays) for arrays in layers]
   position = struct.calcsize(header.format)
+  covered = _covered(len(data), position, sizes, partial)
+  if covered is None and len(data) >= 20:
+    # Programs of 32 bits, and some converters, write a counter of the other
+    # width. Then the numbers fill the file only after the other header, and the
+    # counter's upper half is 0 exactly if the header has one.
+    other = "<3iQ" if position == 16 else "<3ii"
+    has_upper_half = struct.unpack_from("<i", data, 16) == (0,)
+    if has_upper_half == (position == 16):
+      covered = _covered(len(data), struct.calcsize(other), sizes, partial)
+    if covered is not None:
+      position = struct.calcsize(other)
+      header = Header(*struct.unpack_from(other, data))
+      logger.warning(
+        "%s: is of version %d.%d, but its length is that of a header of %d "
+        "bytes, and it is read so",
+        *(path, header.major, header.minor, position),
+      )
+  if covered is None:
+    raise _wrong_length(path, len(data), position, network, sizes)
   variables: Variables = {"params": {}, "batch_stats": {}}
   for index, arrays in enumerate(layers[:covered]):
     for array in arrays:
@@ -202,33 +225,37 @@ def read_weights(
   return variables, header, covered
 
 
-def _check_length(
-  path: Path,
-  length: int,
-  header: Header,
-  network: Network,
-  layers: Sequence[Sequence[_Array]],
-  partial: bool,
-) -> int:
-  """How many layers a file of this length covers, or a FileError."""
-  end, ends = struct.calcsize(header.format), []
-  for arrays in layers:
-    end += 4 * sum(math.prod(array.shape) for array in arrays)
-    ends.append(end)
+def _covered(
+  length: int, header: int, sizes: Sequence[int], partial: bool
+) -> int | None:
+  """How many layers a file of this length covers; None if it ends in one.
+
+  Args:
+    length: of the file, in bytes.
+    header: bytes of its header.
+    sizes: bytes of each layer.
+    partial: whether it may end after any layer.
+  """
+  ends = [header + end for end in accumulate(sizes)]
   if length == ends[-1]:
-    return len(layers)
+    return len(sizes)
+  return ends.index(length) + 1 if partial and length in ends else None
+
+
+def _wrong_length(
+  path: Path, length: int, header: int, network: Network, sizes: Sequence[int]
+) -> FileError:
+  ends = [header + end for end in accumulate(sizes)]
   if length > ends[-1]:
-    raise FileError(
+    return FileError(
       f"{path}: has {length} bytes, {length - ends[-1]} more than the "
-      f"{len(layers)} layers of the network need, {ends[-1]}"
+      f"{len(ends)} layers of the network need, {ends[-1]}"
     )
   inside = next(n for n, end in enumerate(ends) if end > length)
-  if partial and inside and ends[inside - 1] == length:
-    return inside
-  raise FileError(
+  return FileError(
     f"{path}: has {length} bytes and ends in layer {inside} "
     f"({type(network.layers[inside]).__name__}), {ends[inside] - length} bytes "
-    f"before that layer's end; all {len(layers)} layers of the network need "
+    f"before that layer's end; all {len(ends)} layers of the network need "
     f"{ends[-1]}"
   )
 

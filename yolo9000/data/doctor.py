@@ -13,21 +13,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from yolo9000.boxes import priors
 from yolo9000.data import sources
-from yolo9000.data.disk import DataError, open_path, read_bytes, shown
+from yolo9000.data.disk import DataError, open_path, read_bytes, shown, told
 from yolo9000.data.flaws import Flaw, Flaws
 from yolo9000.data.formats import jsonl
+from yolo9000.data.formats.places import entries
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.images import PICTURES, read_header
+from yolo9000.data.images import PICTURES, ROTATED, deep_picture, read_header
 from yolo9000.data.records import Dataset, Record, read_picture
 
-ANNOTATIONS = (".xml", ".txt")  # suffixes of those with a file per picture
 MOST_SHAPES = 20_000  # boxes that priors are fitted to; more change nothing
 
 
@@ -38,6 +38,8 @@ class Findings(NamedTuple):
   flaws: list[Flaw]
   clean: dict[str, list[Record]]  # by split, see `examine`
   sizes: list[tuple[int, int]]  # of the pictures that could be read
+  notes: Mapping[str, int]  # what is no flaw but good to know, of the pictures
+  passed: Mapping[str, int]  # files and folders that were not looked at
 
 
 class Boxes(NamedTuple):
@@ -92,10 +94,10 @@ def examine(
   if not datasets:
     raise errors[0]
   looks = _look_at_all(datasets, threads)
-  bad = _picture_flaws(datasets, looks, flaws)
+  notes: Counter[str] = Counter()
+  bad = _picture_flaws(datasets, looks, flaws, notes)
   bad |= _copies(datasets, looks, flaws)
-  if every:
-    _orphans(root, flaws)
+  passed = _unmentioned(root, flaws) if every else Counter()
   clean = {
     split: [
       record
@@ -106,7 +108,7 @@ def examine(
   }
   unique = dict.fromkeys(flaws.found)  # splits may share files
   sizes = [look.size for look in looks.values() if look.error is None]
-  return Findings(datasets, list(unique), clean, sizes)
+  return Findings(datasets, list(unique), clean, sizes, notes, passed)
 
 
 class _Look(NamedTuple):
@@ -116,20 +118,24 @@ class _Look(NamedTuple):
   digest: bytes  # of the file, or of the picture if it is no file
   size: tuple[int, int]
   orientation: int
+  bits: int  # of each colour that are used
 
 
 def _look(dataset: Dataset, record: Record) -> _Look:
   try:
     image = dataset.read_image(record)
   except DataError as error:
-    return _Look(error, b"", (0, 0), 1)
+    return _Look(error, b"", (0, 0), 1, 8)
+  bits = 8
   try:
     data = read_bytes(record.path)
     orientation = read_header(io.BytesIO(data), record.path).orientation
+    if deep := deep_picture(data, oriented=False):
+      _, bits = deep
   except DataError:  # a picture inside of something else
     data, orientation = image.tobytes(), 1
   digest = hashlib.blake2b(data, digest_size=16).digest()
-  return _Look(None, digest, image.shape[1::-1], orientation)
+  return _Look(None, digest, image.shape[1::-1], orientation, bits)
 
 
 def _look_at_all(
@@ -147,22 +153,35 @@ def _look_at_all(
     return {job[:2]: look for job, look in zip(jobs, shown_looks, strict=True)}
 
 
-def _picture_flaws(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
+def _picture_flaws(
+  datasets, looks, flaws: Flaws, notes: Counter[str]
+) -> set[tuple[str, int]]:
   """Reports pictures that cannot be used, and says which records have them."""
   bad = set()
   for (split, number), look in looks.items():
     record = datasets[split].records[number]
     if look.error is not None:
-      message = str(look.error).removeprefix(f"{shown(record.path)}: ")
-      flaws.mended(look.error.kind, record.path, 0, message)
+      kind, path = look.error.kind, record.path
+      flaws.mended(kind, path, *told(look.error, path))
       bad.add((split, number))
-    elif look.orientation in range(2, 9) and len(record.labels):
-      message = (
-        f"its EXIF orientation is {look.orientation}; do the boxes belong to "
-        f"the picture before or after that turn?"
-      )
-      flaws.mended("turned picture", record.path, 0, message)
-      bad.add((split, number))
+    if look.bits > 8:
+      notes[f"pictures of {look.bits} bits, read as 8"] += 1
+    if look.orientation not in range(2, 9) or not len(record.labels):
+      continue
+    # A size that the annotation tells is either of the picture as it is stored
+    # or as it is turned, unless the turn leaves the size as it is.
+    sides_tell = look.orientation in ROTATED and record.width != record.height
+    if sides_tell and record.path not in flaws.measured:
+      notes[
+        "pictures that EXIF turns, whose size says how boxes are meant"
+      ] += 1
+      continue
+    message = (
+      f"its EXIF orientation is {look.orientation}; do the boxes belong to "
+      f"the picture before or after that turn?"
+    )
+    flaws.mended("turned picture", record.path, 0, message)
+    bad.add((split, number))
   return bad
 
 
@@ -193,24 +212,45 @@ def _copies(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
   return bad
 
 
-def _orphans(root: str, flaws: Flaws) -> None:
-  """Reports files that nothing mentions beside, and above, known ones."""
+def _unmentioned(root: str, flaws: Flaws) -> Counter[str]:
+  """Looks at what nothing mentions beside, and above, known files.
+
+  Pictures and annotations are reported; the others are counted by name.
+  """
   base = open_path(root)
-  known = {open_path(path).parent for path in flaws.met}
+  met = [open_path(path) for path in flaws.met]
+  known = {path.parent for path in met}
   above = {parent for folder in known for parent in folder.parents}
-  kinds = {
-    (open_path(path).parent, open_path(path).suffix) for path in flaws.met
-  }
+  stems = {path.stem for path in met if path.suffix.lower() in PICTURES}
+  kinds = {(path.parent, path.suffix) for path in met if path.stem in stems}
+  seen = Flaws(strict=False)
+  others: dict[tuple[Any, str], list[Any]] = {}
   for folder in sorted(known | above, key=os.fsencode):
     if not (folder == base or base in folder.parents) or not folder.is_dir():
       continue
-    for path in sorted(folder.iterdir(), key=os.fsencode):
-      if str(path) in flaws.met:
+    for path in entries(folder, seen):
+      if str(path) in flaws.met or path in known | above:
         continue
+      name = path.relative_to(base)
       if path.suffix.lower() in PICTURES:
         flaws.mended("orphan picture", path, 0, "no split mentions it")
-      elif path.suffix in ANNOTATIONS and (folder, path.suffix) in kinds:
+      elif (folder, path.suffix) in kinds and not _is_about(path):
         flaws.mended("orphan annotation", path, 0, "no split has its picture")
+      elif path.is_dir():
+        count = sum(len(names) for _, _, names in os.walk(path))
+        seen.passed[f"files in folder {shown(str(name))}"] += count
+      else:
+        others.setdefault((name.parent, path.suffix), []).append(name)
+  for (folder, suffix), names in others.items():
+    if len(names) > 3:
+      names = [folder / f"*{suffix}"] * len(names)
+    seen.passed.update(f"file {shown(str(name))}" for name in names)
+  return seen.passed - flaws.passed
+
+
+def _is_about(path: Any) -> bool:
+  """Whether a text tells about the data set, not about a picture."""
+  return path.name == "classes.txt" or path.stem.lower().startswith("readme")
 
 
 def class_counts(
@@ -319,6 +359,8 @@ def lines(
       f"pictures of neither"
       + "".join(f", {count} {note}" for note, count in dataset.notes.items())
     )
+  for note, count in findings.notes.items():
+    yield f"{count} {note}"
   counts = class_counts(findings.datasets)
   yield f"{len(counts)} classes, most frequent first:"
   for name, by_split in list(counts.items())[:30]:
@@ -339,6 +381,14 @@ def lines(
       f"{100 * boxes.published_iou:.1f}, {len(fitted)} fitted to these boxes "
       f"{100 * boxes.priors.average_iou:.1f}: priors={fitted}"
     )
+  passed = sum(
+    (Counter(d.passed) for d in findings.datasets.values()),
+    Counter(findings.passed),
+  )
+  if passed:
+    yield "there and not used:"
+    for what, count in sorted(passed.items()):
+      yield f"  {what}: {count}"
   kinds = Counter(flaw.kind for flaw in findings.flaws)
   yield f"{len(findings.flaws)} flaws" + (":" if kinds else "")
   for kind, count in kinds.most_common():

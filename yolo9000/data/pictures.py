@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from yolo9000.data.disk import DataError
+from yolo9000.data.formats.places import is_hidden
 from yolo9000.data.images import PICTURES, decode_picture
 from yolo9000.types import UInt8
 
@@ -30,34 +31,45 @@ class Item(NamedTuple):
   load: Callable[[], UInt8[np.ndarray, "H W 3"]]
 
 
-def find_files(inputs: Sequence[str]) -> list[Path]:
+def find_files(inputs: Sequence[str]) -> tuple[list[Path], list[Path]]:
   """Pictures and videos: files, those in folders, and those of a pattern.
+
+  A file that is named is taken for one. Of a folder or a pattern those are
+  taken whose suffix, or whose first bytes, say so.
+
+  Returns:
+    The files, and what of folders and patterns was passed over.
 
   Raises:
     DataError: for an input that gives none.
   """
   found: list[Path] = []
+  passed: list[Path] = []
   for given in inputs:
     path = Path(given)
-    expected = f"files such as {PICTURES[0]} or {VIDEOS[0]}"
     if path.is_file():
       files = [path]
-    elif path.is_dir():
-      files = _known(sorted(path.iterdir()))
     else:
-      files = _known(map(Path, sorted(glob.glob(given, recursive=True))))
-      expected = f"a file, a folder or a pattern of {expected}"
+      inside = (
+        path.iterdir() if path.is_dir() else glob.glob(given, recursive=True)
+      )
+      paths = sorted(map(Path, inside))
+      files = [p for p in paths if _can_be_read(p)]
+      passed += [p for p in paths if p not in set(files)]
     if not files:
       raise DataError(
-        f"{given}: no picture or video there; expected {expected}"
+        f"{given}: no picture or video there; expected a file such as "
+        f"{PICTURES[0]} or {VIDEOS[0]}, a folder or a pattern of some"
       )
     found += files
-  return list(dict.fromkeys(found))
+  return list(dict.fromkeys(found)), passed
 
 
-def _known(paths: Iterable[Path]) -> list[Path]:
-  kinds = (*PICTURES, *VIDEOS)
-  return [p for p in paths if p.suffix.lower() in kinds and p.is_file()]
+def _can_be_read(path: Path) -> bool:
+  if is_hidden(path) or not path.is_file():
+    return False
+  known = path.suffix.lower() in (*PICTURES, *VIDEOS)
+  return known or cv2.haveImageReader(str(path))
 
 
 def is_video(path: Path) -> bool:

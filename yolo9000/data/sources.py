@@ -72,6 +72,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """
   check(source.format, source.root)
   notes, passed = flaws.notes.copy(), flaws.passed.copy()
+  flaws.met.add(str(Path(source.root) / source.split))
   try:
     dataset = FORMATS[source.format].read(source, flaws)
     return dataset._replace(  # of this data set alone

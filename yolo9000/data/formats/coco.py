@@ -71,6 +71,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     DataError: for a missing or broken file, and flaws if they are strict.
   """
   path, folders = _where(source)
+  flaws.met.add(str(path))
   content = _parse(path, flaws)
   names = _categories(content, path, flaws)
   classes = Classes(source.class_names or tuple(names.values()))

@@ -60,6 +60,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       f"for the split {source.split!r}; there is {there}"
     )
   path = found[0]
+  flaws.met.add(str(path))
   header, rows, lost = read_table(path, flaws)
   if missing := [name for name in NEEDED if name not in header]:
     raise DataError(

@@ -98,18 +98,17 @@ def find_picture(
     path, line, what: where the name stands and what has it, for messages.
   """
   plain = name.replace("\\", "/")
-  notes = {
-    name: "",
-    plain: r"paths with \ in place of /",
-    re.sub("^/?data/", "", plain): "paths without their leading data/",
-  }
+  notes = {name: ""}
+  notes.setdefault(plain, r"paths with \ in place of /")
+  short = re.sub("^/?data/", "", plain)
+  notes.setdefault(short, "paths without their leading data/")
   for text, note in notes.items():
     if not text or not may_be_read(source, text):
       continue
     for folder in folders:
       found = there.find(folder / text)
       if found is not None:
-        if note and text != name:
+        if note:
           flaws.notes[note] += 1
         if found.name != (folder / text).name:
           flaws.notes["names that differ from the file's in letters' size"] += 1

@@ -64,6 +64,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     _list_part(open_path(source.root), part, listed, flaws, there)
   records = []
   for path, place in listed.items():
+    flaws.met.add(str(path))
     tree = voc_xml.parse(path, flaws)
     picture = None
     if tree is not None:
@@ -72,7 +73,8 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       record = voc_xml.read(tree, path, picture, classes, flaws)
       if record is not None:
         records.append(record)
-  return finished(records, classes, flaws, source.root)
+  path = open_path(source.root) / source.split
+  return finished(records, classes, flaws, path)
 
 
 def splits(root: str) -> list[str]:
@@ -172,10 +174,7 @@ def _read_lists(
   folders = _picture_folders(xml)
   flaws.met.update(map(str, lists))
   for n, path in enumerate(lists):
-    lines = read_lines(path, flaws)
-    if not lines:
-      flaws.error("empty split", path, 0, "the split is empty")
-    for line, text in lines:
+    for line, text in read_lines(path, flaws):
       name, picture = _listed_name(text, xml, folders, there)
       if not may_be_read(Source("voc", "", ""), name):
         message = f"{name!r} is no name of a picture in JPEGImages"

@@ -50,8 +50,8 @@ def describe(root: Any, flaws: Flaws) -> Description | None:
   count = values.get("nc")
   if count is not None and _text(count) != str(len(names)):
     raise DataError(
-      f"{path}:{_line(count)}: nc is {_text(count)}, but there are {len(names)} "
-      f"names"
+      f"{path}:{_line(count)}: nc is {_text(count)}, but there are "
+      f"{len(names)} names"
     )
   base = _parts(_text(values["path"])) if "path" in values else []
   wanted = [values[key] for key in KEYS if key in values]
