@@ -1,5 +1,7 @@
 """Weights in and out, and OpenCV as a second reader."""
 
+import struct
+
 import cv2
 import jax
 import jax.numpy as jnp
@@ -302,3 +304,35 @@ def test_opencv_reads_what_we_write(width, height, tmp_path):
   found = theirs.forward(f"conv_{len(layers) - 2}").transpose(0, 2, 3, 1)
   assert found.shape == ours.shape == (1, height // 32, width // 32, 125)
   assert np.abs(found - ours).max() <= 1e-3 * np.abs(ours).max()
+
+
+@pytest.mark.parametrize(
+  ("version", "width"), [((0, 2, 0), 4), ((0, 0, 0), 8), ((0, 1, 0), 8)]
+)
+def test_a_counter_of_the_other_width(tmp_path, version, width, caplog):
+  variables = random_variables(NETWORK)
+  path = tmp_path / "a.weights"
+  write_weights(path, NETWORK, variables, Header(*version, 77))
+  usual = struct.calcsize(Header(*version).format)
+  numbers = path.read_bytes()[usual:]
+  head = struct.pack("<3i", *version) + (77).to_bytes(width, "little")
+  path.write_bytes(head + numbers)
+  found, header, covered = read_weights(path, NETWORK, partial=False)
+  assert header == Header(*version, 77) and covered == len(LAYERS)
+  for name, of_layer in found["params"].items():
+    for key, array in of_layer.items():
+      np.testing.assert_array_equal(array, variables["params"][name][key])
+  assert f"a header of {12 + width} bytes" in caplog.text
+
+
+@pytest.mark.parametrize("version", [(0, 2, 0), (0, 1, 0)])
+@pytest.mark.parametrize("change", [-4, 4])
+def test_a_file_that_is_cut_is_not_read_with_the_other_header(
+  tmp_path, version, change
+):
+  path = tmp_path / "a.weights"
+  write_weights(path, NETWORK, random_variables(NETWORK), Header(*version))
+  data = path.read_bytes()
+  path.write_bytes(data[:change] if change < 0 else data + bytes(change))
+  with pytest.raises(FileError):
+    read_weights(path, NETWORK, partial=False)

@@ -173,7 +173,7 @@ def _picture_flaws(
     sides_tell = look.orientation in ROTATED and record.width != record.height
     if sides_tell and record.path not in flaws.measured:
       notes[
-        "pictures that EXIF turns, whose size says how boxes are meant"
+        "pictures that EXIF turns; their size says how boxes are meant"
       ] += 1
       continue
     message = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo9000.data.disk import DataError, read_text, shown
+from yolo9000.data.disk import DataError, open_path, read_text, shown
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import (
   coco,
@@ -72,8 +72,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """
   check(source.format, source.root)
   notes, passed = flaws.notes.copy(), flaws.passed.copy()
-  flaws.met.add(str(Path(source.root) / source.split))
   try:
+    if source.root and needs_root(source.format):
+      path = open_path(source.root) / source.split
+      flaws.met.update([str(path)] if path.is_file() else [])
     dataset = FORMATS[source.format].read(source, flaws)
     return dataset._replace(  # of this data set alone
       notes=flaws.notes - notes, passed=flaws.passed - passed

@@ -228,8 +228,9 @@ def read_open_images(path: str | Path) -> WordTree:
     for child in below:
       enter(child, name)
 
+  text = read_text(path)
   try:
-    enter(json.loads(read_text(path)), None)
+    enter(json.loads(text), None)
   except (ValueError, RecursionError) as error:
     if isinstance(error, TreeError):
       raise

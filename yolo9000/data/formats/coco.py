@@ -207,7 +207,8 @@ def _categories(content, path, flaws: Flaws) -> dict[int, str]:
         )
       for category in empty:
         del names[category]
-        flaws.passed[f"category {category} {name!r}, a group of others"] += 1
+        passed = f"category {category} {name!r}, a group without annotations"
+        flaws.passed[passed] += 1
   return dict(sorted(names.items()))
 
 

@@ -90,13 +90,6 @@ def read(source: Source, flaws: Flaws) -> Dataset:
 
 def _columns(header: list[str], path: Any, flaws: Flaws) -> dict[str, str]:
   """The table's name of each of our columns that it has."""
-  if any(
-    number(c) == number(c) or c.lower().endswith(PICTURES) for c in header
-  ):
-    raise DataError(
-      f"{path}:1: the first line is {', '.join(header)}; expected a head line, "
-      f"such as image,label,xmin,ymin,xmax,ymax"
-    )
   column = {}
   for ours, others in COLUMNS.items():
     found = [name for name in header if name.lower() in others]
@@ -207,6 +200,10 @@ def add_box(
     truths.add(edges, label, path, line, what, difficult=difficult)
 
 
+def _is_picture(name: str) -> bool:
+  return name.lower().endswith(PICTURES)
+
+
 def read_table(
   path: Any, flaws: Flaws
 ) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]], list[int]]:
@@ -232,6 +229,11 @@ def read_table(
     raise DataError(f"{path}:1: {error}") from None
   while header and not header[-1]:
     header.pop()
+  if any(number(c) == number(c) or _is_picture(c) for c in header):
+    raise DataError(
+      f"{path}:1: the first line is {', '.join(header)}; expected a head line "
+      f"with the columns' names, such as image,label,xmin,ymin,xmax,ymax"
+    )
   if len(set(header)) < len(header):
     raise DataError(f"{path}:1: a column is there twice: {', '.join(header)}")
 

@@ -67,6 +67,9 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       f"{path}:1: the column {missing[0]} is missing; the columns are "
       f"{', '.join(header)}"
     )
+  if "IsGroupOf" not in header:
+    message = "the column IsGroupOf is missing; no box is taken for a group"
+    flaws.mended("bad annotation", path, 1, message)
   unread.pass_over(
     *(header, READ, KNOWN),
     **{"what": "column", "to": flaws, "flaws": flaws, "path": path, "line": 1},

@@ -25,7 +25,7 @@ AXES = frozenset(
   "ymin xmax ymax xcenter ycenter xcentre ycentre tl br lt rb ul lr".split()
 )
 QUALIFIERS = frozenset(
-  "min max center centre upper lower mid start end".split()
+  "c min max center centre upper lower mid start end".split()
 )
 # With one of these words a name tells something about a box.
 ABOUT = frozenset(

@@ -59,11 +59,11 @@ def read(
   else:
     message = f"size/width and size/height are {texts}; expected pixels"
     truths = flaws.error("bad number", path, tree.sourceline, message)
+  for node in tree.iterfind("size"):
+    _check(node, "size", path, truths or flaws, flaws)
   if truths is None:
     return None
   _check(tree, "annotation", path, truths, flaws)
-  for node in tree.iterfind("size"):
-    _check(node, "size", path, truths, flaws)
   for n, node in enumerate(tree.findall("object"), 1):
     _add_object(node, f"object {n}: ", path, truths, classes, flaws)
   return truths.record(picture, image_id=path.stem)
