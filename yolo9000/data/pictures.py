@@ -50,10 +50,10 @@ def find_files(inputs: Sequence[str]) -> tuple[list[Path], list[Path]]:
     if path.is_file():
       files = [path]
     else:
-      inside = (
-        path.iterdir() if path.is_dir() else glob.glob(given, recursive=True)
-      )
-      paths = sorted(map(Path, inside))
+      deep = sorted(glob.glob(given, recursive=True))
+      paths = [p for p in map(Path, deep) if not p.is_dir()]
+      if path.is_dir():
+        paths = sorted(path.iterdir())
       files = [p for p in paths if _can_be_read(p)]
       passed += [p for p in paths if p not in set(files)]
     if not files:
