@@ -146,10 +146,9 @@ def _parse(path: Any, flaws: Flaws) -> dict[str, Any]:
 
 def _pass_over(row, read, what: str, to: Any, flaws: Flaws, path: Any) -> None:
   """Counts the keys of an object that are not read."""
-  if row.keys() - read:
+  if not row.keys() <= read:
     unread.pass_over(
-      *(row, read, KNOWN),
-      **{"what": what, "to": to, "flaws": flaws, "path": path, "line": 0},
+      row, read, KNOWN, what=what, to=to, flaws=flaws, path=path, line=0
     )
 
 
@@ -268,13 +267,9 @@ def _annotations(
   content, path, names: dict[int, str], classes, pictures, flaws: Flaws
 ) -> int:
   """Adds the boxes to their pictures; how many belong to none."""
-  lost, total = 0, 0
-  having: Counter[str] = Counter()
-  ids = set()
-  for n, row in enumerate(_rows(content, "annotations", path, flaws)):
-    total += 1
-    having.update(row.keys() & {"id", "iscrowd", "area"})
-    ids.add(str(row.get("id")))
+  lost = 0
+  rows = list(_rows(content, "annotations", path, flaws))
+  for n, row in enumerate(rows):
     what = f"annotation {row.get('id', f'number {n}')}: "
     picture = pictures.get(_id(row.get("image_id")))
     if picture is None:
@@ -284,11 +279,13 @@ def _annotations(
     elif picture.truths is not None:
       _add(row, what, picture.truths, path, names, classes, flaws)
   for key in ("id", "iscrowd", "area"):
-    if having[key] < total and (having[key] or key == "id"):
-      message = f"{total - having[key]} of {total} annotations have no {key}"
+    without = sum(key not in row for row in rows)
+    if without and (without < len(rows) or key == "id"):
+      message = f"{without} of {len(rows)} annotations have no {key}"
       flaws.mended("bad annotation", path, 0, message)
-  if len(ids) < having["id"]:
-    message = f"{having['id'] - len(ids)} annotations have the id of another"
+  ids = [str(row["id"]) for row in rows if "id" in row]
+  if again := len(ids) - len(set(ids)):
+    message = f"{again} annotations have the id of another"
     flaws.mended("bad annotation", path, 0, message)
   return lost
 
@@ -326,7 +323,7 @@ def _edges(bbox: Any) -> tuple[float, ...] | None:
   """Continuous edges of x, y, width, height; None if these are no numbers."""
   if not isinstance(bbox, list) or len(bbox) != 4:
     return None
-  if any(isinstance(value, str) for value in bbox):
+  if str in map(type, bbox):
     return None
   x, y, width, height = map(number, bbox)
   if x != x or y != y or width != width or height != height:

@@ -97,6 +97,10 @@ def find_picture(
     flaws: where a path that leaves the root, and a missing file, is an error.
     path, line, what: where the name stands and what has it, for messages.
   """
+  if name and may_be_read(source, name):
+    for folder in folders:
+      if there.has(folder / name):
+        return folder / name
   plain = name.replace("\\", "/")
   notes = {name: ""}
   notes.setdefault(plain, r"paths with \ in place of /")
@@ -126,16 +130,19 @@ def find_picture(
 
 def is_hidden(path: Any) -> bool:
   """Whether a file or folder is a system's or a program's, not the user's."""
-  return path.name.startswith(".") or path.name in SYSTEM
+  name = path.name
+  return name.startswith(".") or name in SYSTEM
 
 
 def entries(folder: Any, flaws: Flaws) -> list[Any]:
   """What is in a folder, sorted; hidden names are passed over and counted."""
-  found = sorted(folder.iterdir(), key=lambda path: os.fsencode(path.name))
-  flaws.passed.update(
-    f"hidden {path.name}" for path in found if is_hidden(path)
-  )
-  return [path for path in found if not is_hidden(path)]
+  found = []
+  for path in sorted(folder.iterdir(), key=lambda p: os.fsencode(p.name)):
+    if is_hidden(path):
+      flaws.passed[f"hidden {path.name}"] += 1
+    else:
+      found.append(path)
+  return found
 
 
 def walk(folder: Any, flaws: Flaws) -> Iterator[Any]:

@@ -196,7 +196,7 @@ def number(value: Any) -> float:
   """The number that a text or a JSON value is; nan for anything else."""
   if isinstance(value, str):
     value = float(value) if NUMBER.fullmatch(value.strip()) else math.nan
-  if isinstance(value, bool) or not isinstance(value, int | float):
+  elif isinstance(value, bool) or not isinstance(value, int | float):
     return math.nan
   try:
     return float(value) if math.isfinite(value) else math.nan
@@ -206,6 +206,8 @@ def number(value: Any) -> float:
 
 def flag(value: Any) -> bool | None:
   """What 0 or 1, false or true says; None for anything else."""
+  if value in ("0", "1", 0, 1):  # nearly always
+    return value in ("1", 1)
   text = str(value).strip().lower()
   if text in ("false", "true"):
     return text == "true"
@@ -221,11 +223,14 @@ def mark(value: Any, what: str, flaws: Flaws) -> bool | None:
     what: is marked, for the count.
     flaws: where it is counted.
   """
+  known = flag(value)
+  if known is not None:
+    return known
   text = str(value).strip().lower()
   if text in ("", "none", "unspecified", "unknown", "-1", "-1.0"):
     flaws.notes[f"objects whose {what} is {text or 'blank'}"] += 1
     return False
-  return flag(value)
+  return None
 
 
 def is_size(width: Any, height: Any) -> bool:

@@ -109,7 +109,8 @@ def pass_over(
   found = sort_out(frozenset(names), read, known)
   for message in found.suspects:
     to.error("not read", path, line, f"{what} {message}")
-  flaws.passed.update(f"{what} {name}" for name in found.others)
+  for name in found.others:
+    flaws.passed[f"{what} {name}"] += 1
   return found
 
 

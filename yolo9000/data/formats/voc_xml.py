@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -60,10 +61,10 @@ def read(
     message = f"size/width and size/height are {texts}; expected pixels"
     truths = flaws.error("bad number", path, tree.sourceline, message)
   for node in tree.iterfind("size"):
-    _check(node, "size", path, truths or flaws, flaws)
+    _texts(node, "size", path, truths or flaws, flaws)
   if truths is None:
     return None
-  _check(tree, "annotation", path, truths, flaws)
+  _texts(tree, "annotation", path, truths, flaws)
   for n, node in enumerate(tree.findall("object"), 1):
     _add_object(node, f"object {n}: ", path, truths, classes, flaws)
   return truths.record(picture, image_id=path.stem)
@@ -73,20 +74,20 @@ def _add_object(
   node, what: str, path: Any, truths: Truths, classes: Classes, flaws: Flaws
 ) -> None:
   line = node.sourceline
-  _check(node, "object", path, truths, flaws)
-  name = (node.findtext("name") or "").strip()
+  texts = _texts(node, "object", path, truths, flaws)
+  name = (texts.get("name") or "").strip()
   label = classes.label(name, truths, path, line, what)
   sides = _read_sides(node, path, truths, flaws, what)
   if label is None or sides is None:
     return
-  text = node.findtext("difficult", "0")
+  text = texts.get("difficult", "0")
   difficult = mark(text, "difficult", flaws)
   if difficult is None:
     message = f"{what}difficult is {text!r}; not 0 or 1"
     truths.error("bad number", path, line, message)
     return
   flaws.notes["objects marked difficult"] += difficult
-  truncated = mark(node.findtext("truncated", "0"), "truncated", flaws)
+  truncated = mark(texts.get("truncated", "0"), "truncated", flaws)
   flaws.notes["objects marked truncated"] += bool(truncated)
   left, top, right, bottom = sides
   edges = (left - (left != right), top - (top != bottom), right, bottom)
@@ -94,31 +95,63 @@ def _add_object(
   truths.add(edges, label, path, line, what, difficult=difficult)
 
 
-def _check(node, kind: str, path: Any, to: Any, flaws: Flaws) -> None:
-  """Counts what is not read of an element; what could be a box is an error."""
-  read, line = READ[kind], node.sourceline
-  tags = [etree.QName(child).localname for child in node]
-  where = {"to": to, "flaws": flaws, "path": path, "line": line}
-  found = unread.pass_over(tags, read, KNOWN, what=f"element {kind}'s", **where)
-  unread.pass_over(
-    node.attrib, frozenset(), what=f"attribute {kind}'s", **where
+class _Tags(NamedTuple):
+  """What the tags below an element tell; many elements have the same."""
+
+  passed: tuple[str, ...]  # keys of what is counted
+  messages: tuple[str, ...]  # of what could be a box
+  unknown: tuple[int, ...]  # which of the tags could hold one
+
+
+@functools.cache
+def _sort_out(
+  kind: str, tags: tuple[str, ...], names: tuple[str, ...]
+) -> _Tags:
+  """See `_texts`; tags are with their namespace, names are of attributes."""
+  read = READ[kind]
+  plain = [etree.QName(tag).localname for tag in tags]
+  below = unread.sort_out(frozenset(plain), read, KNOWN)
+  attributes = unread.sort_out(frozenset(names), frozenset(), frozenset())
+  messages = [f"element {kind}'s {message}" for message in below.suspects]
+  messages += [f"attribute {kind}'s {text}" for text in attributes.suspects]
+  messages += [
+    f"<{kind}> has {plain.count(tag)} <{tag}>; expected one"
+    for tag in sorted(read - {"object"})
+    if plain.count(tag) > 1
+  ]
+  messages += [
+    f"<{tag}> is of a namespace, and not read"
+    for tag in dict.fromkeys(tags)
+    if "{" in tag
+  ]
+  passed = [
+    f"element {kind}'s {name}" for name in plain if name in below.others
+  ]
+  passed += [f"attribute {kind}'s {name}" for name in attributes.others]
+  unknown = (name in below.others and name not in KNOWN for name in plain)
+  places = (n for n, strange in enumerate(unknown) if strange)
+  return _Tags(tuple(passed), tuple(messages), tuple(places))
+
+
+def _texts(node, kind: str, path: Any, to: Any, flaws: Flaws) -> dict[str, str]:
+  """The text of each child by its tag, the first of several.
+
+  Counts what is not read; what could be a box is an error.
+  """
+  children = list(node)
+  tags = _sort_out(
+    kind, tuple(child.tag for child in children), tuple(node.attrib)
   )
-  for tag in read - {"object"}:
-    if tags.count(tag) > 1:
-      message = f"<{kind}> has {tags.count(tag)} <{tag}>; expected one"
-      to.error("not read", path, line, message)
-  for tag, child in zip(tags, node, strict=True):
-    foreign = tag in read and child.tag != tag  # of another namespace
-    inner = (etree.QName(d).localname for d in child.iterdescendants())
-    if foreign or (
-      tag in found.others and tag not in KNOWN and any(map(_is_boxed, inner))
-    ):
-      message = f"<{child.tag}> is not read, and could hold a box"
-      to.error("not read", path, child.sourceline, message)
-
-
-def _is_boxed(tag: str) -> bool:
-  return tag in SIDES or unread.could_be_box(tag)
+  for key in tags.passed:
+    flaws.passed[key] += 1
+  for message in tags.messages:
+    to.error("not read", path, node.sourceline, message)
+  for n in tags.unknown:
+    inner = (etree.QName(e).localname for e in children[n].iterdescendants())
+    if any(name in SIDES or unread.could_be_box(name) for name in inner):
+      message = f"<{children[n].tag}> is not read, and could hold a box"
+      to.error("not read", path, children[n].sourceline, message)
+  return {child.tag: child.text or "" for child in reversed(children)}
 
 
 def _content(path: Any) -> bytes:
@@ -166,12 +199,11 @@ def parse(path: Any, flaws: Flaws) -> Any | None:
 def _read_sides(
   node, path, truths: Truths, flaws: Flaws, what: str
 ) -> list[float] | None:
-  boxes = node.findall("bndbox")
-  if boxes:
-    _check(boxes[0], "bndbox", path, truths, flaws)
+  box = node.find("bndbox")
+  texts = {} if box is None else _texts(box, "bndbox", path, truths, flaws)
   sides = []
   for side in SIDES:
-    text = node.findtext(f"bndbox/{side}")
+    text = texts.get(side)
     sides.append(number(text))
     if sides[-1] != sides[-1]:
       message = f"{what}bndbox/{side} is {text!r}; expected a number"
