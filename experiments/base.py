@@ -183,12 +183,14 @@ def training(
         start_from="",  # a run's folder, a .weights file or an .npz
         start_cfg="",  # of that .weights file; see training/start.py
         total_steps=total_steps,
+        extend=0,  # steps more, for a run that is finished; see docs/tables.md
         batch_size=batch_size,  # over all devices
         image_sizes=(size,),  # sides in pixels; several: one at a time
         resize_every=10,  # steps
         epoch_images=0,  # what --dry-run calls an epoch; 0: nothing
         subdivisions=1,  # of a batch, see train_step in training/loop.py
         spmd="pmap",
+        profile=0,  # steps to record with jax.profiler, in the run's profile
         log_every=50,
         checkpoint_every=500,
         evaluate_every=0,  # 0: at the end alone

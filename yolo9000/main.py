@@ -7,16 +7,19 @@ Trains what the config describes, or every row of it if it has rows; with
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import absl.logging
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
+from yolo9000 import command_line
 from yolo9000.tables import cost, plan, run, sweep
-from yolo9000.training import compilation, loop, processes
+from yolo9000.training import build, compilation, loop, processes
 
 logger = logging.getLogger("yolo9000")
 
@@ -55,26 +58,31 @@ def main(argv: list[str]) -> None:
   """Runs the config.
 
   Exits with 1 if a row failed, 2 for values that cannot be used, TRY_AGAIN
-  after SIGTERM to any process of the run, or when another one died. JAX may end
-  a process first, by SIGABRT, when another one died.
+  after SIGTERM or Ctrl-C to any process of the run, or when another one died.
+  JAX may end a process first, by SIGABRT, when another one died.
   """
-  if len(argv) > 1:
-    raise app.UsageError(f"not a flag: {' '.join(argv[1:])}; begin it with --")
+  del argv
   absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every file
   config = CONFIG.value
   workdir = Path(WORKDIR.value or Path("runs") / config.name)
   compilation.enable_cache()
   try:
+    if not DRY_RUN.value:
+      processes.start(
+        DISTRIBUTED.value,
+        coordinator=COORDINATOR.value,
+        num_processes=NUM_PROCESSES.value,
+        process_id=PROCESS_ID.value,
+      )
+    check(config, workdir)
+  except (ValueError, AttributeError, TypeError, OSError) as error:
+    print(f"python -m yolo9000.main: {error}", file=sys.stderr)
+    processes.leave(command_line.USAGE)
+  try:
     if DRY_RUN.value:
       made = plan.make(config)
       print(cost.describe(made, plan.chosen(made, config), workdir))
       return
-    processes.start(
-      DISTRIBUTED.value,
-      coordinator=COORDINATOR.value,
-      num_processes=NUM_PROCESSES.value,
-      process_id=PROCESS_ID.value,
-    )
     if not processes.first():
       logger.setLevel(logging.WARNING)
     if config.rows:
@@ -87,12 +95,18 @@ def main(argv: list[str]) -> None:
     if processes.first():
       logger.warning("%s", stopped)
     sys.exit(TRY_AGAIN)
-  except (ValueError, AttributeError, TypeError, FileNotFoundError) as error:
-    if DRY_RUN.value:
-      logger.error("%s: %s", type(error).__name__, error)
-      sys.exit(2)
-    run.report_failure(workdir, error)
-    processes.leave(2)
+  except KeyboardInterrupt:
+    print("stopped at once; the last checkpoint is kept", file=sys.stderr)
+    processes.leave(TRY_AGAIN)
+  except run.Refused as error:
+    print(f"python -m yolo9000.main: {error}", file=sys.stderr)
+    processes.leave(command_line.USAGE)
+  except (ValueError, AttributeError, TypeError, OSError) as error:
+    if (workdir / "config.json").exists():  # it had begun
+      run.report_failure(workdir, error)
+    else:
+      print(f"python -m yolo9000.main: {error}", file=sys.stderr)
+    processes.leave(command_line.USAGE)
   except Exception as error:
     if processes.alone():
       raise
@@ -103,7 +117,45 @@ def main(argv: list[str]) -> None:
     processes.leave(1)
 
 
+def check(config: Any, workdir: Path) -> None:
+  """Finds what cannot be before anything is built, read or written.
+
+  Of a table, stages that cannot be are told and the others run; but if none
+  can, nothing does.
+
+  Raises:
+    ValueError: naming the value and what is allowed.
+    OSError: if the folder cannot be written.
+  """
+  folder = workdir.absolute()
+  while not folder.exists():
+    folder = folder.parent
+  if not folder.is_dir() or not os.access(folder, os.W_OK):
+    raise PermissionError(
+      f"{folder} cannot be written, and --workdir is {workdir}; expected a "
+      f"folder that can"
+    )
+  if not config.rows:
+    build.validate(config)
+    return
+  if config.get("run", {}).get("extend"):
+    raise ValueError("run.extend is for a config without rows")
+  made = plan.make(config)
+  wrong, stages = {}, plan.chosen(made, config)
+  to_do = [s for s in stages if not sweep.is_done(s, workdir)]
+  for stage in to_do:
+    try:
+      build.validate(stage.config)
+    except ValueError as error:
+      wrong[stage.key] = error
+  if wrong and (DRY_RUN.value or len(wrong) == len(to_do)):
+    texts = dict.fromkeys(map(str, wrong.values()))
+    raise ValueError("\n".join(texts))
+  for key, error in wrong.items():
+    logger.error("stage %s cannot be run, others can: %s", key, error)
+
+
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
   logger.setLevel(logging.INFO)
-  app.run(main)
+  command_line.run(main)

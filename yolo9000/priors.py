@@ -12,9 +12,10 @@ import sys
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
+from yolo9000 import command_line
 from yolo9000.boxes.priors import (
   STRIDE,
   average_iou,
@@ -87,15 +88,14 @@ def main() -> None:
   plot = flags.DEFINE_string("plot", None, "PNG file of the curve.")
   flags.mark_flag_as_required("config")
 
-  def run(words: list[str]) -> None:
-    if len(words) > 1:
-      raise app.UsageError(f"not a flag: {' '.join(words[1:])}")
+  def run(_: list[str]) -> None:
     try:
       print(report(config.value, count.value, plot.value))
     except (ValueError, OSError) as error:
-      sys.exit(f"python -m yolo9000.priors: {error}")
+      print(f"python -m yolo9000.priors: {error}", file=sys.stderr)
+      sys.exit(command_line.USAGE)
 
-  app.run(run)
+  command_line.run(run)
 
 
 if __name__ == "__main__":

@@ -255,11 +255,11 @@ def test_an_error_of_another_process_is_seen_through_others(monkeypatch):
 def test_sigterm_between_two_runs_is_not_forgotten():
   """It came to the outer one; the inner one, which began later, stops."""
   before = signal.getsignal(signal.SIGTERM)
-  with processes.sigterm() as outer:
+  with processes.told_to_stop() as outer:
     os.kill(os.getpid(), signal.SIGTERM)
-    with processes.sigterm() as inner:
+    with processes.told_to_stop() as inner:
       assert inner()
     assert outer()
   assert signal.getsignal(signal.SIGTERM) is before
-  with processes.sigterm() as later:
+  with processes.told_to_stop() as later:
     assert not later()

@@ -18,10 +18,12 @@ from ml_collections import ConfigDict
 SECTIONS = ("data", "task", "optimizer", "schedule", "run", "evaluation")
 # What changes no result, only when and how it comes.
 SPEED = (
-  *("data.num_threads", "data.num_processes", "run.spmd"),
+  *("data.num_threads", "data.num_processes", "run.spmd", "run.profile"),
   *("run.log_every", "run.checkpoint_every", "run.epoch_images"),
   "evaluation.batch_size",
 )
+# A run may also be moved, with its data, and be extended.
+MOVED = ("data.root", "run.extend")
 ROW = "row "  # run.start_from = "row NAME": from that row's weights
 BASE = "base"  # on=: a row that differs from the config itself
 

@@ -54,7 +54,12 @@ def hardware() -> str:
 
 
 def report_failure(workdir: Path, error: Exception) -> None:
-  """Says what went wrong; the first keeps the traceback in error.txt."""
+  """Says what went wrong; the first keeps the traceback in error.txt.
+
+  Args:
+    workdir: of the run or the stage.
+    error: what it ended with.
+  """
   logger.error("%s: %s: %s", workdir, type(error).__name__, error)
   if not processes.first():
     return
@@ -68,38 +73,81 @@ def report_failure(workdir: Path, error: Exception) -> None:
 def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
   """A config without rows, in its folder; a finished run is taken as it is.
 
+  A finished run goes on for config.run.extend steps more, if these are more
+  than it was extended by before. Its schedule is that of a training of so many
+  steps in all, from where it stands.
+
   Returns:
     The content of results.json.
 
   Raises:
-    ValueError: if the folder holds a run of another config, or another job is
-      at work there.
+    Refused: if the folder holds a run of another config, or another job is at
+      work there.
   """
+  longer = config.run.total_steps + config.run.extend
+  whole = plan.with_changes(config, (("run.total_steps", longer),))
   with contextlib.ExitStack() as lock:
 
     def take() -> None:
       check_same(config, workdir)
       if not lock.enter_context(locked(workdir / "locks" / "run")):
-        raise ValueError(
+        raise Refused(
           f"{workdir}: another job is at work there; a config without rows is "
           f"the work of one"
         )
 
     processes.on_first(take)
-    return run(config, config, workdir, None)
+    try:
+      return run(config, whole, workdir, None)
+    finally:
+      if processes.first():
+        leave_nothing(workdir)
+
+
+def leave_nothing(workdir: Path) -> None:
+  """Removes a run's folder if nothing but its lock is in it."""
+  lock = workdir / "locks" / "run"
+  if {*workdir.rglob("*")} == {lock.parent, lock}:
+    lock.unlink()
+    lock.parent.rmdir()
+    workdir.rmdir()
+
+
+class Refused(ValueError):
+  """What cannot be done in a folder of another run, which is not touched."""
 
 
 def check_same(config: Any, workdir: Path) -> None:
-  """Raises ValueError if workdir holds a run of another config."""
-  path = workdir / "config.json"
+  """Whether a run can go on in its folder with this config.
+
+  What changes no result may differ, and the run's place. A finished run that is
+  to be extended is unfinished after this.
+
+  Raises:
+    Refused: if workdir holds a run of another config.
+  """
+  path, results = workdir / "config.json", workdir / "results.json"
   begun = any(workdir.glob("checkpoints/latest/[0-9]*"))
-  if path.exists() and (begun or (workdir / "results.json").exists()):
-    differs = plan.differences(json.loads(path.read_text()), as_json(config))
-    if differs:
-      raise ValueError(
-        f"{workdir} holds a run of another config; remove it or choose another "
-        f"--workdir. It differs in\n  " + "\n  ".join(differs)
-      )
+  if not path.exists() or not (begun or results.exists()):
+    return
+  old, new = json.loads(path.read_text()), as_json(config)
+  differs = plan.differences(old, new)
+  allowed = tuple(f"{name}: " for name in (*plan.SPEED, *plan.MOVED))
+  if wrong := [line for line in differs if not line.startswith(allowed)]:
+    raise Refused(
+      f"{workdir} holds a run of another config; remove it or choose another "
+      f"--workdir. It differs in\n  " + "\n  ".join(wrong)
+    )
+  before, now = (c["run"].get("extend", 0) for c in (old, new))
+  if now < before:
+    raise Refused(
+      f"{workdir} was extended by {before} steps; run.extend is {now}, and "
+      f"cannot take them back"
+    )
+  for line in differs:
+    logger.info("%s goes on with %s", workdir, line)
+  if now > before and results.exists():
+    results.rename(workdir / f"results_before_{now}_more.json")
 
 
 def run(
@@ -119,15 +167,18 @@ def run(
     if path.exists():
       logger.info("%s: finished before, kept", workdir)
       return json.loads(path.read_text())
-    workdir.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(described), indent=1)
-    write_whole(workdir / "config.json", text)
+    if evaluated is not None:
+      workdir.mkdir(parents=True, exist_ok=True)
+      text = json.dumps(as_json(described), indent=1)
+      write_whole(workdir / "config.json", text)
     return None
 
   def finish() -> dict[str, Any]:
     lines = read_json_lines(workdir / "metrics.jsonl")
     results = {
       **found.metrics,
+      "steps": config.run.total_steps,
+      "extended_by": described.run.extend,
       "operations_per_picture": found.operations,
       "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
       "commit": commit(),
@@ -140,7 +191,7 @@ def run(
   if finished := processes.on_first(begin):
     return finished
   if evaluated is None:
-    found = loop.train(config, workdir)
+    found = loop.train(config, workdir, described)
   else:
     found = evaluate_run(config, evaluated)
   if processes.first():

@@ -60,12 +60,17 @@ def link(path: Path, target: Path) -> None:
   os.replace(draft, path)
 
 
+def is_done(stage: Stage, workdir: Path) -> bool:
+  """Whether a stage is finished."""
+  return (plan.folder(workdir, stage.key) / "results.json").exists()
+
+
 def _state(
   stage: Stage, workdir: Path, failed: dict[str, str], since: float
 ) -> str:
   """Whether it is done, failed, waiting for its parent, or ready."""
   folder = plan.folder(workdir, stage.key)
-  if (folder / "results.json").exists():
+  if is_done(stage, workdir):
     failed.pop(stage.key, None)  # another job may have had more luck
     return "done"
   if stage.parent in failed:
@@ -126,7 +131,7 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
   failed: dict[str, str] = {}
   since, told = time.time(), False
   by_key = {stage.key: stage for stage in stages}
-  with processes.sigterm() as stop:
+  with processes.told_to_stop() as stop:
     while True:
       with contextlib.ExitStack() as lock:
         choose = partial(next_turn, stages, workdir, failed, since, lock)
@@ -148,8 +153,8 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
           jax.clear_caches()
       if not (turn.key or turn.waits):
         return failed
-      if stop():
-        raise loop.Preempted(f"{workdir}: SIGTERM between two stages")
+      if signal := stop():
+        raise loop.Preempted(f"{workdir}: {signal} between two stages")
       if not turn.key:
         if not told:
           logger.info("waiting for other jobs in %s", workdir)
@@ -161,10 +166,7 @@ def measure_speeds(made: Plan, workdir: Path, *, rounds: int) -> None:
   """Writes the images per second of every row's detections, once."""
   path = workdir / results.SPEEDS
   ends = {r.name: made.stages[r.stages[-1]] for r in made.rows if r.stages}
-  finished = all(
-    (plan.folder(workdir, stage.key) / "results.json").exists()
-    for stage in ends.values()
-  )
+  finished = all(is_done(stage, workdir) for stage in ends.values())
   known = json.loads(path.read_text()) if path.exists() else {}
   missing = not {stage.key for stage in ends.values()} <= set(known)
   with locked(workdir / "locks" / "speeds") as mine:

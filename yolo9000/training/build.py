@@ -97,6 +97,41 @@ def make_optimizer(config: Any) -> optax.GradientTransformation:
   return optimizer.make_optimizer(schedule, **options)
 
 
+def validate(config: Any) -> None:
+  """Finds what cannot be before anything is built, read or written.
+
+  Raises:
+    ValueError: naming the value and what is allowed.
+  """
+  classes = read_classes(config.data)
+  task = make_task(config, classes)
+  make_optimizer(config)
+  make_score(config, classes)
+  check_config(config, task)
+  for name, described in (
+    *config.data.train.items(),
+    ("test", config.data.test),
+  ):
+    if described.get("weight", 1):
+      source = make_source(config, name, described)
+      sources.check(source.format, source.root)
+
+
+# The least value of numbers, where it is checked nowhere else.
+LEAST = {
+  "run.seed": 0,
+  "run.total_steps": 0,
+  "run.extend": 0,
+  "run.log_every": 1,
+  "run.checkpoint_every": 0,
+  "run.evaluate_every": 0,
+  "run.profile": 0,
+  "data.max_objects": 0,
+  "data.num_threads": 1,
+  "data.num_processes": 0,
+}
+
+
 def check_config(config: Any, task: Task) -> None:
   """Finds what would only show later, at the first evaluation or batch.
 
@@ -104,6 +139,12 @@ def check_config(config: Any, task: Task) -> None:
     ValueError: naming the value and what is allowed.
   """
   run, mesh = config.run, devices.make_mesh()
+  for name, least in LEAST.items():
+    section, key = name.split(".")
+    if config[section][key] < least:
+      raise ValueError(
+        f"{name} is {config[section][key]}; it must be at least {least}"
+      )
   if not run.image_sizes or run.resize_every < 1:
     raise ValueError(
       f"run.image_sizes {run.image_sizes} must hold at least one size, and "
@@ -113,7 +154,8 @@ def check_config(config: Any, task: Task) -> None:
     task.check_size((size, size))
   devices.check_batch_size(run.batch_size, mesh, run.subdivisions)
   devices.check_batch_size(config.evaluation.batch_size, mesh, 1)
-  if run.start_from and not Path(run.start_from).exists():
+  of_row = run.start_from.startswith("row ")  # of a table, known there
+  if run.start_from and not of_row and not Path(run.start_from).exists():
     raise ValueError(
       f"run.start_from is {run.start_from!r}, which is not there; expected a "
       f"run's folder, a .weights file or an .npz"
@@ -154,10 +196,8 @@ def augmentation(
   return kind(**{**options, **own})
 
 
-def read_data(
-  config: Any, name: str, description: Any, classes: Classes
-) -> Dataset:
-  """A data set of the config, with the network's classes.
+def make_source(config: Any, name: str, description: Any) -> Source:
+  """The description of a data set, its root below data.root.
 
   Raises:
     ValueError: if it is of files, but has no root.
@@ -173,9 +213,15 @@ def read_data(
       f"files of the data set {name!r} are (format {source.format}, root "
       f"{source.root!r} below it)"
     )
-  return sources.read_for(
-    name, source._replace(root=root), class_names=classes.names
-  )
+  return source._replace(root=root)
+
+
+def read_data(
+  config: Any, name: str, description: Any, classes: Classes
+) -> Dataset:
+  """A data set of the config, with the network's classes."""
+  source = make_source(config, name, description)
+  return sources.read_for(name, source, class_names=classes.names)
 
 
 def test_data(config: Any, classes: Classes) -> Dataset:

@@ -84,9 +84,10 @@ def own_rows(count: int, mesh: Mesh) -> range:
 
 def check_batch_size(batch_size: int, mesh: Mesh, subdivisions: int) -> None:
   """Raises ValueError unless every device gets as many pictures at a time."""
-  if subdivisions < 1 or batch_size % (mesh.size * subdivisions):
+  least = batch_size < 1 or subdivisions < 1
+  if least or batch_size % (mesh.size * subdivisions):
     raise ValueError(
-      f"batch_size {batch_size} must be a multiple of the {mesh.size} devices "
+      f"batch_size {batch_size} must be a positive multiple of the {mesh.size} devices "
       f"times {subdivisions} subdivisions, which must be at least 1"
     )
 

@@ -6,6 +6,7 @@ The loop knows a detector only as a Task, a few pure functions.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -37,6 +38,7 @@ from yolo9000.training.checkpoint import Checkpoints
 from yolo9000.training.devices import AXIS
 from yolo9000.training.evaluation import evaluate
 from yolo9000.training.log import Log
+from yolo9000.training.profile import Profile
 from yolo9000.types import Batch, Detections, Step, Task
 from yolo9000.wordtree import Classes
 
@@ -44,7 +46,7 @@ logger = logging.getLogger("yolo9000")
 
 
 class Preempted(Exception):
-  """SIGTERM came; the state is saved and the same command goes on from it."""
+  """A signal came; the state is saved, and the same command goes on from it."""
 
 
 class State(NamedTuple):
@@ -195,8 +197,10 @@ def due(done: int, every: int, total: int) -> bool:
 
 
 def make_folder(config: Any, classes: Classes, workdir: Path) -> None:
-  """Makes the run's folder, with the tree that its detector is read with."""
+  """Makes the run's folder, with what its detector is read with."""
   workdir.mkdir(parents=True, exist_ok=True)
+  text = json.dumps(config.to_dict(), indent=1)
+  write_whole(workdir / "config.json", text)
   build.keep_tree(config.data, classes, workdir)
 
 
@@ -231,27 +235,35 @@ def begin(config: Any, classes: Classes, state: State, workdir: Path) -> State:
   return state._replace(variables=variables, average=average)
 
 
-def train(config: Any, workdir: Path) -> Outcome:
+def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
   """Trains from the latest checkpoint in workdir, or from the start.
 
-  Writes metrics.jsonl and checkpoints.
+  Writes config.json, metrics.jsonl and checkpoints; nothing before all data
+  could be read.
+
+  Args:
+    config: of the run.
+    workdir: its folder.
+    described: the config to be written, if it is another.
 
   Raises:
     ValueError: for a config that cannot be, before anything is computed.
     NonFiniteLoss, NoObjects: see checks.py.
-    Preempted: after SIGTERM; the state is saved.
+    Preempted: after SIGTERM or Ctrl-C; the state is saved.
   """
   run, total = config.run, config.run.total_steps
   classes = build.read_classes(config.data)
   task, tx = build.make_task(config, classes), build.make_optimizer(config)
   score = build.make_score(config, classes)
   build.check_config(config, task)
-  processes.on_first(partial(make_folder, config, classes, workdir))
-  processes.check_shared(workdir)
 
-  # Data and the step.
+  # Data, the folder and the step.
   train_data = build.training_data(config, classes, task.learns_from)
   test_data = build.test_data(config, classes)
+  processes.on_first(
+    partial(make_folder, described or config, classes, workdir)
+  )
+  processes.check_shared(workdir)
   judge = partial(evaluate, config, task, score, test_data)
   mesh = devices.make_mesh()
   step_fn, place = devices.make_step(
@@ -281,13 +293,16 @@ def train(config: Any, workdir: Path) -> Outcome:
     writes = processes.first()
     log = Log(workdir, first, total, run.batch_size, writes=writes)
     stack.enter_context(contextlib.closing(log))
-    stop = stack.enter_context(processes.sigterm())
+    stop = stack.enter_context(processes.told_to_stop())
+    profile = Profile(workdir / "profile", first, run.profile if writes else 0)
+    stack.enter_context(contextlib.closing(profile))
     objects = checks.Objects(train_data.values())
 
     # The loop.
     unchecked: list[tuple[int, Batch, Any]] = []
-    scored, stopping = None, False
+    scored, stopping = None, ""
     for step in range(first, total):
+      profile.at(step)
       with log.waiting():
         batch = next(batches)
       compiled[batch.image.shape[1]].result()
@@ -295,7 +310,7 @@ def train(config: Any, workdir: Path) -> Outcome:
       objects.see(batch)
       done, stopping = step + 1, stop()
       evaluates = due(done, run.evaluate_every, total) and not stopping
-      saves = due(done, run.checkpoint_every, total) or stopping
+      saves = due(done, run.checkpoint_every, total) or bool(stopping)
 
       # A step's loss is looked at while the next step runs, but before anything
       # is made of the state. On the CPU at once: virtual devices can deadlock
@@ -327,5 +342,5 @@ def train(config: Any, workdir: Path) -> Outcome:
       scored = judge(state.average or state.variables)
     stopping = stopping or stop()
   if stopping:
-    raise Preempted(f"{workdir}: SIGTERM; saved at step {done} of {total}")
+    raise Preempted(f"{workdir}: {stopping}; saved at step {done} of {total}")
   return Outcome(*scored, test_data, operations(config, compiled.values()))

@@ -23,14 +23,16 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+logger = logging.getLogger("yolo9000")
+
 MODES = ("auto", "off", "manual")
 # A process without a sign of life for so many seconds counts as dead; the
 # others then end within a few more.
 HEARTBEAT = 40
 FAREWELL = 3.0  # seconds
 
-_asked = itertools.count(1)  # how often `sigterm` was asked, in all runs
-_came: list[bool] = []  # SIGTERM to a process that is alone
+_asked = itertools.count(1)  # how often `told_to_stop` was asked, in all runs
+_came: list[str] = []  # signals to a process that is alone, by their names
 
 
 def start(
@@ -150,26 +152,44 @@ def check_shared(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def sigterm() -> Iterator[Callable[[], bool]]:
-  """Gives a function that tells whether to stop because of SIGTERM.
+def told_to_stop() -> Iterator[Callable[[], str]]:
+  """Gives a function that tells whether to stop, by the signal's name or "".
+
+  The signals are SIGTERM and SIGINT, Ctrl-C. A second Ctrl-C is a
+  KeyboardInterrupt.
 
   Several processes must ask equally often, and get the same answer: true for
   all as soon as one of them has had the signal and all have asked as often.
   """
-  if jax.distributed.is_initialized():  # JAX's runtime has the signal
-    yield lambda: multihost_utils.reached_preemption_sync_point(next(_asked))
+  if jax.distributed.is_initialized():  # JAX's runtime has SIGTERM
+    before = signal.signal(signal.SIGINT, _pass_on)
+    synced = multihost_utils.reached_preemption_sync_point
+    try:
+      yield lambda: "SIGTERM" if synced(next(_asked)) else ""
+    finally:
+      signal.signal(signal.SIGINT, before)
     return
-  before = signal.signal(signal.SIGTERM, _note)
+  signals = (signal.SIGTERM, signal.SIGINT)
+  handlers = [signal.signal(number, _note) for number in signals]
   try:
-    yield lambda: bool(_came)
+    yield lambda: _came[0] if _came else ""
   finally:
-    signal.signal(signal.SIGTERM, before)
-    if before is not _note:  # the outermost of those within each other
+    for number, handler in zip(signals, handlers, strict=True):
+      signal.signal(number, handler)
+    if handlers[0] is not _note:  # the outermost of those within each other
       _came.clear()
 
 
-def _note(*_: Any) -> None:
-  _came.append(True)
+def _note(number: int, _: Any) -> None:
+  if number == signal.SIGINT and _came:
+    raise KeyboardInterrupt
+  _came.append(signal.Signals(number).name)
+  if number == signal.SIGINT:
+    logger.warning("stops after this step and saves; Ctrl-C again: at once")
+
+
+def _pass_on(*_: Any) -> None:
+  os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_loss(error: BaseException | None) -> bool:
