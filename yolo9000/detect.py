@@ -19,7 +19,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,23 +38,14 @@ from yolo9000.detector import (
   Detector,
   Found,
   detect_all,
+  for_users,
   from_darknet,
   from_run,
 )
-from yolo9000.files import write_whole
+from yolo9000.files import write_list, write_whole
 from yolo9000.scoring.coco import coco_rows
 from yolo9000.training import compilation
 
-# What a person wants to see, of the options that a detector has; a table's own
-# options keep the weak boxes too.
-USERS = {
-  "score_threshold": 0.5,
-  "iou_threshold": 0.45,
-  "max_candidates": 1000,
-  "max_detections": 100,
-  "walk": "paths",
-  "tree_threshold": 0.5,
-}
 FLAGS = {
   "score_threshold": "threshold",
   "iou_threshold": "iou",
@@ -69,7 +61,9 @@ class Output:
   """Writes drawn pictures and videos, label files and detections.json.
 
   What is written about an input has its name: name.jpg or name.mp4, and
-  labels/name.txt or, for a video, labels/name/000012.txt.
+  labels/name.txt or, for a video, labels/name/000012.txt. Beside the labels are
+  classes.txt and images/, links to the pictures, so that the folder is a data
+  set of YOLO's text. detections.json is replaced once all is done.
   """
 
   def __init__(
@@ -79,7 +73,12 @@ class Output:
     self._draw, self._txt = draw, txt
     self._rows: list[dict[str, Any]] = []
     self._videos: dict[str, cv2.VideoWriter] = {}
+    self.pictures = 0
+    self.boxes: Counter[str] = Counter()  # by class
+    self.pictures_with: Counter[str] = Counter()
     folder.mkdir(parents=True, exist_ok=True)
+    if txt:
+      write_list(folder / "classes.txt", class_names)
 
   def add(self, found: Found) -> None:
     """Takes one picture's detections.
@@ -88,9 +87,14 @@ class Output:
       OSError: if they cannot be written.
     """
     item, image, (boxes_px, scores, labels, _) = found
+    names = [self._class_names[label] for label in labels.tolist()]
     rows = coco_rows(
-      boxes_px, labels, scores, image_id=item.number, file_name=item.source
+      *(boxes_px, labels, scores),
+      **{"image_id": item.number, "file_name": item.source, "names": names},
     )
+    self.pictures += 1
+    self.boxes.update(names)
+    self.pictures_with.update(set(names))
     if item.frame is not None:
       rows = [{**row, "frame": item.frame} for row in rows]
     self._rows += rows
@@ -106,6 +110,12 @@ class Output:
         path = path.with_suffix("") / f"{item.frame:06d}.txt"
       path.parent.mkdir(parents=True, exist_ok=True)
       path.write_text("".join(f"{line}\n" for line in lines))
+      if item.frame is None:
+        source = Path(item.source)
+        link = self._folder / "images" / (item.name + source.suffix)
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(source.resolve())
     if self._draw:
       texts = [
         f"{self._class_names[label]} {score:.2f}"
@@ -134,10 +144,23 @@ class Output:
     self._videos[item.name].write(bgr)
 
   def close(self) -> None:
-    """Finishes the videos and writes detections.json."""
+    """Finishes the videos."""
     for video in self._videos.values():
       video.release()
-    write_whole(self._folder / "detections.json", json.dumps(self._rows))
+
+  def write(self) -> None:
+    """Writes detections.json, if anything was looked at."""
+    if self.pictures:
+      write_whole(self._folder / "detections.json", json.dumps(self._rows))
+
+  def told(self) -> Iterator[str]:
+    """What was found, a line for each class."""
+    where = f"on {self.pictures} pictures in {self._folder}"
+    yield f"{self.boxes.total()} boxes {where}"
+    for name, count in self.boxes.most_common(20):
+      yield f"  {name}: {count} on {self.pictures_with[name]} pictures"
+    if len(self.boxes) > 20:
+      yield f"  and of {len(self.boxes) - 20} classes more"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--nodes", help="of a tree, not walked: leaves, level 2, below dog, a,b")
   add("--max_cells", type=int, help="of a large tree; 0: all")
   add("--max_detections", type=int, help="on one picture; 100")
+  add("--tile", type=int, help="side of tiles in pixels, for small")
   add("--batch_size", type=int, default=1)
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
   add("--txt", action="store_true", help="YOLO label files in OUT/labels")
@@ -188,7 +212,7 @@ def _check(args: argparse.Namespace) -> None:
     raise ValueError("expected pictures, videos, folders or --camera")
   if args.max_cells is not None and args.max_cells < 0:
     raise ValueError("--max_cells must be at least 0")
-  for name in ("batch_size", "threads", "max_detections", "frames"):
+  for name in ("batch_size", "threads", "max_detections", "frames", "tile"):
     value = getattr(args, name)
     if value is not None and value < 1:
       raise ValueError(f"--{name} must be at least 1")
@@ -213,9 +237,7 @@ def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
       deviation=DEVIATIONS[args.batch_norm or "gpu"],
     )
   names = trained.classes.names
-  options = {name: USERS[name] for name in USERS if name in trained.detect}
-  if trained.tree is None or args.map:
-    options.pop("walk", None)
+  options = for_users(trained)
   for option, flag in FLAGS.items():
     if getattr(args, flag) is not None:
       options[option] = getattr(args, flag)
@@ -267,8 +289,9 @@ def _run(args: argparse.Namespace) -> int:
     islice(all_items(paths, args.camera), args.frames),
     batch_size=args.batch_size,
     num_threads=args.threads,
+    tile=args.tile or 0,
   )
-  done, boxes, failed = 0, 0, 0
+  failed = 0
   with contextlib.closing(output):
     try:
       for found in tqdm(
@@ -281,14 +304,13 @@ def _run(args: argparse.Namespace) -> int:
           failed += 1
           tqdm.write(str(found), file=sys.stderr)
           continue
-        done, boxes = done + 1, boxes + len(found.detections.scores)
         output.add(found)
     except KeyboardInterrupt:  # of a camera, the usual end
       print("stopped", file=sys.stderr)
-  print(
-    f"{boxes} boxes on {done} pictures in {args.out}"
-    + (f"; {failed} could not be read" if failed else "")
-  )
+    output.write()
+  first, *rest = output.told()
+  print(first + (f"; {failed} could not be read" if failed else ""))
+  print("".join(f"{line}\n" for line in rest), end="")
   if passed:
     names = ", ".join(path.name for path in passed[:10])
     more = f" and {len(passed) - 10} more" if len(passed) > 10 else ""

@@ -1,9 +1,11 @@
 """A trained detector as a function of pictures.
 
-from yolo9000.detector import Detector, from_run
+from yolo9000.detector import Detector
 
-detector = Detector(from_run("runs/voc"), score_threshold=0.5)
-found = detector(image)  # uint8 RGB (H, W, 3); boxes in its pixels
+detector = Detector.from_run("runs/voc")
+found = detector("photo.jpg")
+for name, score, box in zip(found.names, found.scores, found.boxes_px):
+  print(name, score, box)  # pixels: left, top, right, bottom
 """
 
 from __future__ import annotations
@@ -11,19 +13,54 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 
 from yolo9000 import boxes as box
+from yolo9000 import tiles
 from yolo9000.data import augment
 from yolo9000.data.disk import DataError
+from yolo9000.data.images import decode_picture
 from yolo9000.data.pictures import Item
 from yolo9000.training.trained import Trained, from_darknet, from_run
-from yolo9000.types import Detections, UInt8
+from yolo9000.types import Detections, Float, Int, UInt8
 
 __all__ = ["Detector", "Found", "detect_all", "from_darknet", "from_run"]
+
+# What a person wants to see, of the options that a detector has; a table's own
+# options keep the weak boxes too.
+USERS = {
+  "score_threshold": 0.5,
+  "iou_threshold": 0.45,
+  "max_candidates": 1000,
+  "max_detections": 100,
+  "walk": "paths",
+  "tree_threshold": 0.5,
+}
+OVERLAP = 0.2  # of tiles
+SAME = 0.6  # of the smaller box, if two of different tiles are of one object
+
+
+def for_users(trained: Trained) -> dict[str, Any]:
+  """Those of USERS that a detector has."""
+  options = {name: USERS[name] for name in USERS if name in trained.detect}
+  if trained.tree is None or trained.classes.tree is None:
+    options.pop("walk", None)
+  return options
+
+
+class Objects(NamedTuple):
+  """What is on a picture, the best first."""
+
+  boxes_px: Float[np.ndarray, "N 4"]  # left, top, right, bottom
+  scores: Float[np.ndarray, " N"]
+  labels: Int[np.ndarray, " N"]
+  names: tuple[str, ...]  # of the labels
 
 
 class Prepared(NamedTuple):
@@ -61,6 +98,7 @@ class Detector:
     **detect: Any,
   ):
     task = trained.make_task(detect)
+    self.class_names = trained.classes.names
     self.size = size or trained.size
     task.check_size(self.size)
     self._resize = resize or trained.resize
@@ -68,10 +106,61 @@ class Detector:
     self._variables = jax.device_put(trained.variables)
     self._predict = jax.jit(task.predict)
 
-  def __call__(self, image: np.ndarray) -> Detections:
-    """Detections of one RGB picture without padding, boxes in its pixels."""
-    prepared = self.prepare(image)
-    return self.finish(self.start([prepared], 1), [prepared])[0]
+  @classmethod
+  def from_run(
+    cls, workdir: str | Path, *, which: str = "latest", **options: Any
+  ) -> Detector:
+    """The detector of a run, with thresholds for people.
+
+    Args:
+      workdir: of the run.
+      which: "latest" or "best" checkpoint.
+      **options: of the constructor, in place of these thresholds, `USERS`.
+    """
+    trained = from_run(workdir, which=which)
+    return cls(trained, **{**for_users(trained), **options})
+
+  @classmethod
+  def from_darknet(
+    cls, cfg: str | Path, weights: str | Path, *, names: Any = None, **options
+  ) -> Detector:
+    """The detector of the original program's files, with thresholds for people.
+
+    Args:
+      cfg, weights: the two files.
+      names: class names, one on each line; None for the tree's ids or numbers.
+      **options: of the constructor, in place of these thresholds, `USERS`.
+    """
+    trained = from_darknet(cfg, weights, names=names)
+    return cls(trained, **{**for_users(trained), **options})
+
+  def __call__(self, picture: Any, *, tile: int = 0) -> Objects:
+    """What is on one picture.
+
+    Args:
+      picture: its path; a PIL picture; or an array, uint8 RGB (H, W, 3).
+      tile: side in pixels of tiles that are looked at beside the whole, for
+        small things on large pictures; 0 for none.
+
+    Raises:
+      DataError: for a file that cannot be read.
+      ValueError: for an array that is no picture.
+    """
+    found = self.detect(as_array(picture), tile=tile)
+    labels = found.labels.tolist()
+    names = tuple(self.class_names[label] for label in labels)
+    return Objects(found.boxes, found.scores, found.labels, names)
+
+  def detect(self, image: np.ndarray, *, tile: int = 0) -> Detections:
+    """As `__call__`: detections without padding, boxes in pixels."""
+    if not tile:
+      prepared = self.prepare(image)
+      return self.finish(self.start([prepared], 1), [prepared])[0]
+    places = tiles.cut(*image.shape[:2], tile, OVERLAP)
+    found = []
+    for left, top, right, bottom in places.tolist():
+      found.append(self.detect(image[top:bottom, left:right]))
+    return tiles.join(found, places, SAME)
 
   def prepare(self, image: np.ndarray) -> Prepared:
     """The picture as the network takes it.
@@ -109,6 +198,15 @@ class Detector:
     return results
 
 
+def as_array(picture: Any) -> np.ndarray:
+  """A path, a PIL picture or an array as an array; EXIF's turn is applied."""
+  if isinstance(picture, str | Path):
+    return decode_picture(str(picture))
+  if isinstance(picture, PIL.Image.Image):
+    return np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
+  return np.asarray(picture)
+
+
 class Found(NamedTuple):
   """A picture and what is on it."""
 
@@ -123,12 +221,23 @@ def detect_all(
   *,
   batch_size: int,
   num_threads: int,
+  tile: int = 0,
 ) -> Iterator[Found | DataError]:
   """What is on each item, in order; an error for one that cannot be read.
 
-  The next batch is read and resized while the device works on one.
+  The next batch is read and resized while the device works on one. With tiles,
+  see `Detector.__call__`, it is one picture after the other.
   """
   items = iter(items)
+  if tile:
+    for item in items:
+      try:
+        image = item.load()
+      except DataError as error:
+        yield error
+      else:
+        yield Found(item, image, detector.detect(image, tile=tile))
+    return
 
   def ready(item: Item) -> tuple[Item, Any, Prepared] | DataError:
     try:

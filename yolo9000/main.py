@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from yolo9000 import command_line
-from yolo9000.tables import cost, plan, run, sweep
+from yolo9000.tables import cost, plan, run, summary, sweep
 from yolo9000.training import build, compilation, loop, processes
 
 logger = logging.getLogger("yolo9000")
@@ -89,8 +89,7 @@ def main(argv: list[str]) -> None:
       sys.exit(1 if sweep.run_rows(config, workdir) else 0)
     results = run.run_alone(config, workdir)
     if processes.first():
-      figures = (float, int, type(None))
-      print({k: v for k, v in results.items() if isinstance(v, figures)})
+      print(summary.summary(results, config, workdir))
   except loop.Preempted as stopped:
     if processes.first():
       logger.warning("%s", stopped)

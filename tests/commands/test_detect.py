@@ -65,7 +65,7 @@ def test_a_folder_a_pattern_and_a_file_give_the_same(files, shared, tmp_path):
     np.testing.assert_allclose(one["bbox"], two["bbox"], atol=0.05)
     assert one["file_name"] == two["file_name"]
     assert one["category_id"] == two["category_id"]
-  _, one = run(tmp_path / "c", *files, photos / "dog.jpg", "--no_draw")
+  _, one = run(tmp_path / "c", *files, *names, photos / "dog.jpg", "--no_draw")
   assert one == [row for row in rows if row["image_id"] == 0]
   assert not list((tmp_path / "c").glob("*.jpg"))
 
@@ -349,7 +349,7 @@ def test_yolo9000_by_walk_and_by_map(goldens, golden_network, shared, tmp_path):
   assert trained.classes.names == tuple(ids[n] for n in source["det_map"])
   assert max(labels["map"]) < 200
   detector = Detector(trained, score_threshold=0.02, iou_threshold=0.45)
-  found = detector(decode_picture(str(photo)))
+  found = detector.detect(decode_picture(str(photo)))
   assert found.labels.tolist() == labels["map"]
 
 
@@ -374,7 +374,9 @@ def test_the_batch_norm_option_is_that_of_the_program(files, shared, tmp_path):
   cfg, weights = (word.split("=")[1] for word in files[:2])
   for name, deviation in (("gpu", gpu_deviation), ("cpu", cpu_deviation)):
     trained = from_darknet(cfg, weights, deviation=deviation)
-    found = Detector(trained, score_threshold=0.3)(decode_picture(str(photo)))
+    found = Detector(trained, score_threshold=0.3).detect(
+      decode_picture(str(photo))
+    )
     word = [] if name == "gpu" else ["--batch_norm=cpu"]
     _, rows = run(tmp_path / name, *files, photo, *word)
     scores = [row["score"] for row in rows]
@@ -387,7 +389,7 @@ def test_the_size_is_checked_and_options_are_those_of_the_detector(
   cfg, weights = golden_network(goldens("fwd_yolov2voc_a"))
   trained = from_darknet(cfg, weights)
   image = decode_picture(str(shared / "darknet" / "dog.jpg"))
-  plain = Detector(trained, score_threshold=0.3)(image)
+  plain = Detector(trained, score_threshold=0.3).detect(image)
   assert len(plain.scores) > 5
   wide = Detector(trained, score_threshold=0.3, size=(192, 320))
   assert wide.prepare(image).input.shape == (192, 320, 3)
@@ -399,7 +401,9 @@ def test_the_size_is_checked_and_options_are_those_of_the_detector(
   for wrong in (image / 255, image[..., 0], image[..., [0, 1, 2, 0]]):
     with pytest.raises(ValueError, match="expected uint8 RGB"):
       wide(wrong)
-  agnostic = Detector(trained, score_threshold=0.3, class_agnostic=True)(image)
+  agnostic = Detector(trained, score_threshold=0.3, class_agnostic=True).detect(
+    image
+  )
   assert agnostic.scores.tolist() != plain.scores.tolist()
   with pytest.raises(ValueError, match="unknown options .'max_cell'"):
     Detector(trained, max_cell=3)
@@ -414,7 +418,7 @@ def test_classes_that_do_not_exclude_each_other(
   trained = from_darknet(cfg, weights)
   assert not trained.network.layers[-1].exclusive
   image = decode_picture(str(shared / "darknet" / "dog.jpg"))
-  found = Detector(trained, score_threshold=0.3)(image)
+  found = Detector(trained, score_threshold=0.3).detect(image)
   # A softmax's scores of one box sum to its objectness, at most 1.
   sums = [
     found.scores[(found.boxes == one).all(axis=1)].sum() for one in found.boxes
@@ -434,7 +438,7 @@ def average_precision(detector, data, score):
   found = []
   for record in data.records:
     image = data.read_image(record)
-    one = detector(image)
+    one = detector.detect(image)
     edges = np.array([*image.shape[1::-1]] * 2, np.float32)
     found.append(one._replace(boxes=one.boxes / edges))
   return score(found, data.records)["VOC07 AP"]
@@ -497,7 +501,7 @@ def test_the_ap_of_a_table_is_that_of_the_users_detector(config, tmp_path):
   rows = json.loads((tmp_path / "detections.json").read_text())
   for number, record in enumerate(data.records):
     expected = [row["score"] for row in rows if row["image_id"] == number]
-    found = detector(data.read_image(record)).scores
+    found = detector.detect(data.read_image(record)).scores
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 

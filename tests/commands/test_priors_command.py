@@ -69,6 +69,6 @@ def test_the_command_ends_with_one_line(tmp_path):
     f"--config={ROOT}/experiments/voc.py",
     cwd=tmp_path,
   )
-  assert done.returncode == 1
+  assert done.returncode == 2
   assert done.stderr.startswith("python -m yolo9000.priors: data.root is empty")
   assert done.stderr.count("\n") == 1

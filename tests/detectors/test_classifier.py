@@ -131,7 +131,9 @@ def test_it_learns_and_goes_on_at_another_size(tmp_path):
   report = (tmp_path / "large" / "start.txt").read_text().splitlines()
   assert all(line.endswith(": taken") for line in report[1:])
   # It answers for a picture of any size as a detector does.
-  found = Detector(from_run(tmp_path / "small"))(np.zeros((9, 7, 3), np.uint8))
+  found = Detector(from_run(tmp_path / "small")).detect(
+    np.zeros((9, 7, 3), np.uint8)
+  )
   np.testing.assert_allclose(found.boxes, [[0, 0, 7, 8.5]] * 5, atol=1.1)
 
 

@@ -42,9 +42,11 @@ def test_it_is_trained_resumed_evaluated_and_detected_with(toy, tmp_path):
   ]
   assert len(lines[0]) == 6 and lines[0][:4] == lines[1][:4]
   trained = from_run(tmp_path / "whole")
-  found = Detector(trained)(np.zeros((40, 60, 3), np.uint8))
+  found = Detector(trained).detect(np.zeros((40, 60, 3), np.uint8))
   assert found.boxes.shape == (1, 4)
-  none = Detector(trained, score_threshold=1.0)(np.zeros((4, 6, 3), np.uint8))
+  none = Detector(trained, score_threshold=1.0).detect(
+    np.zeros((4, 6, 3), np.uint8)
+  )
   assert none.boxes.shape == (0, 4)
 
 

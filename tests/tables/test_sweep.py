@@ -246,7 +246,7 @@ def figures(workdir):
 
 def begun(log):
   """Stages that were begun, each time."""
-  return re.findall(r"stage (\w+-\w{10})\b", log.read_text())
+  return re.findall(r"stage \d+ of \d+: (\w+-\w{10})\b", log.read_text())
 
 
 def test_killed_and_together_it_ends_with_the_same_table(tmp_path):

@@ -342,7 +342,7 @@ def test_the_best_state_is_kept(tmp_path):
     ),
     ({"task.network.width": 0.0}, "width is 0.0; it must be above 0"),
     ({"run.spmd": "pjit"}, "'pjit'; allowed are pmap, shard_map"),
-    ({"run.batch_size": 3}, "3 must be a multiple of the 2 devices"),
+    ({"run.batch_size": 3}, "3 must be a positive multiple of the 2 dev"),
     ({"run.batch_size": 10}, "batch_size 10 .* training pictures, 8"),
     ({"data.resize": "crop"}, "'crop'; allowed are stretch, letterbox"),
     (
@@ -361,7 +361,10 @@ def test_the_best_state_is_kept(tmp_path):
     ({"run.image_sizes": ()}, "must hold at least one size"),
     ({"run.resize_every": 0}, "must be at least 1"),
     ({"task.norm.axis": "devices"}, "'devices'; allowed are '' .* and 'data'"),
-    ({"evaluation.batch_size": 3}, "3 must be a multiple of the 2 devices"),
+    (
+      {"evaluation.batch_size": 3},
+      "3 must be a positive multiple of the 2 devices",
+    ),
     ({"data.broken_share": 2.0}, "broken_share 2.0 must be from 0 to 1"),
     ({"data.train.main.weight": 0.0}, "data.train .main. has weight 0"),
     ({"data.train.main.weight": -1.0}, "must be 1 numbers above 0"),

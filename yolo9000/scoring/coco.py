@@ -135,11 +135,12 @@ def coco_rows(
   *,
   image_id: int | str,
   file_name: str,
+  names: Sequence[str],
 ) -> list[dict[str, Any]]:
   """A picture's detections as entries of COCO's result list.
 
-  labels are category ids, bbox is x, y, w, h in pixels; file_name is added for
-  people.
+  labels are category ids, bbox is x, y, w, h in pixels. The file's name and the
+  classes' names, one for each detection, are added for people.
   """
   return [
     {
@@ -148,9 +149,10 @@ def coco_rows(
       "bbox": [round(v, 2) for v in (x, y, right - x, bottom - y)],
       "score": float(f"{score:.7g}"),
       "file_name": file_name,
+      "category_name": name,
     }
-    for (x, y, right, bottom), label, score in zip(
-      boxes_px.tolist(), labels, scores, strict=True
+    for (x, y, right, bottom), label, score, name in zip(
+      boxes_px.tolist(), labels, scores, names, strict=True
     )
   ]
 
@@ -174,5 +176,6 @@ def write_coco_json(
       found.scores,
       image_id=number if record.image_id == -1 else record.image_id,
       file_name=record.path,
+      names=[dataset.class_names[label] for label in found.labels.tolist()],
     )
   write_whole(path, json.dumps(rows))

@@ -163,12 +163,12 @@ def describe(made: Plan, stages: Sequence[Stage], workdir: Path) -> str:
     here = seconds_here(stage.config)
     lines.append(
       f"  {stage.key}{state}: {schedule(stage.config)}; "
-      f"{count / 1e15:.3g} PFLOP, about {_time(here)} here"
+      f"{count / 1e15:.3g} PFLOP, about {in_words(here)} here"
     )
     total += 0 if done else count
     seconds += 0 if done else here
   lines.append(
-    f"To do: {total / 1e15:.3g} PFLOP, about {_time(seconds)} here without "
+    f"To do: {total / 1e15:.3g} PFLOP, about {in_words(seconds)} here without "
     f"evaluation and compilation; estimated from operations, not measured."
   )
   hours = ", ".join(
@@ -182,7 +182,8 @@ def describe(made: Plan, stages: Sequence[Stage], workdir: Path) -> str:
   return "\n".join(lines)
 
 
-def _time(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+  """A time in minutes or hours."""
   if seconds != seconds:
     return "unknown time"
   if seconds < 5400:

@@ -139,10 +139,10 @@ def check_same(config: Any, workdir: Path) -> None:
       f"--workdir. It differs in\n  " + "\n  ".join(wrong)
     )
   before, now = (c["run"].get("extend", 0) for c in (old, new))
-  if now < before:
+  if now < before and not results.exists():
     raise Refused(
-      f"{workdir} was extended by {before} steps; run.extend is {now}, and "
-      f"cannot take them back"
+      f"{workdir} is being extended by {before} steps, and run.extend is "
+      f"{now}; add --config.run.extend={before} to go on"
     )
   for line in differs:
     logger.info("%s goes on with %s", workdir, line)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from yolo9000.files import write_whole
-from yolo9000.tables import plan, report, results, speed
+from yolo9000.tables import cost, plan, report, results, speed
 from yolo9000.tables.plan import Plan, Stage
 from yolo9000.tables.run import commit, locked, report_failure, run
 from yolo9000.training import build, checks, loop, processes
@@ -119,6 +119,45 @@ def next_turn(
   return Turn("", any(s in ("ready", "waiting") for _, s in states))
 
 
+class Progress:
+  """How far a table is, and how long all of it will take.
+
+  Times are estimated from operations, and corrected by the stages that were run
+  here.
+  """
+
+  def __init__(self, stages: list[Stage], workdir: Path):
+    self._stages, self._workdir = stages, workdir
+    self._expected: dict[str, float] = {}
+    for stage in stages:
+      with contextlib.suppress(ValueError):  # it will fail, and say why
+        trains = stage.trains and not is_done(stage, workdir)
+        seconds = cost.seconds_here(stage.config) if trains else 0.0
+        self._expected[stage.key] = seconds
+    self._begun = time.monotonic()
+    self._spent = self._estimated = 0.0
+
+  def before(self, key: str) -> str:
+    """What to say when a stage begins."""
+    done = [s for s in self._stages if is_done(s, self._workdir)]
+    keys = {s.key for s in self._stages} - {s.key for s in done}
+    left = sum(self._expected.get(one, 0.0) for one in keys)
+    if self._estimated:
+      left *= self._spent / self._estimated
+    self._begun = time.monotonic()
+    return (
+      f"stage {len(done) + 1} of {len(self._stages)}: {key}; to the end of all "
+      f"about {cost.in_words(left)}, an estimate"
+    )
+
+  def after(self, key: str) -> None:
+    """Learns from a stage that has ended."""
+    expected = self._expected.get(key, 0.0)
+    if expected > 0:  # neither unknown nor an evaluation
+      self._spent += time.monotonic() - self._begun
+      self._estimated += expected
+
+
 def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
   """Runs all that are not done, with any other jobs that do the same.
 
@@ -130,6 +169,7 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
   """
   failed: dict[str, str] = {}
   since, told = time.time(), False
+  progress = Progress(stages, workdir) if processes.first() else None
   by_key = {stage.key: stage for stage in stages}
   with processes.told_to_stop() as stop:
     while True:
@@ -137,7 +177,8 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
         choose = partial(next_turn, stages, workdir, failed, since, lock)
         turn = Turn(*processes.on_first(choose))
         if turn.key:
-          logger.info("stage %s", turn.key)
+          if progress:
+            logger.info("%s", progress.before(turn.key))
           try:
             run_stage(by_key[turn.key], workdir)
           except loop.Preempted:
@@ -148,6 +189,8 @@ def run_stages(stages: list[Stage], workdir: Path) -> dict[str, str]:
               raise
             failed[turn.key] = f"{type(error).__name__}: {error}"
             report_failure(plan.folder(workdir, turn.key), error)
+          if progress:
+            progress.after(turn.key)
           # The next stage needs none of its programs. With those of 42 stages
           # in one process, loading one more from the disk crashed XLA on CPU.
           jax.clear_caches()
@@ -210,6 +253,9 @@ def run_rows(config: Any, workdir: Path) -> int:
     out = workdir / (config.output if "output" in config else "")
     results.write(config, filled, out)
     report.write(config, made, filled, workdir, out)
+    print(
+      f"{out / 'report.html'}: the report; table.md and table.png beside it"
+    )
     return sum(bool(row.error) for row in filled)
 
   return processes.on_first(finish)

@@ -87,8 +87,8 @@ def check_batch_size(batch_size: int, mesh: Mesh, subdivisions: int) -> None:
   least = batch_size < 1 or subdivisions < 1
   if least or batch_size % (mesh.size * subdivisions):
     raise ValueError(
-      f"batch_size {batch_size} must be a positive multiple of the {mesh.size} devices "
-      f"times {subdivisions} subdivisions, which must be at least 1"
+      f"batch_size {batch_size} must be a positive multiple of the {mesh.size} "
+      f"devices times {subdivisions} subdivisions, which must be at least 1"
     )
 
 

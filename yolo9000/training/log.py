@@ -13,13 +13,23 @@ from typing import Any
 from tqdm import tqdm
 
 from yolo9000.files import read_json_lines, write_whole
+from yolo9000.training import processes
+from yolo9000.training.profile import Profile
 
 
 class Log:
-  """What a run writes down, and what it shows while it runs."""
+  """What a run writes down, and what it shows while it runs.
+
+  Of several processes the first alone does so.
+  """
 
   def __init__(
-    self, workdir: Path, done: int, total: int, batch_size: int, *, writes: bool
+    self,
+    workdir: Path,
+    done: int,
+    total: int,
+    batch_size: int,
+    profile: int,
   ):
     """Forgets what an interrupted run wrote after its last checkpoint.
 
@@ -28,9 +38,11 @@ class Log:
       done: steps of the checkpoint that the run starts from.
       total: steps of the whole run.
       batch_size: images per step.
-      writes: false in all processes of a run but one, which write and show
-        nothing.
+      profile: steps to be recorded by jax.profiler, see `Profile`.
     """
+    writes = processes.first()
+    count = profile if writes else 0
+    self._profile = Profile(workdir / "profile", done, count)
     self._path = workdir / "metrics.jsonl"
     self.lines = [x for x in read_json_lines(self._path) if x["step"] <= done]
     self._writes, self._batch_size = writes, batch_size
@@ -89,8 +101,9 @@ class Log:
     self._begin()
 
   @contextlib.contextmanager
-  def waiting(self) -> Iterator[None]:
-    """Counts the time inside as waiting for data."""
+  def waiting(self, step: int) -> Iterator[None]:
+    """Begins a step, and counts the time inside as waiting for data."""
+    self._profile.at(step)
     start = time.perf_counter()
     yield
     self._waited += time.perf_counter() - start
@@ -109,4 +122,5 @@ class Log:
 
   def close(self) -> None:
     """Ends the live line."""
+    self._profile.close()
     self._bar.close()

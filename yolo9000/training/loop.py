@@ -38,7 +38,6 @@ from yolo9000.training.checkpoint import Checkpoints
 from yolo9000.training.devices import AXIS
 from yolo9000.training.evaluation import evaluate
 from yolo9000.training.log import Log
-from yolo9000.training.profile import Profile
 from yolo9000.types import Batch, Detections, Step, Task
 from yolo9000.wordtree import Classes
 
@@ -260,9 +259,8 @@ def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
   # Data, the folder and the step.
   train_data = build.training_data(config, classes, task.learns_from)
   test_data = build.test_data(config, classes)
-  processes.on_first(
-    partial(make_folder, described or config, classes, workdir)
-  )
+  written = described or config
+  processes.on_first(partial(make_folder, written, classes, workdir))
   processes.check_shared(workdir)
   judge = partial(evaluate, config, task, score, test_data)
   mesh = devices.make_mesh()
@@ -290,20 +288,16 @@ def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
     else:
       state = begin(config, classes, fresh(), workdir)
       state = devices.replicate(state, mesh)
-    writes = processes.first()
-    log = Log(workdir, first, total, run.batch_size, writes=writes)
+    log = Log(workdir, first, total, run.batch_size, run.profile)
     stack.enter_context(contextlib.closing(log))
     stop = stack.enter_context(processes.told_to_stop())
-    profile = Profile(workdir / "profile", first, run.profile if writes else 0)
-    stack.enter_context(contextlib.closing(profile))
     objects = checks.Objects(train_data.values())
 
     # The loop.
     unchecked: list[tuple[int, Batch, Any]] = []
     scored, stopping = None, ""
     for step in range(first, total):
-      profile.at(step)
-      with log.waiting():
+      with log.waiting(step):
         batch = next(batches)
       compiled[batch.image.shape[1]].result()
       state, parts = step_fn(state, place(batch))

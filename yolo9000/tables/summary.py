@@ -1,0 +1,77 @@
+"""What a finished run tells on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yolo9000.tables.results import FIGURES
+
+# What is in a run's folder, for people.
+FILES = {
+  "curves.png": "loss and AP on the way",
+  "precision_recall.png": "precision and recall of each class",
+  "detections.png": "test pictures with detections and truth",
+  "detections.json": "all detections, as COCO lists results",
+  "results.json": "every figure",
+  "checkpoints": "the latest two states, and the best",
+}
+
+
+def summary(results: Mapping[str, Any], config: Any, workdir: Path) -> str:
+  """A table of each class and group, where everything lies, what to do next.
+
+  Args:
+    results: the content of results.json.
+    config: of the run.
+    workdir: its folder.
+  """
+  figures = [n for n in FIGURES if isinstance(results.get(n), float)]
+  rows = [["", *figures, "truths"]]
+  for name, found in results["per_class"].items():
+    found = found if isinstance(found, Mapping) else {figures[0]: found}
+    cells = [_percent(found.get(figure)) for figure in figures]
+    rows.append([name, *cells, str(found.get("truths", ""))])
+  for name, value in (results.get("groups") or {}).items():
+    rows.append([f"group {name}", _percent(value)])
+  cells = [_percent(results.get(figure)) for figure in figures]
+  rows.append(["all", *cells, str(results.get("truths", ""))])
+  lines = [
+    f"{workdir}: {results['steps']:,} steps in "
+    f"{results['training_minutes']:.1f} minutes. In percent:",
+    *columns(rows),
+    f"In {workdir}/ are",
+    *(
+      f"  {name:22}{what}"
+      for name, what in FILES.items()
+      if (workdir / name).exists()
+    ),
+  ]
+  if len(config.task.to_dict().get("detect", {})) > 1:  # finds boxes
+    lines.append("Find boxes on pictures of yours:")
+    lines.append(f"  python -m yolo9000.detect --run={workdir} PICTURES")
+  lines.append("Go on with it for 1,000 steps more: the same command with")
+  longer = results["extended_by"] + 1000
+  lines.append(f"  --config.run.extend={longer}")
+  return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+  return "" if value is None else f"{100 * value:.1f}"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+  """Lines of a table: the first column to the left, the others to the right."""
+  count = max(map(len, rows))
+  full = [[*row, *[""] * (count - len(row))] for row in rows]
+  widths = [max(len(row[n]) for row in full) for n in range(count)]
+  return [
+    "  "
+    + row[0].ljust(widths[0])
+    + "".join(
+      cell.rjust(width + 2)
+      for cell, width in zip(row[1:], widths[1:], strict=True)
+    )
+    for row in full
+  ]
