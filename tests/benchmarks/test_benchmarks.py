@@ -1,12 +1,15 @@
 """Every benchmark command runs, in small."""
 
+import itertools
 import re
+import time
 
 import pytest
 from support import run_module
 
 from experiments import base
 from yolo9000.benchmarks import data, speed
+from yolo9000.data.batches import empty_batch
 from yolo9000.tables import cost
 
 
@@ -31,16 +34,41 @@ def test_the_tree_benchmark_command(tmp_path):
 
 
 def test_the_data_benchmark_command(tmp_path):
-  words = "--rounds=1 --images=64 --memory_images=640 --annotations=100"
+  words = "--rounds=1 --seconds=.5 --memory_images=640 --annotations=100"
   done = run_module("yolo9000.benchmarks.data", *words.split(), cwd=tmp_path)
   assert done.returncode == 0, done.stderr
   for kind in ("detector, 416", "classifier, 224"):
     for workers in ("1 thread", r"\d+ threads", r"\d+ processes"):
-      assert re.search(rf"{kind}, {workers} +\d+ images/s", done.stdout)
+      line = rf"{kind}, {workers} +\d+ images/s +[\d.]+ times"
+      assert re.search(line, done.stdout)
+  assert re.search(r"decoding alone, 1 thread +\d+ images/s +1.00", done.stdout)
   assert "memory after 640 images" in done.stdout
   assert re.search(r"H200 +\d+ images/s, +[\d.]+ of these cores", done.stdout)
   assert "doctor: 100 annotation files with 300 boxes" in done.stdout
   assert "0 flaws" in done.stdout
+
+
+def test_what_is_too_short_is_refused(tmp_path):
+  words = "--rounds=1 --seconds=.01"
+  done = run_module("yolo9000.benchmarks.data", *words.split(), cwd=tmp_path)
+  assert done.returncode == 2
+  assert "would measure noise; expected at least 0.5 seconds" in done.stderr
+
+
+def test_what_lies_ready_is_not_measured():
+  """Fifty batches at once, and then at most fifty in a second."""
+  taken = []
+
+  def stream():
+    batch = empty_batch(32, size=32, max_objects=1)
+    for n in itertools.count():
+      taken.append(n)
+      if n >= 50:
+        time.sleep(0.02)
+      yield batch
+
+  assert data.rate_of(stream(), warm_up=50, seconds=0.5) <= 32 * 50
+  assert len(taken) > 50
 
 
 def test_a_step_needs_the_operations_that_the_benchmark_says():

@@ -1,9 +1,10 @@
 """How fast pictures come: python -m yolo9000.benchmarks.data
 
 500x375 JPEG files to augmented batches, for a detector at 416 and a classifier
-at 224, by threads and by worker processes, in rounds that take turns; what an
-accelerator needs of it; how the memory grows; and the doctor. Imports no jax,
-so that the memory is the pipeline's own.
+at 224, by threads and by worker processes, in rounds that take turns, beside
+decoding alone, of which each rate is told as a ratio; what an accelerator needs
+of it; how the memory grows; and the doctor. Imports no jax, so that the memory
+is the pipeline's own.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import cv2
@@ -26,7 +28,6 @@ from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset, Record, read_picture
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
-from yolo9000.tables.timing import interleaved
 from yolo9000.types import Batch
 
 SIZE = (500, 375)
@@ -35,6 +36,8 @@ DETECTION = augment.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.005)
 CLASSIFICATION = augment.Classification(
   (0.5, 1.75), 7.0, 0.75, "black", 0.1, 0.75, 0.75, True
 )
+DECODING = "decoding alone, 1 thread"
+SHORTEST = 0.5  # seconds that a measurement must take at least
 YOLOV2_GFLOP = 34.9  # forward, one picture at 416, the paper's passthrough
 
 
@@ -92,7 +95,7 @@ def batches(
   batch_size: int,
   threads: int,
   processes: int,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
   """Endless augmented batches."""
   return pipeline.train_batches(
     [dataset],
@@ -110,15 +113,43 @@ def batches(
   )
 
 
-def take(stream: Iterator[Batch], count: int) -> Callable[[], object]:
-  """A job that takes so many batches."""
-  return lambda: [next(stream).image.shape for _ in range(count)]
+def rate_of(
+  stream: Generator[Batch, None, None], *, warm_up: int, seconds: float
+) -> float:
+  """Images per second of a stream at full speed.
+
+  Batches that lie ready when the clock starts would come for nothing, so that
+  many are taken before.
+  """
+  for _ in range(warm_up):
+    next(stream)
+  count, start = 0, time.perf_counter()
+  while time.perf_counter() < start + seconds:
+    count += len(next(stream).image)
+  return count / (time.perf_counter() - start)
+
+
+def decoding(dataset: Dataset, *, seconds: float) -> float:
+  """Images per second that one thread decodes, the measure of the others."""
+  count, start = 0, time.perf_counter()
+  while time.perf_counter() < start + seconds:
+    read_picture(dataset.records[count % 64])
+    count += 1
+  return count / (time.perf_counter() - start)
 
 
 def measure_speed(
-  dataset: Dataset, *, threads: int, processes: int, rounds: int, images: int
+  dataset: Dataset,
+  *,
+  threads: int,
+  processes: int,
+  rounds: int,
+  seconds: float,
 ) -> dict[str, float]:
-  """Prints, and returns, images/s of each way to make batches."""
+  """Prints, and returns, images/s of each way to make batches.
+
+  The ways take turns; each begins anew, so that no other runs beside it.
+  """
   kinds = {
     "detector, 416": (dataset, DETECTION, 416),
     "classifier, 224": (labels_alone(dataset), CLASSIFICATION, 224),
@@ -126,24 +157,29 @@ def measure_speed(
   workers = {"1 thread": (1, 0), f"{threads} threads": (threads, 0)}
   if processes:
     workers[f"{processes} processes"] = (0, processes)
-  count = max(1, images // 32)
-  jobs = {}
-  for kind, (pictures, how, size) in kinds.items():
-    for name, (of_threads, of_processes) in workers.items():
-      stream = batches(
-        pictures,
-        how,
-        size=size,
-        batch_size=32,
-        threads=of_threads,
-        processes=of_processes,
-      )
-      jobs[f"{kind}, {name}"] = take(stream, count)
-  rates = {}
-  for name, seconds in interleaved(jobs, rounds=rounds).items():
-    rates[name] = 32 * count / seconds
-    print(f"{name:32} {rates[name]:8.0f} images/s", flush=True)
-  return rates
+  rates: dict[str, list[float]] = {}
+  for _ in range(rounds):
+    plain = decoding(dataset, seconds=seconds)
+    rates.setdefault(DECODING, []).append(plain)
+    for kind, (pictures, how, size) in kinds.items():
+      for name, (of_threads, of_processes) in workers.items():
+        stream = batches(
+          pictures,
+          how,
+          size=size,
+          batch_size=32,
+          threads=of_threads,
+          processes=of_processes,
+        )
+        ready = 4 * (max(of_threads, of_processes) + 1)
+        rate = rate_of(stream, warm_up=ready, seconds=seconds)
+        stream.close()
+        rates.setdefault(f"{kind}, {name}", []).append(rate)
+  medians = {name: statistics.median(found) for name, found in rates.items()}
+  for name, rate in medians.items():
+    ratio = rate / medians[DECODING]
+    print(f"{name:32} {rate:8.0f} images/s {ratio:6.2f} times", flush=True)
+  return medians
 
 
 def print_needs(per_core: float) -> None:
@@ -224,10 +260,15 @@ def main() -> None:
   parser.add_argument("--threads", type=int, default=cores)
   parser.add_argument("--processes", type=int, default=cores)
   parser.add_argument("--rounds", type=int, default=3)
-  parser.add_argument("--images", type=int, default=3200, help="in a round")
+  parser.add_argument("--seconds", type=float, default=3.0, help="of each way")
   parser.add_argument("--memory_images", type=int, default=20000)
   parser.add_argument("--annotations", type=int, default=10000)
   args = parser.parse_args()
+  if args.seconds < SHORTEST or args.rounds < 1:
+    parser.error(
+      f"--seconds={args.seconds:g} --rounds={args.rounds} would measure noise; "
+      f"expected at least {SHORTEST} seconds and one round"
+    )
   with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     dataset = write_pictures(folder, 64)
@@ -244,7 +285,7 @@ def main() -> None:
       threads=args.threads,
       processes=args.processes,
       rounds=args.rounds,
-      images=args.images,
+      seconds=args.seconds,
     )
     print_needs(rates["detector, 416, 1 thread"])
     measure_doctor(

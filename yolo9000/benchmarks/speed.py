@@ -24,6 +24,8 @@ from yolo9000.tables.timing import interleaved
 from yolo9000.training import build, devices, loop
 from yolo9000.types import Batch, Task
 
+PRODUCT, SIDE = "matrix product", 2048  # the reference, and its sides
+
 
 def full_size(
   config: Any, *, width: float, size: int, batch_size: int, dtype: str
@@ -55,12 +57,15 @@ def random_batch(config: Any) -> Batch:
 
 
 class Jobs(NamedTuple):
-  """What is timed, and the most memory that each program needs, in bytes."""
+  """What is timed, the most memory that each program needs, in bytes, and the
+  operations that the compiler counts in it."""
 
   forward: Callable[[], Any]
   train_step: Callable[[], Any]
   forward_bytes: int
   train_step_bytes: int
+  forward_operations: float
+  train_step_operations: float
 
 
 def network_jobs(task: Task, batch: Batch) -> Jobs:
@@ -91,7 +96,16 @@ def network_jobs(task: Task, batch: Batch) -> Jobs:
     train_step,
     most_bytes(predict),
     most_bytes(step),
+    predict.cost_analysis()["flops"],
+    step.cost_analysis()["flops"],
   )
+
+
+def matrix_product(dtype: str) -> Callable[[], Any]:
+  """A job of 2 * SIDE**3 operations, the measure of the others."""
+  one = jax.random.normal(jax.random.key(0), (SIDE, SIDE), jnp.dtype(dtype))
+  product = jax.jit(jnp.matmul)
+  return lambda: jax.block_until_ready(product(one, one))
 
 
 def most_bytes(compiled: Any) -> int:
@@ -129,9 +143,23 @@ def main() -> None:
   )
   made = network_jobs(build.make_task(config), random_batch(config))
   jobs = {"forward": made.forward, "train step": made.train_step}
-  for name, seconds in interleaved(jobs, rounds=args.rounds).items():
-    each = seconds / args.batch_size
-    print(f"{name:12} {1000 * each:8.1f} ms/image {1 / each:8.1f} images/s")
+  jobs[PRODUCT] = matrix_product(args.dtype)
+  seconds = interleaved(jobs, rounds=args.rounds)
+  product = 2 * SIDE**3 / seconds.pop(PRODUCT)
+  print(
+    f"matrix product of {SIDE}: {product / 1e9:.0f} GFLOP/s; of this rate, the "
+    f"operations counted in the programs have a share:"
+  )
+  for name, operations in (
+    ("forward", made.forward_operations),
+    ("train step", made.train_step_operations),
+  ):
+    each = seconds[name] / args.batch_size
+    share = operations / seconds[name] / product
+    print(
+      f"{name:12} {1000 * each:8.1f} ms/image {1 / each:8.1f} images/s "
+      f"{100 * share:6.0f} %"
+    )
 
 
 if __name__ == "__main__":
