@@ -62,6 +62,8 @@ def of_table(class_names: tuple[str, ...], tree: Any) -> ConfigDict:
   """What all settings have in common: not yet the pictures."""
   config = base.classifier(class_names, tree)
   config.paper = "Table 6's network, section 4's tree (71.9 top-1 at 224)"
+  config.table = "alternatives"
+  config.setting = ""
   config.optimizer.update(clip_norm=0.0, average=0.0)
   return config
 
@@ -70,6 +72,7 @@ def miniature() -> ConfigDict:
   """Drawn pictures of one object, an eighth of the width, 64 pixels."""
   config = of_table(shapes.NODES, shapes.PARENTS)
   config.name = "classifier"
+  config.setting = "a miniature on drawn shapes, an eighth of the paper's width"
   config.data.train.main.map = config.data.test.map = ()
   config.data.augment.update(
     hue=0.02,  # the colours are told apart by hue
@@ -101,6 +104,7 @@ def larger(start: str, *, size: int, steps: int) -> dict[str, Any]:
 def quick(config: ConfigDict) -> None:
   """The same rows in seconds; the numbers mean nothing."""
   config.name = "classifier_quick"
+  config.setting = "a trial of a few steps, whose numbers mean nothing"
   config.data.test.split = "labels[:32]"
   config.task.network.width = 0.0625
   config.run.total_steps = 20

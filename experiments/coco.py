@@ -48,6 +48,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.name = "_".join(["coco", *(k for k in ARGUMENTS if k in arguments)])
   config.output = "coco"  # below the workdir
   config.paper = "Table 5, COCO test-dev2015"
+  config.recorded = {}
   config.rows = (row("YOLOv2", PAPER),)
   config.detector.evaluation.metric = "COCO AP"
   if "full" in arguments:

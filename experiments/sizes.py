@@ -31,11 +31,11 @@ ARGUMENTS = ("quick", "voc")
 # The paper's size, VOC07 AP and frames per second on a Titan X (Maxwell). The
 # first one is the size at which the row multi-scale is evaluated.
 PAPER = {
-  416: {"VOC07 AP": 76.8, "images/s": 67},
-  288: {"VOC07 AP": 69.0, "images/s": 91},
-  352: {"VOC07 AP": 73.7, "images/s": 81},
-  480: {"VOC07 AP": 77.8, "images/s": 59},
-  544: {"VOC07 AP": 78.6, "images/s": 40},
+  416: {"size": 416, "VOC07 AP": 76.8, "images/s": 67},
+  288: {"size": 288, "VOC07 AP": 69.0, "images/s": 91},
+  352: {"size": 352, "VOC07 AP": 73.7, "images/s": 81},
+  480: {"size": 480, "VOC07 AP": 77.8, "images/s": 59},
+  544: {"size": 544, "VOC07 AP": 78.6, "images/s": 40},
 }
 
 
@@ -46,6 +46,8 @@ def get_config(argument: str = "") -> ConfigDict:
   config.name = config.name.replace("ablation", "sizes")
   config.output = "sizes"  # below the workdir
   config.paper = "Table 3, VOC 2007 test, on a Titan X"
+  config.table = "sizes"
+  config.recorded = {}
   config.speed_rounds = 5
   ours = config.detector.evaluation.image_size  # for the paper's 416
   smaller = 1 if "voc" in arguments else 2  # 32 pixels for the paper's 64
@@ -53,8 +55,14 @@ def get_config(argument: str = "") -> ConfigDict:
     at_size(ours + (size - 416) // smaller, paper)
     for size, paper in PAPER.items()
   )
+  config.shown = tuple(sorted((name for name, *_ in config.rows), key=number))
   plan.select(config, arguments)
   return config
+
+
+def number(name: str) -> int:
+  """The size in a row's name."""
+  return int(name.removeprefix("size "))
 
 
 def at_size(size: int, paper: dict[str, float]) -> tuple:

@@ -35,6 +35,7 @@ def get_config(argument: str = "") -> ConfigDict:
   config.name = "_".join(["voc12", *(k for k in ARGUMENTS if k in arguments)])
   config.output = "voc12"  # below the workdir
   config.paper = "Table 4, VOC 2012 test"
+  config.recorded = {}
   config.rows = (row("YOLOv2", {"VOC10 AP": 73.4}),)
   if "full" in arguments:
     full_scale(config.detector)

@@ -153,6 +153,8 @@ def joint(class_names: Sequence[str], tree: str | Sequence[int]) -> ConfigDict:
   """What all settings have in common: not yet the pictures."""
   config = base.detector(tuple(class_names), tree)
   config.paper = "section 4, ImageNet detection (16.0 on classes never boxed)"
+  config.table = "alternatives"
+  config.setting = ""
   config.task.model = "yolo9000"
   config.task.network.classes = "tree"
   config.task.joint = dict(
@@ -176,6 +178,7 @@ def miniature() -> ConfigDict:
   """Drawn pictures, an eighth of the width, 128 pixels."""
   config = joint(shapes.NODES, shapes.PARENTS)
   config.name = "yolo9000"
+  config.setting = "a miniature on drawn shapes, an eighth of the paper's width"
   config.data.train = dict(
     boxes=base.source(
       "shapes", split="boxes", map=base.TO_OUTLINES, weight=1.0
@@ -207,6 +210,7 @@ def miniature() -> ConfigDict:
 def quick(config: ConfigDict) -> None:
   """The same rows in few steps; the numbers mean nothing."""
   config.name = "yolo9000_quick"
+  config.setting = "a trial of a few steps, whose numbers mean nothing"
   config.data.test.split = "boxes_test[:32]"
   config.task.network.width = 0.0625
   config.task.joint.warm_up_images = 40
@@ -255,6 +259,7 @@ def animals(folder: Path) -> ConfigDict:
   coarse = "instances_coarse.json"
   config = joint([names[node] for node in tree.ids], tree.parents)
   config.name = "yolo9000_animals"
+  config.setting = "a miniature on photographs of 64 pixels, 54 nodes"
   config.data.root = str(folder)
   config.data.train = dict(
     mosaics=base.source("coco", root="det_mosaic", split=coarse, weight=1.0),

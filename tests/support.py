@@ -1,10 +1,15 @@
 """Configs that train in seconds."""
 
 import importlib.util
+import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import pytest
 from ml_collections import ConfigDict
 
 from experiments import base
@@ -121,3 +126,50 @@ def check_starts(made, stages, workdir):
       assert taken == shared + (stage.name == "hires"), stage.key
       checked += 1
   return checked
+
+
+def in_browser(page, folder, width):
+  """What a browser without a screen shows of a page at this width.
+
+  The page is in a frame, because a window cannot be as narrow as a telephone.
+
+  Returns:
+    Its pictures' sizes on the page, the height of its head, whether anything
+    sticks out to the right, and the pixels.
+  """
+  path = shutil.which("chromium") or shutil.which("google-chrome")
+  if path is None:
+    pytest.skip("there is no Chromium here")
+  probe = """<script>addEventListener("load", () => {
+    const images = [...document.images].map(i => i.naturalWidth * i.width);
+    const head = document.querySelector("h1").getBoundingClientRect();
+    document.title = JSON.stringify({images, head: head.height,
+      sticks_out: document.documentElement.scrollWidth > innerWidth});
+    parent.document.title = document.title;
+  })</script>"""
+  (folder / "inner.html").write_text(page + probe)
+  frame = folder / "frame.html"
+  frame.write_text(
+    f"<title></title><body style='margin:0'><iframe src='inner.html' "
+    f"style='width:{width}px;height:2900px;border:0'></iframe>"
+  )
+  switches = "--headless --no-sandbox --disable-gpu --disable-quic"
+  switches += " --no-first-run --disable-background-networking"
+  switches += " --disable-component-update --disable-sync"
+  switches += " --allow-file-access-from-files --virtual-time-budget=20000"
+  switches += f" --window-size={max(width, 500)},3000"
+  switches += f" --user-data-dir={folder / 'profile'}"
+
+  def browse(word):
+    return subprocess.run(
+      [path, *switches.split(), word, f"file://{frame}"],
+      capture_output=True,
+      text=True,
+      timeout=1200,
+      check=True,
+    ).stdout
+
+  title = re.search(r"<title>(.*?)</title>", browse("--dump-dom"))[1]
+  shot = folder / "shot.png"
+  browse(f"--screenshot={shot}")
+  return json.loads(title), cv2.imread(str(shot))

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
+from support import in_browser
 
 from yolo9000.data import __main__ as command
-from yolo9000.data import doctor, sources
+from yolo9000.data import doctor, page, sources
 from yolo9000.data.flaws import KINDS, Flaws
 from yolo9000.data.formats.reading import MOST_BOXES, Source
 
@@ -457,3 +458,24 @@ def test_files_that_are_waited_for_and_loose_pictures(tmp_path):
 def test_impossible_arguments(tmp_path, words):
   with pytest.raises(SystemExit, match="2"):
     command.main(["voc", str(tmp_path), *words])
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_browser_shows_the_page(tmp_path, width):
+  """All of it, with every kind of flaw, at the width of a telephone too."""
+  plant(tmp_path / "set")
+  findings = examine("voc", tmp_path / "set", class_names=("dog", "cow" * 30))
+  boxes = doctor.box_statistics(
+    findings.datasets, image_size=416, resize="stretch"
+  )
+  made = page.page(
+    *("set", findings, boxes),
+    **{"root": str(tmp_path / "set"), "text": ["a" * 300]},
+    **{"clean": ["b" * 300], "seed": 0},
+  )
+  assert "1 classes without any" in made and "Priors that fit" in made
+  assert str(tmp_path) not in re.sub("<pre>.*", "", made, flags=re.S)
+  assert "Annotations/outside.xml:7" in made
+  seen, _ = in_browser(made, tmp_path, width)
+  assert len(seen["images"]) > 20 and min(seen["images"]) > 0
+  assert seen["head"] > 10 and not seen["sticks_out"]

@@ -2,15 +2,12 @@
 
 import json
 import re
-import shutil
-import subprocess
 
-import cv2
 import numpy as np
 import pytest
-from support import toy_config
+from support import in_browser, toy_config
 
-from yolo9000.tables import plan, report, results, sweep
+from yolo9000.tables import plan, report, results, sentences, sweep
 from yolo9000.tables.plan import row
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -51,7 +48,7 @@ def test_it_has_all_that_the_table_needs(made):
   for key in plan.make(config).stages:
     assert key in page
   # The chart, the curves, and four pictures for each of three rows.
-  assert page.count("<img") == 2 + 4 * 3
+  assert page.count("<img") == 2 + 4 * (1 + 3)
   commit = json.loads((workdir / "plain/results.json").read_text())["commit"]
   assert f"<td>{commit}</td>" in page
 
@@ -59,7 +56,7 @@ def test_it_has_all_that_the_table_needs(made):
 def test_a_table_that_is_not_finished_has_a_report(made, tmp_path):
   config, _, _ = made
   planned = plan.make(config)
-  filled = results.fill(planned, tmp_path, {})
+  filled = results.fill(config, planned, tmp_path, {})
   report.write(config, planned, filled, tmp_path, tmp_path)
   page = (tmp_path / "report.html").read_text()
   assert page.count("not run") >= 3 and "not known" in page
@@ -68,7 +65,7 @@ def test_a_table_that_is_not_finished_has_a_report(made, tmp_path):
 def test_a_step_against_the_paper_is_said_to_be_one(made, tmp_path):
   config, workdir, _ = made
   planned = plan.make(config)
-  filled = results.fill(planned, workdir, {})
+  filled = results.fill(config, planned, workdir, {})
   filled[1] = filled[1]._replace(paper=70.0)
   better = [dict(r, **{"VOC07 AP": 0.9}) for r in filled[1].results.values()]
   filled[1] = filled[1]._replace(results=dict(enumerate(better)))
@@ -77,43 +74,51 @@ def test_a_step_against_the_paper_is_said_to_be_one(made, tmp_path):
   assert "It goes the other way than in the paper" in page
 
 
-def chromium(*words):
-  """Runs the browser without a screen; None where there is none."""
-  path = shutil.which("chromium") or shutil.which("google-chrome")
-  if path is None:
-    pytest.skip("there is no Chromium here")
-  switches = "--headless --no-sandbox --disable-gpu --disable-quic"
-  switches += " --no-first-run --disable-background-networking"
-  switches += " --disable-component-update --disable-sync"
-  return subprocess.run(
-    [path, *switches.split(), *words],
-    capture_output=True,
-    text=True,
-    timeout=1200,
-    check=True,
-  ).stdout
+def test_what_a_table_says_of_itself(made, tmp_path):
+  """Steps, sizes and alternatives; a miniature and the paper's own setting."""
+  config, workdir, _ = made
+  for kind, setting, words in (
+    ("steps", "", ("Step by step", "Each row adds to the one above it")),
+    ("sizes", "", ("Size by size", "One set of weights")),
+    ("alternatives", "", ("The alternatives", "are alternatives", "beside")),
+    (
+      *("steps", "a miniature on drawn shapes"),
+      ("a miniature of T", "This is a miniature on drawn shapes.", "points of"),
+    ),
+  ):
+    config = plan.with_changes(config, [])
+    with config.unlocked():
+      config.update(table=kind, setting=setting, paper="T")
+      config.recorded = {"plain": (1.0, 2.0)} if setting else {}
+    planned = plan.make(config)
+    filled = results.fill(config, planned, workdir, {})
+    report.write(config, planned, filled, workdir, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    for one in words:
+      assert one in page, (kind, one)
+    assert ("cannot be compared" in page) == bool(setting)
+    assert ("recorded, 2 seeds" in page) == bool(setting)
+    told = sentences.steps_in_words(config, filled)
+    assert bool(told) == (kind != "sizes")
+  with config.unlocked():
+    config.table = "rows"
+  with pytest.raises(ValueError, match="table is 'rows'; allowed are steps"):
+    results.frame(config)
 
 
-def test_a_browser_shows_it(made, tmp_path):
-  """Every picture is decoded, no text sticks out, and the page is not blank."""
+def test_links_lead_to_the_rows_folders(made):
+  _, workdir, page = made
+  links = re.findall('href="([^"]*)"', page)
+  assert len(links) >= 9
+  for link in links:
+    assert (workdir / link).exists(), link
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_browser_shows_it(made, tmp_path, width):
   _, _, page = made
-  probe = """<script>addEventListener("load", () => {
-    const images = [...document.images].map(i => i.naturalWidth * i.width);
-    const head = document.querySelector("h1").getBoundingClientRect();
-    document.title = JSON.stringify({images, head: head.height,
-      sticks_out: document.body.scrollWidth > innerWidth});
-  })</script>"""
-  path = tmp_path / "page.html"
-  path.write_text(page.replace("</body>", probe + "</body>"))
-  size = "--window-size=1100,3000"
-  profile = f"--user-data-dir={tmp_path / 'profile'}"
-  found = chromium(size, profile, "--dump-dom", f"file://{path}")
-  seen = json.loads(re.search(r"<title>(.*?)</title>", found)[1])
-  assert len(seen["images"]) == 14 and min(seen["images"]) > 0
+  seen, pixels = in_browser(page, tmp_path, width)
+  assert len(seen["images"]) == 18 and min(seen["images"]) > 0
   assert seen["head"] > 10 and not seen["sticks_out"]
-  shot = tmp_path / "shot.png"
-  chromium(size, profile, f"--screenshot={shot}", f"file://{path}")
-  pixels = cv2.imread(str(shot))
-  assert pixels.shape == (3000, 1100, 3)
   dark = np.mean(pixels.min(axis=2) < 128)
   assert 0.005 < dark < 0.5

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support import ROOT, toy_config
 
-from yolo9000.tables import plan, results, run, sweep
+from yolo9000.tables import plan, results, run, sentences, sweep, table_files
 from yolo9000.tables.plan import row
 from yolo9000.training import loop
 
@@ -164,7 +164,7 @@ def test_rows_may_have_different_figures(tmp_path):
   rows = [filled("a", None, 0.5), filled("b", None, 0.5), filled("c", 3.0)]
   rows[1].results[0]["COCO AP"] = 0.3
   config = toy_config(rows=tuple(row(one.name, one.paper) for one in rows))
-  results.write(config, rows, tmp_path)
+  table_files.write(config, rows, tmp_path)
   text = (tmp_path / "table.md").read_text()
   assert "| a | 50.0 |  | none |" in text
   assert "| b | 50.0 |  | 30.0 |" in text
@@ -175,16 +175,25 @@ def test_steps_are_judged_by_a_paired_test_over_seeds():
   """Worked out by hand: gains 10, 12, 14 have t = 12 / (2 / sqrt 3) = 10.4."""
   one = filled("one", 60.0, 0.30, 0.31, 0.32)
   two = filled("two", 65.8, 0.40, 0.43, 0.46)
-  words = results.step_in_words(one, two, "VOC07 AP")
+  how = results.Frame("steps", "", {}, ())
+  words = sentences.step_in_words(one, two, "VOC07 AP", how)
   assert words == (
     "two: +12.0 (paper +5.8), by seed +10.0 +12.0 +14.0; significant, "
     "p = 0.0091."
   )
   three = filled("three", 66.0, 0.42, 0.41, 0.46)
-  words = results.step_in_words(two, three, "VOC07 AP")
+  words = sentences.step_in_words(two, three, "VOC07 AP", how)
   assert "cannot be told from chance with 3 seeds, p = 1" in words
-  alone = results.step_in_words(one, filled("four", None, 0.4), "VOC07 AP")
-  assert alone == "four: +10.0; one seed, so it may be chance."
+  four = filled("four", None, 0.4)
+  alone = sentences.step_in_words(one, four, "VOC07 AP", how)
+  assert alone == "four: +10.0."
+  how = how._replace(
+    kind="alternatives", recorded={"one": (20.0, 22.0), "four": (30.0, 34.0)}
+  )
+  alone = sentences.step_in_words(one, four, "VOC07 AP", how)
+  assert alone == (
+    "four, beside one: +10.0 (recorded +11.0, the mean of 2 seeds)."
+  )
   assert results.spread([30.0, 31.0, 32.0]) == "31.0 ± 1.0"
   assert np.isclose(np.std([30.0, 31.0, 32.0], ddof=1), 1.0)
 
@@ -308,7 +317,9 @@ def test_what_failed_here_and_was_done_by_another_job_is_done(tmp_path):
   figures = {"VOC07 AP": 0.5, "training_minutes": 1.0}
   (folder / "results.json").write_text(json.dumps(figures))
   assert sweep._state(stage, tmp_path, failed, 0.0) == "done" and not failed
-  (one,) = results.fill(made, tmp_path, {stage.key: "OSError"})
+  (one,) = results.fill(
+    toy_config(rows=(row("a"),)), made, tmp_path, {stage.key: "OSError"}
+  )
   assert one.values("VOC07 AP") == [50.0] and not one.error
 
 

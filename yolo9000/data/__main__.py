@@ -76,7 +76,10 @@ def _run(args: argparse.Namespace) -> int:
   title = f"{args.format} {args.root}"
   _write(
     out / "index.html",
-    page.page(title, findings, text=text, clean=clean, seed=0),
+    page.page(
+      *(title, findings, boxes),
+      **{"root": args.root, "text": text, "clean": clean, "seed": 0},
+    ),
   )
   for line in (*text, *clean):
     print(line.encode("utf-8", "backslashreplace").decode())

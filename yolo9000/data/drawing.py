@@ -64,3 +64,27 @@ def draw(
     ink = (0, 0, 0) if bright else (255, 255, 255)
     pen.text((left + 2, top + 2), text, fill=ink, font=font)
   return np.asarray(picture)
+
+
+def mark(
+  image: UInt8[np.ndarray, "H W 3"], box_px: np.ndarray
+) -> UInt8[np.ndarray, "H W 3"]:
+  """A copy with a box in dashes of red, at the picture's edge if it lies out.
+
+  One without area is a small cross.
+  """
+  height, width = image.shape[:2]
+  left, right = np.sort(box_px[::2]).clip(0, width - 1)
+  top, bottom = np.sort(box_px[1::2]).clip(0, height - 1)
+  if right - left < 3 or bottom - top < 3:
+    left, right = (np.array([left, right]) + (-6, 6)).clip(0, width - 1)
+    top, bottom = (np.array([top, bottom]) + (-6, 6)).clip(0, height - 1)
+  picture = Image.fromarray(image)
+  pen = ImageDraw.Draw(picture)
+  corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+  for start, end in zip(corners, [*corners[1:], corners[0]], strict=True):
+    along = np.linspace(start, end, 15)
+    for number in range(0, 14, 2):
+      dash = [tuple(along[number]), tuple(along[number + 1])]
+      pen.line(dash, fill=(230, 0, 0), width=3)
+  return np.asarray(picture)

@@ -47,6 +47,7 @@ class Flaw(NamedTuple):
   path: str
   line: int  # from 1; 0: not of one line
   message: str
+  box_px: tuple[float, ...] = ()  # edges of the box, if it is one's flaw
 
   def __str__(self) -> str:
     """The file, the line and the message, as compilers write them."""
@@ -73,12 +74,26 @@ class Flaws:
     self.passed: Counter[str] = Counter()
     self._strict = strict
 
-  def mended(self, kind: str, path: Any, line: int, message: str) -> None:
+  def mended(
+    self,
+    kind: str,
+    path: Any,
+    line: int,
+    message: str,
+    box_px: tuple[float, ...] = (),
+  ) -> None:
     """Reports a flaw that the reader could mend."""
     assert kind in KINDS, kind
-    self.found.append(Flaw(kind, str(path), line, message))
+    self.found.append(Flaw(kind, str(path), line, message, box_px))
 
-  def error(self, kind: str, path: Any, line: int, message: str) -> None:
+  def error(
+    self,
+    kind: str,
+    path: Any,
+    line: int,
+    message: str,
+    box_px: tuple[float, ...] = (),
+  ) -> None:
     """Reports a flaw because of which something is left out.
 
     Raises:
@@ -86,4 +101,4 @@ class Flaws:
     """
     if self._strict:
       raise DataError(str(Flaw(kind, str(path), line, message)))
-    self.mended(kind, path, line, f"{message}; left out")
+    self.mended(kind, path, line, f"{message}; left out", box_px)

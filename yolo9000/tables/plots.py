@@ -129,12 +129,13 @@ def trade_off(
   ours: Mapping[str, tuple[float, float]],
   paper: Mapping[str, tuple[float, float]],
   *,
+  labels: tuple[str, str],
   title: str,
 ) -> None:
   """Points (images per second, percent) by name, ours and the paper's."""
   figure = Figure(figsize=(8, 5), layout="tight")
   axis = figure.subplots()
-  for points, label in ((ours, "ours"), (paper, "paper")):
+  for points, label in zip((ours, paper), labels, strict=True):
     if points:
       line = np.array(sorted(points.values())).T
       axis.plot(*line, marker="o", label=label)
@@ -153,24 +154,29 @@ def bar_chart(
   paper: Sequence[float | None],
   *,
   spreads: Sequence[float],
+  labels: tuple[str, str],
   title: str,
 ) -> None:
-  """Each row's figure and its spread beside the paper's, all in percent."""
+  """Each row's figure and its spread beside the paper's, if that is given."""
   figure = Figure(figsize=(1.2 * len(names) + 2, 4.5), layout="tight")
   axis = figure.subplots()
   place = np.arange(len(names))
-  for offset, values, label in ((-0.2, ours, "ours"), (0.2, paper, "paper")):
+  shift = 0.2 if paper else 0.0
+  sets = ((-shift, ours, labels[0]), (shift, paper, labels[1]))
+  for offset, values, label in sets[: 2 if paper else 1]:
     heights = [0 if v is None else v for v in values]
     bars = axis.bar(
       *(place + offset, heights, 0.38),
       label=label,
-      yerr=spreads if label == "ours" and any(spreads) else None,
+      yerr=spreads if values is ours and any(spreads) else None,
     )
     axis.bar_label(
       bars, ["-" if v is None else f"{v:.1f}" for v in values], fontsize=8
     )
   axis.set_xticks(place, [name.replace(" ", "\n") for name in names])
-  axis.set(ylabel=f"{title}, %", ylim=(0, 100))
+  axis.set(ylabel=title)
+  axis.margins(y=0.15)
+  axis.axhline(0, color="black", lw=0.8)
   axis.legend()
   figure.savefig(path, dpi=100)
 

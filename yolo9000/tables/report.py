@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from yolo9000 import scoring
 from yolo9000.data import drawing
 from yolo9000.data.disk import DataError
 from yolo9000.files import read_json_lines, write_whole
-from yolo9000.tables import plan, plots, results
+from yolo9000.tables import plan, plots, results, sentences, table_files
 from yolo9000.tables.plan import Plan
 from yolo9000.tables.results import Filled
 from yolo9000.training import build
@@ -31,10 +32,31 @@ th:first-child, td:first-child { text-align: left; }
 figure { display: inline-block; margin: .3em; vertical-align: top; }
 figcaption { font-size: 13px; }
 img { max-width: 100%; }
-pre { background: #f4f4f4; padding: .6em; white-space: pre-wrap; }
+h1, p, li { overflow-wrap: anywhere; }
+pre { background: #f4f4f4; padding: .6em; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
+.hint { display: none; color: #666; font-size: 13px; margin: .6em 0 0; }
+@media (max-width: 50em) {
+  .hint { display: block; }
+  .wide img { max-width: none; width: 44em; }
+  figure { margin: .3em 0; max-width: 100%; }
+}
 """
 PICTURES = 4  # shown with the detections of every row
+SCROLLS = '<p class="hint">scrolls sideways &rarr;</p>'
+TITLES = {
+  "steps": "Step by step",
+  "sizes": "Size by size",
+  "alternatives": "The alternatives",
+}
+# What a row's folder has for people.
+LINKED = {
+  "curves.png": "its curves",
+  "precision_recall.png": "precision and recall",
+  "detections.png": "more pictures",
+  "results.json": "all its figures",
+}
 
 
 def write(
@@ -44,7 +66,7 @@ def write(
   workdir: Path,
   out: Path,
 ) -> None:
-  """Writes report.html to the folder out. It names no other file.
+  """Writes report.html to the folder out: one file, with links to the runs.
 
   Args:
     config: of the table.
@@ -60,16 +82,16 @@ def write(
     if rows[one.name].seed in one.results
   }
   parts = [
-    f"<h1>{_text(config.name)}: {_text(config.paper)}</h1>",
+    f"<h1>{_text(results.heading(config))}</h1>",
     _table(results.cells(config, filled)),
-    *(f"<p>{_text(note)}</p>" for note in results.notes(config, filled)),
-    _picture(out / "table.png", "ours beside the paper's"),
-    _trade_off(filled),
-    "<h2>Step by step</h2>",
-    *_steps(config, filled),
+    *(f"<p>{_text(note)}</p>" for note in sentences.notes(config, filled)),
+    _drawn(lambda file: table_files.draw(config, filled, file)),
+    _trade_off(config, filled),
+    f"<h2>{TITLES[results.frame(config).kind]}</h2>",
+    *_steps(config, filled, ends, out),
     "<h2>Average precision of each class</h2>",
     _per_class(filled),
-    "<h2>The same pictures, detected by every row</h2>",
+    "<h2>The same pictures: the truth, and what every row detects</h2>",
     *_detections(config, ends),
     "<h2>Loss</h2>",
     _curves(made, rows, ends, workdir),
@@ -80,6 +102,7 @@ def write(
   ]
   page = (
     f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    f'<meta name="viewport" content="width=device-width">'
     f"<title>{_text(config.name)}</title><style>{STYLE}</style></head><body>\n"
     + "\n".join(parts)
     + "\n</body></html>\n"
@@ -105,7 +128,9 @@ def _table(rows: Sequence[Sequence[Any]], colour: bool = False) -> str:
         cell = f"{cell:.1f}"
       cells.append(f"<td{style}>{_text(cell)}</td>")
     lines.append("<tr>" + "".join(cells) + "</tr>")
-  return '<div class="wide"><table>' + "\n".join(lines) + "</table></div>"
+  table = f"<table>{chr(10).join(lines)}</table>"
+  hint = SCROLLS if len(head) > 4 else ""
+  return f'{hint}<div class="wide">{table}</div>'
 
 
 def _image(data: bytes, kind: str, caption: str) -> str:
@@ -115,10 +140,6 @@ def _image(data: bytes, kind: str, caption: str) -> str:
     f'<figure><img alt="{text}" src="{source}">'
     f"<figcaption>{text}</figcaption></figure>"
   )
-
-
-def _picture(path: Path, caption: str) -> str:
-  return _image(path.read_bytes(), "png", caption) if path.exists() else ""
 
 
 def _base(config: Any) -> Any:
@@ -132,25 +153,33 @@ def _base(config: Any) -> Any:
   }
 
 
-def _steps(config: Any, filled: Sequence[Filled]) -> list[str]:
+def _steps(
+  config: Any, filled: Sequence[Filled], ends: Mapping[str, Path], out: Path
+) -> list[str]:
   """A section for each row: what it changes and gains, what is measured."""
   configs = plan.row_configs(config)
   remarks = config.remarks.to_dict() if "remarks" in config else {}
-  figure = results.figures_of(filled)[0]
+  figure, how = results.figures_of(filled)[0], results.frame(config)
+  changes_of = {name: changes for name, _, changes, _ in config.rows}
   parts = []
-  for row, before, (_, _, changes, _) in zip(
-    filled, results.below(config, filled), config.rows, strict=True
-  ):
+  for row, before in zip(filled, results.below(config, filled), strict=True):
     above = config if before is None else configs[before.name]
-    sentence = "It stands by itself."
-    if before is not None:
-      sentence = results.step_in_words(before, row, figure)
-      sentence += f" It differs from {before.name}."
+    changes = changes_of[row.name]
+    if before is None or how.kind == "sizes":
+      sentence = {
+        "steps": "The others stand on it.",
+        "sizes": "It differs from the others in these values alone.",
+        "alternatives": "It stands by itself.",
+      }[how.kind]
+    else:
+      sentence = sentences.step_in_words(before, row, figure, how)
+      sentence += f" It differs from {before.name} in these values."
     lines = [
       f"{name}: {_value(above, name)!r} → {_value(configs[row.name], name)!r}"
       for name, _ in changes
     ]
     parts.append(f"<h3>{_text(row.name)}</h3><p>{_text(sentence)}</p>")
+    parts.append(_links(ends.get(row.name), out))
     if before is not None and _against_paper(before, row, figure):
       parts.append("<p>It goes the other way than in the paper.</p>")
     if row.name in remarks:
@@ -160,6 +189,17 @@ def _steps(config: Any, filled: Sequence[Filled]) -> list[str]:
       parts.append(f"<pre>{_text(chr(10).join(lines))}</pre>")
     parts.append(_diagnosis(before, row))
   return parts
+
+
+def _links(folder: Path | None, out: Path) -> str:
+  """To the folder of a row, and to what is drawn there."""
+  if folder is None:
+    return ""
+  where = os.path.relpath(folder, out)
+  names = [name for name in LINKED if (folder / name).exists()]
+  links = [f'<a href="{_text(where)}/">its folder</a>']
+  links += [f'<a href="{_text(where)}/{n}">{LINKED[n]}</a>' for n in names]
+  return f"<p>{', '.join(links)}</p>"
 
 
 def _value(config: Any, name: str) -> Any:
@@ -238,6 +278,10 @@ def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
   }
   for record in data.records[:PICTURES]:
     image = data.read_image(record)
+    names = [data.class_names[label] for label in record.labels.tolist()]
+    drawn = drawing.draw(image, record.boxes_px, record.labels, names)
+    _, code = cv2.imencode(".jpg", drawn[..., ::-1])
+    parts.append(_image(code.tobytes(), "jpeg", "truth"))
     for name, by_file in found.items():
       rows = by_file.get(record.path, [])
       edges = np.array([row["bbox"] for row in rows]).reshape(-1, 4)
@@ -280,10 +324,15 @@ def _curves(
       for line in read_json_lines(path)
       if "loss" in line
     ]
-  return _drawn(lambda file: plots.losses(file, lines), "loss against pictures")
+
+  def draw(file: io.BytesIO) -> str:
+    plots.losses(file, lines)
+    return "loss against pictures"
+
+  return _drawn(draw)
 
 
-def _trade_off(filled: Sequence[Filled]) -> str:
+def _trade_off(config: Any, filled: Sequence[Filled]) -> str:
   """Accuracy against speed, where speed was measured: Table 3's figure."""
   figure = results.figures_of(filled)[0]
   ours, paper = {}, {}
@@ -293,19 +342,27 @@ def _trade_off(filled: Sequence[Filled]) -> str:
     theirs = row.of_paper("images/s", first=False)
     accuracy = row.of_paper(figure, first=True)
     if theirs is not None and accuracy is not None:
-      paper[row.name] = (theirs, accuracy)
+      size = row.of_paper("size", first=False)
+      name = row.name if size is None else f"size {size:.0f}"
+      paper[name] = (theirs, accuracy)
   if not ours:
     return ""
-  return _drawn(
-    lambda file: plots.trade_off(file, ours, paper, title=figure),
-    f"{figure} against images per second, the paper's on a Titan X",
-  )
+  label = "this miniature" if results.frame(config).setting else "ours"
+
+  def draw(file: io.BytesIO) -> str:
+    labels = (label, "paper, on a Titan X")
+    plots.trade_off(file, ours, paper, labels=labels, title=figure)
+    return f"{figure} against images per second; heights and speeds differ"
+
+  return _drawn(draw)
 
 
-def _drawn(draw: Callable[[Any], None], caption: str) -> str:
+def _drawn(draw: Callable[[io.BytesIO], str]) -> str:
+  """What a function draws into a file and calls so."""
   file = io.BytesIO()
-  draw(file)
-  return _image(file.getvalue(), "png", caption)
+  caption = draw(file)
+  chart = _image(file.getvalue(), "png", caption)
+  return f'{SCROLLS}<div class="wide">{chart}</div>'
 
 
 def _stages(made: Plan, workdir: Path) -> str:

@@ -1,9 +1,7 @@
-"""A table's rows as they are finished: table.md, table.csv, table.png."""
+"""A table's rows as they are finished."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from yolo9000 import scoring
-from yolo9000.files import write_whole
-from yolo9000.scoring import coco, trees
-from yolo9000.tables import plan, plots
+from yolo9000.scoring import coco
+from yolo9000.tables import plan
 from yolo9000.tables.plan import Plan
 
 # Of a run's results, those that a table shows where there are any.
@@ -23,11 +19,56 @@ FIGURES = (
   *("top-1", "top-5", "hierarchical"),
 )
 SPEEDS = "speeds.json"  # images per second of rows, in a table's workdir
-EACH_BY_ITSELF = (
-  "Each step is judged by itself: of so many tests, one in twenty finds "
-  "something where nothing is."
-)
-SIGNIFICANT = 0.05  # probability of such a difference by chance
+# What the rows of a table are to each other: config.table.
+KINDS = {
+  "steps": "Each row adds to the one above it, unless it says otherwise.",
+  "sizes": "One set of weights, evaluated at several sizes of picture.",
+  "alternatives": "The rows are alternatives; each names the one it is told "
+  "beside.",
+}
+
+
+class Frame(NamedTuple):
+  """What a table says about itself, in its experiment file.
+
+  Attributes:
+    kind: config.table, a key of KINDS.
+    setting: config.setting, what makes its numbers another thing than the
+      paper's, such as "a miniature: drawn shapes"; "" for the paper's setting.
+    recorded: config.recorded, values of the first figure over seeds by row, of
+      an earlier run.
+    shown: config.shown, the rows' names in the order in which they are shown.
+  """
+
+  kind: str
+  setting: str
+  recorded: Mapping[str, Sequence[float]]
+  shown: Sequence[str]
+
+
+def frame(config: Any) -> Frame:
+  """What a config says of its table.
+
+  Raises:
+    ValueError: for another kind.
+  """
+  kind = config.get("table", "steps")
+  if kind not in KINDS:
+    raise ValueError(f"table is {kind!r}; allowed are {', '.join(KINDS)}")
+  recorded = config.get("recorded", {})
+  names = [name for name, *_ in plan.rows_of(config)]
+  return Frame(
+    kind,
+    config.get("setting", ""),
+    {name: list(recorded[name]) for name in recorded},
+    config.get("shown", ()) or names,
+  )
+
+
+def heading(config: Any) -> str:
+  """The table's name, and whether it is the paper's or a miniature of it."""
+  paper = f"a miniature of {config.paper}"
+  return f"{config.name}: {paper if frame(config).setting else config.paper}"
 
 
 class Filled(NamedTuple):
@@ -63,10 +104,13 @@ class Filled(NamedTuple):
     return [100 * value for value in found if value is not None]
 
 
-def fill(made: Plan, workdir: Path, failed: Mapping[str, str]) -> list[Filled]:
+def fill(
+  config: Any, made: Plan, workdir: Path, failed: Mapping[str, str]
+) -> list[Filled]:
   """The rows with what is finished in workdir, whoever ran it.
 
   Args:
+    config: of the table.
     made: of the table.
     workdir: of the table.
     failed: what went wrong, by the stage's key.
@@ -91,7 +135,8 @@ def fill(made: Plan, workdir: Path, failed: Mapping[str, str]) -> list[Filled]:
     elif len(found) == len(row.stages):
       one.results[row.seed] = found[-1]
       one.minutes[row.seed] = sum(r["training_minutes"] for r in found)
-  return list(filled.values())
+  order = list(frame(config).shown)
+  return sorted(filled.values(), key=lambda row: order.index(row.name))
 
 
 def figures_of(filled: Sequence[Filled]) -> list[str]:
@@ -125,33 +170,10 @@ def in_pairs(
   return [old for old, _ in pairs], [new for _, new in pairs]
 
 
-def step_in_words(before: Filled, after: Filled, figure: str) -> str:
-  """What a row adds to the one it differs from, and whether by chance.
-
-  The seeds of both are compared in pairs, by Student's t-test.
-  """
-  old, new = in_pairs(before, after, figure)
-  gains = np.subtract(new, old)
-  text = f"{after.name}: "
-  if not old:
-    return text + "not known."
-  text += f"{gains.mean():+.1f}"
-  theirs = [row.of_paper(figure, first=True) for row in (before, after)]
-  if theirs[0] is not None and theirs[1] is not None:
-    text += f" (paper {theirs[1] - theirs[0]:+.1f})"
-  if len(old) == 1:
-    return text + "; one seed, so it may be chance."
-  text += ", by seed " + " ".join(f"{gain:+.1f}" for gain in gains)
-  if np.ptp(gains) < 1e-9:
-    return text + "."
-  from scipy import stats  # takes half a second, and one seed needs none
-
-  chance = float(stats.ttest_rel(new, old).pvalue)
-  if chance < SIGNIFICANT:
-    return text + f"; significant, p = {chance:.2g}."
-  return text + (
-    f"; cannot be told from chance with {len(old)} seeds, p = {chance:.2g}."
-  )
+def gain_of_paper(before: Filled, after: Filled, figure: str) -> float | None:
+  """What the row adds in the paper; None if it has not both."""
+  old, new = (row.of_paper(figure, first=True) for row in (before, after))
+  return None if old is None or new is None else new - old
 
 
 def below(config: Any, filled: Sequence[Filled]) -> list[Filled | None]:
@@ -161,23 +183,19 @@ def below(config: Any, filled: Sequence[Filled]) -> list[Filled | None]:
   return [by_name.get(stands_on[row.name]) for row in filled]
 
 
-def steps_in_words(config: Any, filled: Sequence[Filled]) -> list[str]:
-  """A sentence for each row that differs from another."""
-  figure = figures_of(filled)[0]
-  return [
-    step_in_words(before, after, figure)
-    for before, after in zip(below(config, filled), filled, strict=True)
-    if before is not None
-  ]
-
-
 def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
   """The table as text, its head first."""
   figures = figures_of(filled)
-  figures += [g for g in _groups(config) if any(r.values(g) for r in filled)]
+  figures += [g for g in groups_of(config) if any(r.values(g) for r in filled)]
   first = figures[0]
   head = ["row"]
   table = [[row.name] for row in filled]
+  how = frame(config)
+  if any(row.of_paper("size", first=False) for row in filled):
+    head.append("paper's size")
+    for cells, row in zip(table, filled, strict=True):
+      size = row.of_paper("size", first=False)
+      cells.append("" if size is None else f"{size:.0f}")
   for figure in figures:
     theirs = [row.of_paper(figure, first=figure == first) for row in filled]
     told = figure == first or any(value is not None for value in theirs)
@@ -187,8 +205,13 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
       if not row.results:
         missing = "failed" if row.error else "not run"
         cells[-1] = missing if figure == first else ""
+      if figure == first and how.recorded:
+        cells.append(spread(how.recorded.get(row.name, ())))
       if told:
         cells.append("" if paper is None else f"{paper:.1f}")
+    if figure == first and how.recorded:
+      count = max(map(len, how.recorded.values()))
+      head.insert(head.index(figure) + 1, f"recorded, {count} seeds")
   if any(row.speed for row in filled):
     head += ["images/s", "paper"]
     for cells, row in zip(table, filled, strict=True):
@@ -202,73 +225,6 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
   return [head, *table]
 
 
-def _groups(config: Any) -> dict[str, Sequence[str]]:
+def groups_of(config: Any) -> dict[str, Sequence[str]]:
   """Groups of classes of the last stage."""
   return plan.last_stage(config).evaluation.to_dict()["groups"]
-
-
-def notes(config: Any, filled: Sequence[Filled]) -> list[str]:
-  """What must be known to read the table."""
-  last = plan.last_stage(config)
-  of_boxes = ""
-  if last.evaluation.metric in scoring.BOX_METRICS:
-    how = last.task.to_dict().get("detect", {})
-    told = ", ".join(f"{k} {v}" for k, v in how.items() if v not in ((), ""))
-    of_boxes = (
-      f" AP is the mean over classes; VOC's at IoU .5. Detections: {told}."
-    )
-  several = max((len(row.results) for row in filled), default=0) > 1
-  return [
-    f"A row differs from the one above it unless it says otherwise. Data: "
-    f"{last.data.test.format} {last.data.test.split}; paper: {config.paper}. "
-    f"In percent"
-    + (", mean and standard deviation over seeds." if several else ".")
-    + of_boxes,
-    *(
-      f"{row.name}, {group}: {extremes}."
-      for row in filled
-      for found in list(row.results.values())[:1]
-      for group, names in _groups(config).items()
-      if (extremes := trees.extremes(found["per_class"], names, count=5))
-    ),
-    *(f"{row.name} failed: {row.error}" for row in filled if row.error),
-    *(
-      f"Commit {code}, {device}."
-      for code, device in sorted(
-        {
-          (r["commit"], r["hardware"])
-          for f in filled
-          for r in f.results.values()
-        }
-      )
-    ),
-  ]
-
-
-def write(config: Any, filled: Sequence[Filled], workdir: Path) -> None:
-  """table.md, table.csv and table.png: the paper's number beside ours."""
-  workdir.mkdir(parents=True, exist_ok=True)
-  head, *rows = cells(config, filled)
-  lines = [
-    "| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)
-  ]
-  steps = steps_in_words(config, filled)
-  if any(len(row.results) > 1 for row in filled):
-    steps.append(EACH_BY_ITSELF)
-  text = "\n".join([*lines, "", "\n\n".join([*notes(config, filled), *steps])])
-  write_whole(workdir / "table.md", text + "\n")
-  file = io.StringIO()
-  csv.writer(file).writerows([head, *rows])
-  write_whole(workdir / "table.csv", file.getvalue())
-  values = [row.values(head[1]) for row in filled]
-  draft = io.BytesIO()
-  plots.bar_chart(
-    draft,
-    [row.name for row in filled],
-    [float(np.mean(v)) if v else None for v in values],
-    [row.of_paper(head[1], first=True) for row in filled],
-    spreads=[float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values],
-    title=head[1],
-  )
-  write_whole(workdir / "table.png", draft.getvalue())
-  print(text)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from yolo9000.files import write_whole
-from yolo9000.tables import cost, plan, report, results, speed
+from yolo9000.tables import cost, plan, report, results, speed, table_files
 from yolo9000.tables.plan import Plan, Stage
 from yolo9000.tables.run import commit, locked, report_failure, run
 from yolo9000.training import build, checks, loop, processes
@@ -249,9 +249,9 @@ def run_rows(config: Any, workdir: Path) -> int:
   def finish() -> int:
     if "speed_rounds" in config:
       measure_speeds(made, workdir, rounds=config.speed_rounds)
-    filled = results.fill(made, workdir, failed)
+    filled = results.fill(config, made, workdir, failed)
     out = workdir / (config.output if "output" in config else "")
-    results.write(config, filled, out)
+    table_files.write(config, filled, out)
     report.write(config, made, filled, workdir, out)
     print(
       f"{out / 'report.html'}: the report; table.md and table.png beside it"

@@ -96,10 +96,17 @@ class Truths:
     self._complete = True
     self._objects: dict[tuple, tuple[bool, float]] = {}
 
-  def error(self, kind: str, path: Any, line: int, message: str) -> None:
+  def error(
+    self,
+    kind: str,
+    path: Any,
+    line: int,
+    message: str,
+    box_px: tuple[float, ...] = (),
+  ) -> None:
     """Reports an object that is left out."""
     self._complete = False
-    self._flaws.error(kind, path, line, message)
+    self._flaws.error(kind, path, line, message, box_px)
 
   def add(
     self,
@@ -132,16 +139,16 @@ class Truths:
       return self.error("bad number", path, line, message)
     if right < left or bottom < top:
       message = f"{what} has its maximum before its minimum"
-      return self.error("reversed box", path, line, message)
+      return self.error("reversed box", path, line, message, edges)
     if right == left or bottom == top:
       message = f"{what} has no area; left out"
-      return self._flaws.mended("no area", path, line, message)
+      return self._flaws.mended("no area", path, line, message, edges)
     if max(right, bottom) <= 1 < min(width, height):
       message = (
         f"{what} lies within the first pixel of the {width}x{height} picture; "
         f"are these fractions of it? Expected pixels"
       )
-      return self.error("like fractions", path, line, message)
+      return self.error("like fractions", path, line, message, edges)
     cut = (
       max(left, 0.0),
       max(top, 0.0),
@@ -150,19 +157,19 @@ class Truths:
     )
     if cut[0] >= cut[2] or cut[1] >= cut[3]:
       message = f"{what} lies outside the {width}x{height} picture"
-      return self.error("outside", path, line, message)
+      return self.error("outside", path, line, message, edges)
     # Rounding of a written number is no flaw: a hundredth of a pixel.
     if max(cut[0] - left, cut[1] - top, right - cut[2], bottom - cut[3]) > 0.01:
       message = f"{what} sticks out of the {width}x{height} picture; cut"
-      self._flaws.mended("out of range", path, line, message)
+      self._flaws.mended("out of range", path, line, message, edges)
     if min(cut[2] - cut[0], cut[3] - cut[1]) < 0.99:
       message = (
         f"{what} is thinner than a pixel of the {width}x{height} picture"
       )
-      self._flaws.mended("thin box", path, line, message)
+      self._flaws.mended("thin box", path, line, message, edges)
     if (label, *cut) in self._objects:
       message = f"{what} is there already; left out"
-      return self._flaws.mended("duplicate box", path, line, message)
+      return self._flaws.mended("duplicate box", path, line, message, edges)
     self._objects[label, *cut] = (difficult, area_px)
     return None
 
