@@ -7,16 +7,19 @@ from functools import partial
 import cv2
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 from ml_collections import ConfigDict
 from support import ROOT, joint_config, load_experiment, tiny_config
 
 from yolo9000 import boxes as box
-from yolo9000 import detect
+from yolo9000 import detect, tiles
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
-from yolo9000.data import augment, drawing
+from yolo9000.data import augment, drawing, sources
 from yolo9000.data.disk import DataError
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
+from yolo9000.data.formats.reading import Source
 from yolo9000.data.images import decode_picture
 from yolo9000.data.pictures import Item
 from yolo9000.detector import (
@@ -586,3 +589,94 @@ def test_boxes_without_area_or_beyond_the_picture_are_drawn():
   boxes = np.array([[5.0, 5, 5, 5], [-9, -9, 99, 99], [39, 39, 40, 40]])
   drawing.draw(image, boxes, np.arange(3), ["a", "b", "c"])
   drawing.draw(image, np.zeros((0, 4)), np.zeros(0, int), [])
+
+
+def test_a_detector_takes_what_people_have(files, shared, tmp_path):
+  cfg, weights = (word.partition("=")[2] for word in files[:2])
+  names = str(shared / "darknet/voc.names")
+  options = {"names": names, "score_threshold": 0.3}
+  detector = Detector.from_darknet(cfg, weights, **options)
+  photo = shared / "darknet/dog.jpg"
+  found = detector(photo)
+  image = decode_picture(str(photo))
+  for given in (str(photo), image, PIL.Image.fromarray(image)):
+    for one, two in zip(found, detector(given), strict=True):
+      np.testing.assert_array_equal(one, two)
+  assert len(found.names) == len(found.scores) > 0
+  labels = found.labels.tolist()
+  assert found.names == tuple(detector.class_names[label] for label in labels)
+  # A grey picture, one that EXIF turns, and what is none.
+  grey = PIL.Image.fromarray(image).convert("L")
+  assert detector(grey).boxes_px.shape[1] == 4
+  turned = PIL.Image.fromarray(np.rot90(image).copy())
+  turned.getexif()[0x0112] = 6
+  turned.save(tmp_path / "turned.png", exif=turned.getexif())
+  assert len(detector(tmp_path / "turned.png").scores)
+  with pytest.raises(DataError, match="none.jpg: cannot be read"):
+    detector("none.jpg")
+  with pytest.raises(ValueError, match="expected uint8 RGB"):
+    detector(np.zeros((4, 4, 3)))
+
+
+def test_what_is_written_can_be_read_as_a_data_set(files, shared, tmp_path):
+  """Labels, class names and links to the pictures, by the doctor and readers."""
+  photos, out = shared / "darknet", tmp_path / "out"
+  names = [f"--names={photos}/voc.names", "--txt"]
+  code, rows = run(out, *files, *names, photos / "dog.jpg", photos / "kite.jpg")
+  assert code == 0
+  known = (photos / "voc.names").read_text().split()
+  assert all(row["category_name"] == known[row["category_id"]] for row in rows)
+  data = sources.read(Source("yolo", str(out), "images"), Flaws(strict=True))
+  assert data.class_names == tuple(known)
+  assert [len(r.labels) for r in data.records] == [
+    sum(row["file_name"].endswith(name) for row in rows)
+    for name in ("dog.jpg", "kite.jpg")
+  ]
+
+
+def test_a_call_that_fails_keeps_good_results(files, shared, tmp_path, capsys):
+  out = tmp_path / "out"
+  _, rows = run(out, *files, shared / "darknet/dog.jpg")
+  told = capsys.readouterr().out.splitlines()
+  assert told[0] == f"{len(rows)} boxes on 1 pictures in {out}"
+  assert re.fullmatch(r"  class \d+: \d+ on 1 pictures", told[1])
+  (tmp_path / "bad.jpg").write_text("no picture")
+  code, again = run(out, *files, tmp_path / "bad.jpg")
+  assert code == 1 and again == rows and rows
+
+
+def test_tiles_find_small_things(tmp_path):
+  """A picture of four times the side, and of each quarter the same boxes."""
+  places = tiles.cut(100, 300, 128, 0.25)
+  assert places[0].tolist() == [0, 0, 300, 100]
+  assert places[1:, 0].tolist() == [0, 86, 172] and places[-1, 2] == 300
+  assert tiles.cut(50, 60, 64, 0.2).tolist() == [[0, 0, 60, 50]]
+  with pytest.raises(ValueError, match="tiles of 0 pixels"):
+    tiles.cut(50, 60, 0, 0.2)
+
+  def found(*rows):
+    boxes, scores, labels = zip(*rows, strict=True) if rows else ((), (), ())
+    return Detections(
+      np.array(boxes, np.float32).reshape(-1, 4),
+      np.array(scores, np.float32),
+      np.array(labels, np.int32),
+      np.ones(len(rows), bool),
+    )
+
+  whole = found(((80, 10, 140, 60), 0.5, 1))
+  first = found(((80, 10, 128, 60), 0.6, 1), ((2, 2, 9, 9), 0.4, 0))
+  second = found(((0, 10, 54, 60), 0.9, 1), ((0, 10, 54, 60), 0.8, 2))
+  joined = tiles.join([whole, first, second, found()], places, 0.6)
+  # The best of what is one object, each class alone, in the picture's pixels.
+  assert joined.boxes.tolist() == [
+    *([86, 10, 140, 60], [86, 10, 140, 60], [2, 2, 9, 9])
+  ]
+  np.testing.assert_allclose(joined.scores, [0.9, 0.8, 0.4])
+  assert joined.labels.tolist() == [1, 2, 0]
+
+
+def test_the_tile_option(files, shared, tmp_path):
+  photo = shared / "darknet/dog.jpg"
+  _, whole = run(tmp_path / "whole", *files, photo)
+  code, tiled = run(tmp_path / "tiled", *files, photo, "--tile=400")
+  assert code == 0 and len(tiled) > len(whole)

@@ -1,6 +1,8 @@
 """python -m yolo9000.main, and what can be done with what it leaves."""
 
+import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -81,46 +83,153 @@ def test_the_quick_yolo9000_makes_its_table(tmp_path):
   ]
 
 
+FOUND = "--config.data.root=."
+
+
 @pytest.mark.parametrize(
   ("words", "message"),
   [
+    ([], "flag --config=None: .* must have a value"),
+    (
+      ["--config=experiments/none.py"],
+      "experiments/none.py is not there; no .p",
+    ),
+    (
+      [f"--config={ROOT}/experiments/vok.py"],
+      "did you mean .*experiments/voc.p",
+    ),
     (
       [QUICK, "--config.yolo.task.network.widht=1"],
-      "'widht'; did you mean width",
+      "--config.yolo.task.network",
     ),
-    ([VOC, "--config.task.network.width=wide"], "width"),
-    ([*DRAWN, "--config.task.network.dtype=int8"], "allowed are float32"),
-    ([VOC, "--config.data.root=."], "no such split of VOC"),
-    ([VOC], "data.root is empty: --config.data.root=FOLDER must name where"),
-    ([QUICK + ",row=none"], "row=none is unknown; there are YOLO"),
+    (
+      [QUICK, "--config.yolo.task.network.widht=1"],
+      "'widht'; did you mean wid",
+    ),
+    (
+      [f"--config={ROOT}/experiments/ablation.py:huge"],
+      "'huge' is unk.*quick,",
+    ),
+    ([QUICK + ",row=none"], "row=none is unknown; there are YOLO, batch norm"),
+    (
+      [VOC, "--config.task.network.width=wide"],
+      "width=wide: could not convert",
+    ),
+    ([VOC, "--wrokdir=a"], "Unknown command line flag 'wrokdir'"),
     (
       [VOC, "config.run.seed=1"],
-      "not a flag: config.run.seed=1; begin it with --",
+      "not a flag: config.run.seed=1; begin it with",
     ),
+    ([VOC], "data.root is empty: --config.data.root=FOLDER must name where"),
+    ([VOC, "--config.data.root=none"], "none/?: no such folder"),
+    ([VOC, FOUND], "no such split of VOC.*expected a list trainval.txt in"),
+    (
+      [*DRAWN, "--config.task.network.dtype=int8"],
+      "int8'; allowed are float32",
+    ),
+    (
+      [*DRAWN, "--config.run.batch_size=-4"],
+      "batch_size -4 must be a positive",
+    ),
+    (
+      [*DRAWN, "--config.run.total_steps=-4"],
+      "total_steps is -4; it must be at",
+    ),
+    (
+      [*DRAWN, "--config.task.model=yolov7"],
+      "'yolov7'; allowed are classifier,",
+    ),
+    (
+      [*DRAWN, "--config.task.network.backbone=vit"],
+      "'vit'; allowed are darkn",
+    ),
+    (
+      [*DRAWN, "--config.optimizer.name=lion"],
+      "'lion'; allowed are sgd, adamw",
+    ),
+    (
+      [*DRAWN, "--config.run.image_sizes=(100,)"],
+      "size 100 must be a positive",
+    ),
+    (
+      [*DRAWN, "--config.run.start_from=no"],
+      "'no', which is not there; expect",
+    ),
+    (
+      [*DRAWN, "--config.data.train.main.format=vok"],
+      "'vok' is unknown; there",
+    ),
+    ([*DRAWN, "--config.data.class_names=('a',)"], "only in the network: a"),
+    ([*DRAWN, "--workdir=names.txt/w"], "names.txt cannot be written"),
+    (
+      [QUICK, "--config.detector.task.model=yolov7", "--dry-run"],
+      "'yolov7'; al",
+    ),
+    (
+      [*DRAWN, "--config.run.batch_size=0", "--dry-run"],
+      "size 0 must be a pos",
+    ),
+    ([VOC, "--config.data.root=none", "--dry-run"], "none/?: no such folder"),
   ],
 )
-def test_bad_flags_end_with_a_message(tmp_path, words, message):
+def test_what_cannot_be_is_one_message_and_leaves_nothing(
+  tmp_path, words, message
+):
+  (tmp_path / "names.txt").write_text("dog\n")
   done = main(*words, cwd=tmp_path)
-  assert done.returncode in (1, 2)
-  assert re.search(message, done.stderr + done.stdout, re.S), done.stderr[
-    -2000:
-  ]
+  assert done.returncode == 2 and "Traceback" not in done.stderr
+  assert re.search(message, done.stderr), done.stderr[-2000:]
+  assert len(done.stderr.splitlines()) <= 8
+  assert [path.name for path in tmp_path.iterdir()] == ["names.txt"]
 
 
-def test_an_unknown_argument_of_the_experiment_names_the_known(tmp_path):
-  done = main(f"--config={ROOT}/experiments/ablation.py:huge", cwd=tmp_path)
-  assert done.returncode != 0
-  assert "'huge'" in done.stderr and "quick" in done.stderr
+@pytest.mark.parametrize(
+  "module", ["main", "priors", "detect", "data", "export"]
+)
+def test_help_is_no_error(tmp_path, module):
+  done = run_module(f"yolo9000.{module}", "--help", cwd=tmp_path)
+  assert done.returncode == 0 and "--" in done.stdout
 
 
-def test_sigterm_ends_with_the_code_for_start_me_again(tmp_path):
-  words = [*DRAWN, "--config.task.network.width=.0625"]
-  words += [
-    "--config.run.image_sizes=(64,)",
-    "--config.evaluation.image_size=64",
-  ]
+SMALL = [
+  *(*DRAWN, "--config.task.network.width=.0625", "--workdir=w"),
+  *("--config.run.image_sizes=(64,)", "--config.evaluation.image_size=64"),
+  *("--config.evaluation.batch_size=4", "--config.run.log_every=1"),
+]
+
+
+def test_a_run_is_extended_moved_and_told_about(tmp_path):
+  """One run: 3 steps, then 2 more in another folder with other threads."""
+  short = [*SMALL, "--config.run.total_steps=3", "--config.run.profile=0"]
+  done = main(*short, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert re.search(r"w: 3 steps in [\d.]+ minutes", done.stdout)
+  assert re.search(r"red disc +[\d.]+ +[\d.]+ +\d+\n", done.stdout)
+  assert "python -m yolo9000.detect --run=w PICTURES" in done.stdout
+  before = {p: p.stat().st_mtime_ns for p in (tmp_path / "w").rglob("*")}
+  done = main(*short, "--config.run.batch_size=2", cwd=tmp_path)
+  assert done.returncode == 2
+  assert "run.batch_size: 4 there, 2 now" in done.stderr
+  after = {p: p.stat().st_mtime_ns for p in (tmp_path / "w").rglob("*")}
+  assert after == before  # a refusal writes nothing
+
+  (tmp_path / "w").rename(tmp_path / "moved")
+  longer = [*short, "--workdir=moved", "--config.run.extend=2"]
+  done = main(*longer, "--config.data.num_threads=1", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert "goes on with data.num_threads: 2 there, 1 now" in done.stderr
+  assert "moved: goes on from step 3" in done.stderr
+  found = json.loads((tmp_path / "moved/results.json").read_text())
+  assert (found["steps"], found["extended_by"]) == (5, 2)
+  assert (tmp_path / "moved/results_before_2_more.json").exists()
+  done = main(*short, "--workdir=moved", cwd=tmp_path)
+  assert done.returncode == 0 and "5 steps" in done.stdout  # as it is
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_the_code_for_start_me_again(tmp_path, number):
   run = subprocess.Popen(
-    [sys.executable, "-m", "yolo9000.main", *words, "--workdir=w"],
+    [sys.executable, "-m", "yolo9000.main", *SMALL],
     cwd=tmp_path,
     stderr=subprocess.DEVNULL,
   )
@@ -129,6 +238,6 @@ def test_sigterm_ends_with_the_code_for_start_me_again(tmp_path):
     if lines.is_file() and lines.stat().st_size:
       break
     time.sleep(0.05)
-  run.terminate()
+  run.send_signal(number)
   assert run.wait(600) == 75
   assert list((tmp_path / "w" / "checkpoints" / "latest").glob("[0-9]*"))

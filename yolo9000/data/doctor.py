@@ -28,6 +28,7 @@ from yolo9000.data.formats.reading import Source
 from yolo9000.data.images import PICTURES, ROTATED, deep_picture, read_header
 from yolo9000.data.records import Dataset, Record, read_picture
 
+MASKS = ("SegmentationClass", "SegmentationObject")  # of VOC, no photographs
 MOST_SHAPES = 20_000  # boxes that priors are fitted to; more change nothing
 
 
@@ -81,7 +82,10 @@ def examine(
   every = not splits
   splits = splits or sources.splits(format, root)
   if not splits:
-    raise DataError(f"{root}: no split of a {format} data set is there")
+    raise DataError(
+      f"{root}: no split of a {format} data set is there; expected "
+      f"{sources.EXPECTED[format]}"
+    )
   datasets: dict[str, Dataset] = {}
   errors: list[DataError] = []
   for split in splits:
@@ -219,7 +223,7 @@ def _unmentioned(root: str, flaws: Flaws) -> Counter[str]:
   """
   base = open_path(root)
   met = [open_path(path) for path in flaws.met]
-  known = {path.parent for path in met}
+  known = {base, *(path.parent for path in met)}
   above = {parent for folder in known for parent in folder.parents}
   stems = {path.stem for path in met if path.suffix.lower() in PICTURES}
   kinds = {(path.parent, path.suffix) for path in met if path.stem in stems}
@@ -237,8 +241,12 @@ def _unmentioned(root: str, flaws: Flaws) -> Counter[str]:
       elif (folder, path.suffix) in kinds and not _is_about(path):
         flaws.mended("orphan annotation", path, 0, "no split has its picture")
       elif path.is_dir():
-        count = sum(len(names) for _, _, names in os.walk(path))
-        seen.passed[f"files in folder {shown(str(name))}"] += count
+        files = [f for _, _, names in os.walk(path) for f in names]
+        pictures = sum(f.lower().endswith(PICTURES) for f in files)
+        seen.passed[f"files in folder {shown(str(name))}"] += len(files)
+        if pictures and path.name not in MASKS:
+          message = f"{pictures} pictures are in it, and no split mentions them"
+          flaws.mended("orphan picture", path, 0, message)
       else:
         others.setdefault((name.parent, path.suffix), []).append(name)
   for (folder, suffix), names in others.items():

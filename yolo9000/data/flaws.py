@@ -20,7 +20,7 @@ KINDS = {
   "bad number": "a coordinate or size that is missing, or no finite number",
   "bad text": "a text file that is not UTF-8",
   "not read": "a name that is not read, and could be a box or a misspelt one",
-  "like fractions": "a box within the first pixel, as fractions would be",
+  "like fractions": "a box within two pixels, as fractions would be",
   "thin box": "a box whose width or height is less than a pixel",
   "unknown class": "an object of a class that is not among the known ones",
   "no area": "a box of no width or no height",

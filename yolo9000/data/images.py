@@ -63,7 +63,7 @@ def read_header(file: Any, name: str) -> Header:
     with PIL.Image.open(file) as image:
       width, height = image.size
       orientation = 1
-      if "exif" in image.info:
+      if "exif" in image.info or image.format == "TIFF":
         orientation = image.getexif().get(0x0112, 1)
   except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
     width = height = MAX_PIXELS

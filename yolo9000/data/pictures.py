@@ -14,7 +14,7 @@ import numpy as np
 
 from yolo9000.data.disk import DataError
 from yolo9000.data.formats.places import is_hidden
-from yolo9000.data.images import PICTURES, decode_picture
+from yolo9000.data.images import PICTURES, decode_picture, picture_size
 from yolo9000.types import UInt8
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")
@@ -46,7 +46,7 @@ def find_files(inputs: Sequence[str]) -> tuple[list[Path], list[Path]]:
   found: list[Path] = []
   passed: list[Path] = []
   for given in inputs:
-    path = Path(given)
+    path, paths = Path(given), []
     if path.is_file():
       files = [path]
     else:
@@ -58,8 +58,10 @@ def find_files(inputs: Sequence[str]) -> tuple[list[Path], list[Path]]:
       passed += [p for p in paths if p not in set(files)]
     if not files:
       raise DataError(
-        f"{given}: no picture or video there; expected a file such as "
-        f"{PICTURES[0]} or {VIDEOS[0]}, a folder or a pattern of some"
+        f"{given}: no picture or video there"
+        + (f" ({len(paths)} others are)" if paths else "")
+        + f"; expected a file such as {PICTURES[0]} or {VIDEOS[0]}, a folder "
+        f"with some in it or a pattern of some"
       )
     found += files
   return list(dict.fromkeys(found)), passed
@@ -68,8 +70,13 @@ def find_files(inputs: Sequence[str]) -> tuple[list[Path], list[Path]]:
 def _can_be_read(path: Path) -> bool:
   if is_hidden(path) or not path.is_file():
     return False
-  known = path.suffix.lower() in (*PICTURES, *VIDEOS)
-  return known or cv2.haveImageReader(str(path))
+  if path.suffix.lower() in (*PICTURES, *VIDEOS):
+    return True
+  try:
+    picture_size(str(path))
+  except DataError:
+    return False
+  return True
 
 
 def is_video(path: Path) -> bool:

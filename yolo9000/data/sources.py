@@ -42,6 +42,20 @@ FORMATS = {
 }
 
 
+# What a reader looks for below a root.
+EXPECTED = {
+  "coco": "annotations/instances_*.json, or another .json file",
+  "csv": "a .csv file, there or in a folder",
+  "folders": "a folder for each class",
+  "jsonl": "a .jsonl file",
+  "open_images": "a file such as train-annotations-bbox.csv",
+  "shapes": "nothing",
+  "tfds": "the folder of a prepared set, with dataset_info.json",
+  "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside pictures",
+  "yolo": "data.yaml, lists of pictures, or folders of them",
+}
+
+
 def needs_root(format: str) -> bool:
   """Whether a format reads files."""
   return format in FORMATS and format != "shapes"

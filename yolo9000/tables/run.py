@@ -86,6 +86,7 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
   """
   longer = config.run.total_steps + config.run.extend
   whole = plan.with_changes(config, (("run.total_steps", longer),))
+  was_there = workdir.exists()
   with contextlib.ExitStack() as lock:
 
     def take() -> None:
@@ -100,7 +101,7 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
     try:
       return run(config, whole, workdir, None)
     finally:
-      if processes.first():
+      if processes.first() and not was_there:
         leave_nothing(workdir)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -169,6 +170,8 @@ def read_csv(path: str | Path) -> dict[str, str | None]:
   return parents
 
 
+# How the second column of a table may be called.
+HEADS = ("parent", "superclass", "supercategory", "hypernym")
 Flaw = tuple[int, str]  # a line from 1, and what is wrong there
 
 
@@ -185,9 +188,17 @@ def _csv_rows(path: str | Path) -> tuple[dict[str, str | None], list[Flaw]]:
       rows.append((line, cells[0], cells[1]))
     elif any(cells):
       flaws.append((line, f"{text!r}; expected: child,parent"))
-  if rows and rows[0][2].lower().startswith("parent"):
+  if rows and rows[0][2].lower().startswith(HEADS):
     if not any(rows[0][2] in row[1:] for row in rows[1:]):
       del rows[0]
+  elif rows and rows[0][1].lower().startswith(HEADS):
+    if not any(rows[0][1] in row[1:] for row in rows[1:]):
+      head = ",".join(rows[0][1:])
+      flaws.append(
+        (rows[0][0], f"the columns are {head}; expected child,parent")
+      )
+  if not rows and not flaws:
+    raise FileError(f"{path}: has no node; expected lines child,parent")
   children = {child for _, child, _ in rows}
   has_tops = any(not parent for _, _, parent in rows)
   tops = [] if has_tops else [p for _, _, p in rows if p not in children]
@@ -202,6 +213,9 @@ def _csv_rows(path: str | Path) -> tuple[dict[str, str | None], list[Flaw]]:
       parents[child], lines[child] = parent or None, line
   flaws += [(lines.get(n, 0), f"{n} is below itself") for n in cycle(parents)]
   return parents, sorted(flaws)
+
+
+ENTRY = {"LabelName", "Subcategory", "Part"}  # keys of the hierarchy
 
 
 def read_open_images(path: str | Path) -> WordTree:
@@ -219,6 +233,11 @@ def read_open_images(path: str | Path) -> WordTree:
   def enter(entry: Any, parent: str | None) -> None:
     name = entry.get("LabelName") if isinstance(entry, dict) else None
     below = entry.get("Subcategory", []) if isinstance(entry, dict) else None
+    unknown = set(entry) - ENTRY if isinstance(entry, dict) else set()
+    if wrong := [key for key in unknown if key.title() in ENTRY]:
+      raise TreeError(
+        0, f"{path}: {wrong[0]!r} is not read; is it Subcategory?"
+      )
     if not isinstance(name, str) or not isinstance(below, list):
       raise TreeError(0, f"{path}: {str(entry)[:60]} has no LabelName")
     if parent is not None and parent not in above[name]:
@@ -246,13 +265,13 @@ def check(path: str | Path) -> tuple[dict[str, str | None], list[Flaw]]:
   Cycles, parents that are no node, nodes that are there twice, and in a .tree
   also parents after their children and siblings that are not neighbours.
   """
-  if str(path).endswith(".csv"):
+  if str(path).lower().endswith(".csv"):
     return _csv_rows(path)
   flaws: list[Flaw] = []
   rows: list[tuple[str, int]] = []
   for line, text in _numbered(path):
     words = text.split()
-    if len(words) == 2 and words[1].lstrip("-").isdecimal():
+    if len(words) == 2 and re.fullmatch(r"-?\d+", words[1]):
       rows.append((words[0], int(words[1])))
     else:
       flaws.append((line, f"{text!r}; expected: id, number of the parent"))

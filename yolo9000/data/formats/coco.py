@@ -38,6 +38,9 @@ CLASS_NAMES = tuple(
     "clock,vase,scissors,teddy bear,hair drier,toothbrush"
   ).split(",")
 )
+# Of larger files, in characters, it is not asked whether an object has a key
+# twice, which would take a third longer.
+MOST_CHECKED = 20_000_000
 LISTS = frozenset(("images", "annotations", "categories"))
 # Of each list the keys that are read, and those that COCO's own files have too.
 READ = {
@@ -49,7 +52,7 @@ READ = {
 }
 KNOWN = frozenset(
   "segmentation keypoints num_keypoints skeleton attributes ignore license "
-  "coco_url flickr_url date_captured".split()
+  "coco_url flickr_url date_captured deleted".split()
 )
 
 
@@ -72,9 +75,12 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   """
   path, folders = _where(source)
   flaws.met.add(str(path))
-  content = _parse(path, flaws)
+  content, doubtful = _parse(path, flaws)
   names = _categories(content, path, flaws)
-  classes = Classes(source.class_names or tuple(names.values()))
+  try:
+    classes = Classes(source.class_names or tuple(names.values()))
+  except DataError as error:
+    raise DataError(f"{path}: {error}") from None
   pictures = _images(content, path, folders, source, flaws)
   lost = _annotations(content, path, names, classes, pictures, flaws)
   records = [
@@ -82,8 +88,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     for picture in pictures.values()
     if picture.truths is not None
   ]
-  if lost:  # perhaps these are theirs
-    flaws.incomplete.update(r.path for r in records if not len(r.labels))
+  if lost or doubtful:  # perhaps these are theirs
+    flaws.incomplete.update(
+      r.path for r in records if doubtful or not len(r.labels)
+    )
   ids = {name: number for number, name in names.items()}
   categories = tuple(ids.get(name, -1) for name in classes.names)
   return finished(records, classes, flaws, path, category_ids=categories)
@@ -110,14 +118,9 @@ def _where(source: Source) -> tuple[Any, list[Any]]:
   root = open_path(source.root)
   if source.split.endswith(".json"):
     path = root / source.split
-    beside = path.parent
-    folders = [
-      beside / "images",
-      beside / "data",
-      beside,
-      root / "images",
-      root,
-    ]
+    beside, name = path.parent, path.stem.removeprefix("instances_")
+    folders = [beside / "images", beside / "data", beside]
+    folders += [root / name, root / "images" / name, root / "images", root]
   else:
     path = root / "annotations" / f"instances_{source.split}.json"
     folders = [root / source.split, root / "images" / source.split]
@@ -128,11 +131,14 @@ def _where(source: Source) -> tuple[Any, list[Any]]:
   return path, list(dict.fromkeys(folders))
 
 
-def _parse(path: Any, flaws: Flaws) -> dict[str, Any]:
+def _parse(path: Any, flaws: Flaws) -> tuple[dict[str, Any], bool]:
+  """The file's content, and whether it could have boxes elsewhere."""
+  text = read_text(str(path))
+  hook = _unique if len(text) < MOST_CHECKED else None
   try:
-    content = json.loads(read_text(str(path)))
-  except DataError:
-    raise
+    content = json.loads(text, object_pairs_hook=hook)
+  except KeyError as error:
+    raise DataError(f"{path}: the key {error} is twice in one object") from None
   except (ValueError, RecursionError) as error:
     line = getattr(error, "lineno", 0)
     raise DataError(f"{path}:{line}: not valid JSON: {error}") from None
@@ -140,8 +146,18 @@ def _parse(path: Any, flaws: Flaws) -> dict[str, Any]:
     value = content.get(key) if isinstance(content, dict) else None
     if not isinstance(value, list):
       raise DataError(f"{path}: {key} is no list; is it a COCO instances file?")
+  found = unread.sort_out(frozenset(content), LISTS, KNOWN)
   _pass_over(content, LISTS, "key", flaws, flaws, path)
-  return content
+  return content, bool(found.suspects)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """An object of JSON; KeyError for a key that is there twice."""
+  found = dict(pairs)
+  if len(found) < len(pairs):
+    keys = [key for key, _ in pairs]
+    raise KeyError(next(key for key in keys if keys.count(key) > 1))
+  return found
 
 
 def _pass_over(row, read, what: str, to: Any, flaws: Flaws, path: Any) -> None:
@@ -164,8 +180,8 @@ def _rows(content, key: str, path, flaws: Flaws) -> Iterator[dict[str, Any]]:
 
 def _id(value: Any) -> int | str | None:
   """An id, texts of digits and 1.0 as numbers; None for anything else."""
-  if isinstance(value, str) and value.strip().isdecimal():
-    return int(value)
+  if isinstance(value, str) and (whole := number(value)).is_integer():
+    return int(whole)
   if isinstance(value, float) and value.is_integer():
     return int(value)
   return value if type(value) in (int, str) else None
@@ -192,12 +208,13 @@ def _categories(content, path, flaws: Flaws) -> dict[int, str]:
         f"and as {name!r}"
       )
     names[category] = name
-    groups.add(row.get("supercategory"))
+    groups.add(str(row.get("supercategory")))
     _pass_over(row, READ["categories"], "category's key", flaws, flaws, path)
   for name, count in Counter(names.values()).items():
     if count > 1:
       same = [category for category in names if names[category] == name]
-      used = {_id(row.get("category_id")) for row in content["annotations"]}
+      rows = (r for r in content["annotations"] if isinstance(r, dict))
+      used = {_id(row.get("category_id")) for row in rows}
       empty = [category for category in same if category not in used]
       if name not in groups or len(same) - len(empty) != 1:
         raise DataError(
@@ -283,7 +300,7 @@ def _annotations(
     if without and (without < len(rows) or key == "id"):
       message = f"{without} of {len(rows)} annotations have no {key}"
       flaws.mended("bad annotation", path, 0, message)
-  ids = [str(row["id"]) for row in rows if "id" in row]
+  ids = [str(_id(row["id"])) for row in rows if "id" in row]
   if again := len(ids) - len(set(ids)):
     message = f"{again} annotations have the id of another"
     flaws.mended("bad annotation", path, 0, message)
@@ -293,6 +310,9 @@ def _annotations(
 def _add(row, what: str, truths, path, names, classes, flaws: Flaws) -> None:
   """Adds the box of an annotation."""
   _pass_over(row, READ["annotations"], "annotation's key", truths, flaws, path)
+  if row.get("deleted") in (True, 1, "true"):
+    flaws.notes["annotations marked deleted, left out"] += 1
+    return None
   name = names.get(_id(row.get("category_id")))
   if name is None:
     message = f"{what}there is no category {row.get('category_id')!r}"

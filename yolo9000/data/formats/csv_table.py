@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from yolo9000.data.disk import DataError, open_path, read_text
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import unread
-from yolo9000.data.formats.places import Listing, find_picture
+from yolo9000.data.formats.places import Listing, entries, find_picture
 from yolo9000.data.formats.reading import (
   Classes,
   Source,
@@ -54,16 +55,20 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     DataError: for a missing file or column, no line, and flaws if they are
       strict.
   """
-  path = open_path(source.root) / source.split
+  root = open_path(source.root)
+  path = root / source.split
   header, rows, lost = read_table(path, flaws)
-  column = _columns(header, path, flaws)
+  column, doubtful = _columns(header, path, flaws)
   boxed = "xmin" in column
   classes = Classes(source.class_names)
-  pictures = Pictures(source, flaws)
+  pictures = Pictures(source, flaws, [root, path.parent, root / "images"])
+  numeric = [] if boxed else [c for c in header if c not in column.values()]
   image_labels: dict[Any, int] = {}
   for line, row in rows:
     texts = [row[column[side]] if boxed else "" for side in SIDES]
     size = [row[column[s]] if s in column else "" for s in ("width", "height")]
+    numeric = [c for c in numeric if not row[c] or _is_number(row[c])]
+    _check_cells(row, column, path, line)
     found = pictures.get(row[column["image"]], size, path, line)
     if found is None:
       continue
@@ -83,13 +88,37 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     truths.record(picture, image_label=image_labels.get(picture, -1))
     for picture, truths in pictures.found.items()
   ]
-  if lost:
+  if len(numeric) > 3:
+    message = (
+      f"the columns {', '.join(numeric)} are numbers, and could be a box"
+    )
+    flaws.error("not read", path, 1, message)
+    doubtful = True
+  if lost or doubtful:
     flaws.incomplete.update(record.path for record in records)
   return finished(records, classes, flaws, path)
 
 
-def _columns(header: list[str], path: Any, flaws: Flaws) -> dict[str, str]:
-  """The table's name of each of our columns that it has."""
+def _check_cells(row: dict[str, str], column, path: Any, line: int) -> None:
+  """Raises DataError for a cell that could be a box, in a table without any."""
+  if "xmin" in column:
+    return
+  for name, text in row.items():
+    if unread.is_four_numbers(text) and name not in column.values():
+      raise DataError(
+        f"{path}:{line}: {text!r} in the column {name!r} could be a box, and "
+        f"is not read; expected the columns {', '.join(SIDES)}"
+      )
+
+
+def _is_number(text: str) -> bool:
+  return number(text) == number(text)
+
+
+def _columns(
+  header: list[str], path: Any, flaws: Flaws
+) -> tuple[dict[str, str], bool]:
+  """The table's name of each of our columns, and whether it may have more."""
   column = {}
   for ours, others in COLUMNS.items():
     found = [name for name in header if name.lower() in others]
@@ -114,16 +143,20 @@ def _columns(header: list[str], path: Any, flaws: Flaws) -> dict[str, str]:
         f"{path}:1: the column {message}; expected {', '.join(SIDES)}, in "
         f"pixels; the columns are {', '.join(header)}"
       )
-    flaws.mended("not read", path, 1, f"the column {message}")
+    flaws.error("not read", path, 1, f"the column {message}")
   flaws.passed.update(f"column {name}" for name in found.others)
-  return column
+  return column, bool(found.suspects)
 
 
 def splits(root: str) -> list[str]:
   """The .csv files of root."""
-  return sorted(
-    p.name for p in open_path(root).iterdir() if p.suffix.lower() == ".csv"
-  )
+  base, unused = open_path(root), Flaws(strict=False)
+  inside = entries(base, unused)
+  deeper = [p for f in inside if f.is_dir() for p in entries(f, unused)]
+  for paths in (inside, deeper):
+    if found := [p for p in paths if p.suffix.lower() == ".csv"]:
+      return [str(p.relative_to(base)) for p in found]
+  return []
 
 
 class Pictures:
@@ -172,7 +205,7 @@ class Pictures:
   def _begin(
     self, picture: Any, size: list[str], path: Any, line: int
   ) -> Truths | None:
-    if all(text in ("", "0") for text in size):
+    if all(not text or number(text) == 0 for text in size):
       return measured(picture, self._flaws)
     if not is_size(*size):
       message = f"width and height are {size}; expected pixels"
@@ -219,9 +252,14 @@ def read_table(
   if not path.is_file():
     raise DataError(f"{path}: no such file")
   text = read_text(str(path))
-  first = text.partition("\n")[0]
-  delimiter = max(",;\t", key=first.count)
-  reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+  skipped = re.match(r"(sep=(.)\n|[\s,;]*\n|#[^\n]*\n)*", text)
+  first = text[skipped.end() :].partition("\n")[0]
+  delimiter = skipped[2] or max(",;\t", key=first.count)
+  file = io.StringIO(text, newline="")
+  for _ in range(skipped[0].count("\n")):
+    file.readline()
+  reader = csv.reader(file, delimiter=delimiter)
+  before = skipped[0].count("\n")
   lost: list[int] = []
   try:
     header = [cell.strip() for cell in next(reader, [])]
@@ -244,8 +282,10 @@ def read_table(
       except StopIteration:
         return
       except csv.Error as error:
-        flaws.error("bad annotation", path, reader.line_num, str(error))
-        lost.append(reader.line_num)
+        flaws.error(
+          "bad annotation", path, before + reader.line_num, str(error)
+        )
+        lost.append(before + reader.line_num)
         continue
       if not any(cells):
         continue
@@ -253,9 +293,9 @@ def read_table(
         cells.pop()
       if len(cells) != len(header):
         message = f"{len(cells)} cells, but {len(header)} columns"
-        flaws.error("bad annotation", path, reader.line_num, message)
-        lost.append(reader.line_num)
+        flaws.error("bad annotation", path, before + reader.line_num, message)
+        lost.append(before + reader.line_num)
         continue
-      yield reader.line_num, dict(zip(header, cells, strict=True))
+      yield before + reader.line_num, dict(zip(header, cells, strict=True))
 
   return header, rows(), lost

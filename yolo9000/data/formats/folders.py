@@ -30,6 +30,7 @@ from yolo9000.data.formats.reading import (
 from yolo9000.data.images import PICTURES
 from yolo9000.data.records import Dataset, Record
 
+SPLITS = ("train", "val", "test")
 # Shared by a million records: boxes, labels, difficult.
 NO_OBJECTS = (
   *(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, bool)),
@@ -61,11 +62,18 @@ def read(source: Source, flaws: Flaws) -> Dataset:
 def splits(root: str) -> list[str]:
   """The folders below root that hold folders of pictures; else root itself."""
   unused = Flaws(strict=False)
-  names = [
-    folder.name
+  inside = {
+    folder.name: entries(folder, unused)
     for folder in entries(open_path(root), unused)
-    if folder.is_dir() and any(p.is_dir() for p in entries(folder, unused))
-  ]
+    if folder.is_dir()
+  }
+  if any(
+    any(p.suffix.lower() in PICTURES for p in paths)
+    for name, paths in inside.items()
+    if not name.lower().startswith(SPLITS)
+  ):
+    return [""]  # a class has its pictures there
+  names = [n for n, paths in inside.items() if any(p.is_dir() for p in paths)]
   return names or [""]
 
 

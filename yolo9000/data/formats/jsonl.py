@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from yolo9000.data.disk import DataError, open_path
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import unread
-from yolo9000.data.formats.places import Listing, find_picture
+from yolo9000.data.formats.places import Listing, entries, find_picture
 from yolo9000.data.formats.reading import (
   Classes,
   Source,
@@ -133,7 +133,8 @@ def read(source: Source, flaws: Flaws) -> Dataset:
 
 def splits(root: str) -> list[str]:
   """The .jsonl files of root."""
-  return sorted(p.name for p in open_path(root).glob("*.jsonl"))
+  found = entries(open_path(root), Flaws(strict=False))
+  return [p.name for p in found if p.suffix == ".jsonl"]
 
 
 def _first(

@@ -70,10 +70,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   if "IsGroupOf" not in header:
     message = "the column IsGroupOf is missing; no box is taken for a group"
     flaws.mended("bad annotation", path, 1, message)
-  unread.pass_over(
+  doubtful = unread.pass_over(
     *(header, READ, KNOWN),
     **{"what": "column", "to": flaws, "flaws": flaws, "path": path, "line": 1},
-  )
+  ).suspects
   names, boxable = _display_names(root, flaws)
   classes = Classes(source.class_names or boxable)
   split = source.split
@@ -99,7 +99,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     truths.record(picture, image_id=picture.stem)
     for picture, truths in pictures.found.items()
   ]
-  if lost:
+  if lost or doubtful:
     flaws.incomplete.update(record.path for record in records)
   return finished(records, classes, flaws, path)
 

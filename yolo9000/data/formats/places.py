@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from yolo9000.data.disk import shown
 from yolo9000.data.flaws import Flaws
@@ -23,6 +25,11 @@ SYSTEM = frozenset(
 )
 
 
+def _folded(name: str) -> str:
+  """A name in small letters, with accents as macOS and Linux share them."""
+  return unicodedata.normalize("NFC", name).lower()
+
+
 class Listing:
   """Which files there are; asks for a folder once, not for each file."""
 
@@ -30,13 +37,13 @@ class Listing:
     self._names: dict[Any, dict[str, list[str]]] = {}
     self._stems: dict[Any, dict[str, list[str]]] = {}
 
-  def _folded(self, folder: Any) -> dict[str, list[str]]:
-    """The names in a folder by what they are in small letters."""
+  def _in(self, folder: Any) -> dict[str, list[str]]:
+    """The names in a folder, by what they are to `_folded`."""
     if folder not in self._names:
       names: dict[str, list[str]] = {}
       try:
         for path in folder.iterdir():
-          names.setdefault(path.name.lower(), []).append(path.name)
+          names.setdefault(_folded(path.name), []).append(path.name)
       except OSError:
         names = {}
       self._names[folder] = names
@@ -44,11 +51,11 @@ class Listing:
 
   def has(self, path: Any) -> bool:
     """Whether a file of this very name is in its folder."""
-    return path.name in self._folded(path.parent).get(path.name.lower(), ())
+    return path.name in self._in(path.parent).get(_folded(path.name), ())
 
   def find(self, path: Any) -> Any | None:
     """The file, or the only one whose name differs in letters' size alone."""
-    names = self._folded(path.parent).get(path.name.lower(), [])
+    names = self._in(path.parent).get(_folded(path.name), [])
     if path.name in names:
       return path
     return path.with_name(names[0]) if len(names) == 1 else None
@@ -57,7 +64,7 @@ class Listing:
     """The pictures in a folder whose names without suffix are this."""
     if folder not in self._stems:
       stems: dict[str, list[str]] = {}
-      for names in self._folded(folder).values():
+      for names in self._in(folder).values():
         for name in names:
           head, suffix = os.path.splitext(name)
           if suffix.lower() in PICTURES:
@@ -106,6 +113,8 @@ def find_picture(
   notes.setdefault(plain, r"paths with \ in place of /")
   short = re.sub("^/?data/", "", plain)
   notes.setdefault(short, "paths without their leading data/")
+  url = unquote(plain.partition("?d=")[2] or plain)  # of Label Studio
+  notes.setdefault(url, "paths written as in an address")
   for text, note in notes.items():
     if not text or not may_be_read(source, text):
       continue
@@ -115,7 +124,9 @@ def find_picture(
         if note:
           flaws.notes[note] += 1
         if found.name != (folder / text).name:
-          flaws.notes["names that differ from the file's in letters' size"] += 1
+          flaws.notes[
+            "names that differ from the file's in letters' size or accents"
+          ] += 1
         return found
   if not may_be_read(source, name):
     message = (

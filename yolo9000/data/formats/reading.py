@@ -93,7 +93,7 @@ class Truths:
 
   def __init__(self, width: int, height: int, flaws: Flaws):
     self.size, self._flaws = (width, height), flaws
-    self._complete = True
+    self._complete, self._flat = True, 0
     self._objects: dict[tuple, tuple[bool, float]] = {}
 
   def error(
@@ -141,12 +141,13 @@ class Truths:
       message = f"{what} has its maximum before its minimum"
       return self.error("reversed box", path, line, message, edges)
     if right == left or bottom == top:
+      self._flat += 1
       message = f"{what} has no area; left out"
       return self._flaws.mended("no area", path, line, message, edges)
-    if max(right, bottom) <= 1 < min(width, height):
+    if max(right, bottom) < 2 < min(width, height):
       message = (
-        f"{what} lies within the first pixel of the {width}x{height} picture; "
-        f"are these fractions of it? Expected pixels"
+        f"{what} lies within the first two pixels of the {width}x{height} "
+        f"picture; are these fractions of it? Expected pixels"
       )
       return self.error("like fractions", path, line, message, edges)
     cut = (
@@ -178,9 +179,9 @@ class Truths:
   ) -> Record:
     """The picture with its objects."""
     self._flaws.met.add(str(path))
-    if not self._complete:
-      self._flaws.incomplete.add(str(path))
     count = len(self._objects)
+    if not self._complete or (self._flat and not count):
+      self._flaws.incomplete.add(str(path))
     if count > MOST_BOXES:
       message = f"{count} boxes on one picture"
       self._flaws.mended("many boxes", path, 0, message)
@@ -294,6 +295,21 @@ def measured(path: Any, flaws: Flaws) -> Truths | None:
     return flaws.error("unreadable picture", path, *told(error, path))
 
 
+def _check_records(records: Sequence[Record], flaws: Flaws) -> None:
+  """A picture is there once, and has boxes or an image label."""
+  seen: set[str] = set()
+  for record in records:
+    if record.path in seen:
+      flaws.incomplete.add(record.path)
+      message = "is there already, by another name"
+      flaws.error("listed twice", record.path, 0, message)
+    seen.add(record.path)
+    if record.image_label >= 0 and len(record.labels):
+      flaws.incomplete.add(record.path)
+      message = f"has an image label and {len(record.labels)} boxes"
+      flaws.error("bad annotation", record.path, 0, message)
+
+
 def finished(
   records: list[Record],
   classes: Classes,
@@ -309,6 +325,7 @@ def finished(
   """
   if not records:
     flaws.error("empty split", path, 0, "no picture in it")
+  _check_records(records, flaws)
   names = classes.names
   if not classes.fixed and names != tuple(sorted(names)):
     order = sorted(names)

@@ -14,24 +14,30 @@ from typing import Any, NamedTuple
 
 from yolo9000.data.flaws import Flaws
 
-# Words of which a name is made that could be a box, or a part of one.
+# A word that begins so is of a whole box, or of several.
 SHAPES = (
-  *("bbox", "bndbox", "box", "rect", "polygon", "roi", "bounding", "robnd"),
-  *("xyxy", "xywh", "ltrb", "ltwh", "tlwh", "coord", "points", "vertices"),
-  *("region", "object", "annotation", "instance", "detection", "geometry"),
+  *("bbox", "bndbox", "box", "rect", "poly", "quad", "roi", "bounding"),
+  *("robnd", "corner", "extent", "bounds", "wkt", "xyxy", "xywh", "ltrb"),
+  *("ltwh", "tlwh", "coord", "points", "vertices", "region", "object"),
+  *("annotation", "instance", "detection", "geometry", "position", "location"),
+  *("topleft", "lefttop", "bottomright", "rightbottom", "center", "centre"),
 )
-AXES = frozenset(
-  "x y w h cx cy xc yc bx by bw bh left top right bottom width height xmin "
-  "ymin xmax ymax xcenter ycenter xcentre ycentre tl br lt rb ul lr".split()
+WHOLE = frozenset(("bb", "xy", "shape", "obb"))
+# A word that is a coordinate: x, xmin, xtl, tlx, posx.
+PLACE = (
+  "tl|br|ul|lr|lt|rb|min|max|low|high|left|right|top|bottom|start|end|from"
 )
-QUALIFIERS = frozenset(
-  "c min max center centre upper lower mid start end".split()
+PLACE += "|to|c|center|centre|mid|pos|loc|p|s"
+AXIS = re.compile(rf"[xy]({PLACE})?|({PLACE})[xy]")
+SIDES = frozenset(
+  "w h width height left top right bottom bw bh xleft ytop".split()
 )
-# With one of these words a name tells something about a box.
+# With one of these words a name tells something about a picture or a box.
 ABOUT = frozenset(
   "id ids num number count area source score confidence label labels name "
   "type class color colour attributes occluded visible image img".split()
 )
+FOUR_NUMBERS = re.compile(r"\W*\d[\d.]*(?:\W+\d[\d.]*){3}\W*", re.ASCII)
 
 
 class Unread(NamedTuple):
@@ -45,11 +51,21 @@ def could_be_box(name: str) -> bool:
   """Whether a name could be of a box, a part of one, or a list of them."""
   parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
   words = [w for w in re.split(r"[^a-z]+", parts.lower()) if w]
-  if not words or ABOUT.intersection(words):
+  if not words or words == ["x", "ray"]:
     return False
-  if any(word.startswith(SHAPES) for word in words):
+  about = ABOUT.intersection(words)
+  if words[-1].startswith(SHAPES) or words[-1] in WHOLE:
     return True
-  return bool(AXES.intersection(words)) and AXES | QUALIFIERS >= set(words)
+  if any(AXIS.fullmatch(word) for word in words):
+    return not about & {"image", "img"}
+  if about:
+    return False
+  return any(w.startswith(SHAPES) or w in WHOLE | SIDES for w in words)
+
+
+def is_four_numbers(text: str) -> bool:
+  """Whether a text could be a whole box, such as [10, 10, 50, 40]."""
+  return FOUR_NUMBERS.fullmatch(text) is not None
 
 
 @functools.cache

@@ -13,7 +13,9 @@ from yolo9000.data.formats import voc_xml
 from yolo9000.data.formats.places import (
   Listing,
   entries,
+  is_hidden,
   may_be_read,
+  walk,
 )
 from yolo9000.data.formats.reading import (
   Classes,
@@ -96,7 +98,10 @@ def splits(root: str) -> list[str]:
   folders = [p for p in entries(base, unused) if p.is_dir()]
   if _has_xml(base) or any(_has_xml(p) for p in folders if _is_annotations(p)):
     return [""]
-  return [p.name for p in folders if _xml_folder(p) is not None]
+  years = [
+    f"{p.name}/{name}" for p in folders if _lists(p) for name in splits(str(p))
+  ]
+  return years or [p.name for p in folders if _xml_folder(p) is not None]
 
 
 class _Place(NamedTuple):
@@ -104,16 +109,26 @@ class _Place(NamedTuple):
 
   path: Any
   line: int
+  name: str  # of the XML file, below its folder and without suffix
   folders: tuple[Any, ...]
   picture: Any | None  # if a list names it with its suffix
 
 
 def _lists(root: Any) -> list[Any]:
-  return sorted((root / "ImageSets" / "Main").glob("*.txt"))
+  found = sorted((root / "ImageSets" / "Main").glob("*.txt"))
+  return [
+    path
+    for path in found
+    if not is_hidden(path) and not path.stem.lower().startswith("readme")
+  ]
 
 
 def _has_xml(folder: Any) -> bool:
-  return any(p.suffix.lower() == ".xml" for p in folder.iterdir())
+  """Whether XML files are in it, or in folders of a folder of annotations."""
+  inside = [p for p in folder.iterdir() if not is_hidden(p)]
+  if _is_annotations(folder):
+    inside += [deep for p in inside if p.is_dir() for deep in p.iterdir()]
+  return any(p.suffix.lower() == ".xml" for p in inside)
 
 
 def _is_annotations(folder: Any) -> bool:
@@ -156,10 +171,11 @@ def _list_part(
       f"{found}; or a folder with XML files, or with Annotations"
     )
   folders = _picture_folders(xml)
-  names = [p for p in entries(xml, flaws) if p.suffix.lower() == ".xml"]
+  names = [p for p in walk(xml, flaws) if p.suffix.lower() == ".xml"]
   flaws.notes["XML files of a folder, read without a list"] += len(names)
   for path in names:
-    listed.setdefault(path, _Place(path, 0, folders, None))
+    name = str(path.relative_to(xml).with_suffix(""))
+    listed.setdefault(path, _Place(path, 0, name, folders, None))
 
 
 def _read_lists(
@@ -188,12 +204,12 @@ def _read_lists(
           message = f"{name} is listed already; left out"
           flaws.mended("listed twice", path, line, message)
       elif not there.has(where):
-        looked = "Annotations" if pictures else "Annotations, nor its picture"
-        message = f"{name}.xml is listed, but {looked} does not have it"
+        also = "" if pictures else ", and there is no picture of it"
+        message = f"{name}.xml is listed, but {xml.name} does not have it{also}"
         kind = "missing annotation" if pictures else "missing picture"
         flaws.error(kind, path, line, message)
       else:
-        listed[where] = _Place(path, line, folders, picture)
+        listed[where] = _Place(path, line, name, folders, picture)
 
 
 def _listed_name(
@@ -233,7 +249,7 @@ def _find_picture(
   tree, path: Any, place: _Place, there: Listing, flaws: Flaws
 ) -> Any | None:
   """The picture of an XML file, see `read`."""
-  found = _named(place.folders, path.stem, there)
+  found = _named(place.folders, place.name, there)
   told_name = (tree.findtext("filename") or "").strip().replace("\\", "/")
   name = told_name.rpartition("/")[2]
   if len(found) != 1 and name:

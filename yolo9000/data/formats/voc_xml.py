@@ -36,6 +36,8 @@ KNOWN = frozenset(
   "folder path source owner segmented depth pose occluded part actions point "
   "attributes polygon segmentation deleted verified".split()
 )
+# Of these, those that have places of their own; in an object alone.
+PLACES = frozenset("part actions point attributes polygon segmentation".split())
 
 
 def read(
@@ -75,7 +77,10 @@ def _add_object(
 ) -> None:
   line = node.sourceline
   texts = _texts(node, "object", path, truths, flaws)
-  name = (texts.get("name") or "").strip()
+  if texts.get("deleted", "0").strip() == "1":
+    flaws.notes["objects marked deleted, left out"] += 1
+    return
+  name = texts.get("name", "").strip()
   label = classes.label(name, truths, path, line, what)
   sides = _read_sides(node, path, truths, flaws, what)
   if label is None or sides is None:
@@ -100,7 +105,7 @@ class _Tags(NamedTuple):
 
   passed: tuple[str, ...]  # keys of what is counted
   messages: tuple[str, ...]  # of what could be a box
-  unknown: tuple[int, ...]  # which of the tags could hold one
+  unknown: tuple[int, ...]  # which of the tags may hold none
 
 
 @functools.cache
@@ -147,11 +152,27 @@ def _texts(node, kind: str, path: Any, to: Any, flaws: Flaws) -> dict[str, str]:
   for message in tags.messages:
     to.error("not read", path, node.sourceline, message)
   for n in tags.unknown:
-    inner = (etree.QName(e).localname for e in children[n].iterdescendants())
-    if any(name in SIDES or unread.could_be_box(name) for name in inner):
+    if _could_hold_box(children[n]):
       message = f"<{children[n].tag}> is not read, and could hold a box"
       to.error("not read", path, children[n].sourceline, message)
+  for child in children:
+    if child.attrib:
+      flaws.passed.update(f"attribute {child.tag}'s {a}" for a in child.attrib)
   return {child.tag: child.text or "" for child in reversed(children)}
+
+
+def _could_hold_box(node) -> bool:
+  """Whether names, attributes or numbers below an element could be a box."""
+  for one in node.iter():
+    names = [*one.attrib]
+    if one is not node:
+      names.append(etree.QName(one).localname)
+    texts = [one.text or "", *one.attrib.values()]
+    if any(map(unread.could_be_box, names)) or any(
+      map(unread.is_four_numbers, texts)
+    ):
+      return True
+  return False
 
 
 def _content(path: Any) -> bytes:

@@ -11,6 +11,7 @@ from yolo9000.data.formats.places import (
   Listing,
   entries,
   find_picture,
+  is_hidden,
   walk,
 )
 from yolo9000.data.formats.reading import (
@@ -63,7 +64,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   )
   keypoints = described is not None and described.keypoints
   there = Listing()
-  records = []
+  records, used = [], set()
   for picture in _pictures(root, source, flaws, there):
     path = label_path(root, picture)
     path = there.find(path) or path
@@ -72,6 +73,10 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       message = f"has no {path.name} in {shown(str(path.parent))}"
       flaws.error("missing annotation", picture, 0, message)
       continue
+    if path in used:
+      message = "is of another picture, too, of this name with another suffix"
+      flaws.mended("listed twice", path, 0, message)
+    used.add(path)
     truths = measured(picture, flaws)
     if truths is None:
       continue
@@ -106,7 +111,8 @@ def splits(root: str) -> list[str]:
     inner = entries(base / "images", unused)
     loose = any(p.suffix.lower() in PICTURES for p in inner)
     names = [f"images/{p.name}" for p in inner if p.is_dir()]
-    found += ["images"] if loose or not names else names
+    are_splits = any(p.name.lower().startswith(SPLITS) for p in inner)
+    found += names if names and (are_splits or not loose) else ["images"]
   return found or [""]
 
 
@@ -115,10 +121,10 @@ def _is_list(path: Any) -> bool:
   if path.name == "classes.txt" or path.stem.lower().startswith("readme"):
     return False
   try:
-    lines = read_text(str(path)).split()
+    lines = read_text(str(path)).lower().split("\n")
   except DataError:
     return True  # whoever reads it will say why not
-  return bool(lines) and lines[0].lower().endswith(PICTURES)
+  return any(line.strip().endswith(PICTURES) for line in lines)
 
 
 def label_path(root: Any, picture: Any) -> Any:
@@ -134,15 +140,21 @@ def label_path(root: Any, picture: Any) -> Any:
 
 
 def _class_names(root: Any, flaws: Flaws) -> tuple[str, ...]:
-  found = [root / "classes.txt"] if (root / "classes.txt").is_file() else []
-  found += sorted(root.glob("*.names"))
-  if len(found) != 1:
+  places = [p for p in sorted(root.iterdir()) if p.suffix == ".names"]
+  places += [root / "classes.txt", root / "labels" / "classes.txt"]
+  places += sorted(root.glob("*/_darknet.labels"))
+  places += sorted(root.glob("*/labels/classes.txt"))
+  found = [p for p in places if p.is_file() and not is_hidden(p)]
+  lists = {read_names(path) for path in found}
+  if len(lists) != 1:
+    told = ", ".join(shown(str(path)) for path in found)
     raise DataError(
       f"{root}: the classes' names are not known; give class_names, or one of "
       f"data.yaml, classes.txt and *.names there"
+      + (f". These differ: {told}" if lists else "")
     )
-  flaws.met.add(str(found[0]))
-  return read_names(found[0])
+  flaws.met.update(map(str, found))
+  return lists.pop()
 
 
 def _pictures(root: Any, source: Source, flaws: Flaws, there: Listing):

@@ -12,6 +12,7 @@ from yolo9000.data.formats.places import is_hidden
 from yolo9000.data.formats.reading import check_names
 
 KEYS = ("train", "val", "valid", "test")
+READ = {*KEYS, "path", "names", "nc", "kpt_shape"}
 
 
 class Description(NamedTuple):
@@ -31,19 +32,13 @@ def describe(root: Any, flaws: Flaws) -> Description | None:
   """
   found = [p for p in sorted(root.iterdir()) if not is_hidden(p)]
   found = [p for p in found if p.suffix.lower() in (".yaml", ".yml")]
-  found = [p for p in found if p.stem == "data"] or found
-  if len(found) != 1:
+  best = [p for p in found if p.stem == "data"]
+  described = (best or [p for p in found if "names" in _parse(p)])[:1]
+  if not described:
     return None
-  path = found[0]
+  path = described[0]
   flaws.met.add(str(path))
-  try:
-    node = yaml.compose(read_text(str(path)), Loader=yaml.SafeLoader)
-  except (yaml.YAMLError, RecursionError) as error:
-    mark = getattr(error, "problem_mark", None)
-    line = mark.line + 1 if mark else 0
-    reason = getattr(error, "problem", None) or "nested too deep"
-    raise DataError(f"{path}:{line}: not valid YAML: {reason}") from None
-  values = _items(node, path) if isinstance(node, yaml.MappingNode) else {}
+  values = _parse(path)
   if "names" not in values:
     raise DataError(f"{path}: no names in it; expected the classes' names")
   names = _names(values["names"], path, flaws)
@@ -53,12 +48,43 @@ def describe(root: Any, flaws: Flaws) -> Description | None:
       f"{path}:{_line(count)}: nc is {_text(count)}, but there are "
       f"{len(names)} names"
     )
-  base = _parts(_text(values["path"])) if "path" in values else []
-  wanted = [values[key] for key in KEYS if key in values]
-  texts = [t for node in wanted for t in (_texts(node) or [_text(node)])]
-  places = dict.fromkeys(_below(root, base, text) for text in texts)
-  splits = tuple(place for place in places if place)
+  splits = _splits(values, root, path, flaws)
+  for key in values.keys() - READ:
+    flaws.passed[f"key {key} of {path.name}"] += 1
   return Description(names, splits, "kpt_shape" in values)
+
+
+def _splits(values, root: Any, path: Any, flaws: Flaws) -> tuple[str, ...]:
+  """Folders and lists; one that is not there, or is another's, is reported."""
+  base = _parts(_text(values["path"])) if "path" in values else []
+  places: dict[str, str] = {}
+  for key in KEYS:
+    if key not in values:
+      continue
+    node = values[key]
+    for text in _texts(node) or [_text(node)]:
+      place = _below(root, base, text)
+      if text and not place:
+        message = f"{key}: {text} is not there; the split is not read"
+        flaws.mended("bad split", path, _line(node), message)
+      elif place in places:
+        message = f"{key} is {text}, as {places[place]} is"
+        flaws.mended("leak", path, _line(node), message)
+      elif place:
+        places[place] = key
+  return tuple(places)
+
+
+def _parse(path: Any) -> dict[str, Any]:
+  """The nodes of a file's mapping by key."""
+  try:
+    node = yaml.compose(read_text(str(path)), Loader=yaml.SafeLoader)
+  except (yaml.YAMLError, RecursionError) as error:
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark else 0
+    reason = getattr(error, "problem", None) or str(error).split("\n")[0]
+    raise DataError(f"{path}:{line}: not valid YAML: {reason}") from None
+  return _items(node, path) if isinstance(node, yaml.MappingNode) else {}
 
 
 def _line(node: Any) -> int:
@@ -116,17 +142,18 @@ def _name(node: Any, path: Any, flaws: Flaws) -> str:
   """A name as it is written; what YAML reads as a number is noted."""
   kind = node.tag.rpartition(":")[2]
   if not isinstance(node, yaml.ScalarNode) or kind in ("bool", "null"):
-    means = {"bool": "true or false", "null": "nothing"}.get(kind, f"a {kind}")
+    means = {"bool": "true or false", "null": "nothing"}.get(kind)
+    told = f"YAML reads the name {_text(node)!r} as {means}; put it in quotes"
     raise DataError(
-      f"{path}:{_line(node)}: YAML reads the name {_text(node)!r} as {means}; "
-      f"put it in quotes"
+      f"{path}:{_line(node)}: "
+      + (told if means else f"a name is a {kind}; expected a text")
     )
   if kind != "str":
     place = f"{path.name}:{_line(node)}"
     flaws.notes[
       f"names that YAML reads as {kind}, taken as text ({place})"
     ] += 1
-  return node.value
+  return node.value.strip()
 
 
 def _parts(text: str) -> list[str]:
