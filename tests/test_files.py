@@ -151,3 +151,38 @@ def test_labels_of_wordnet_name_file_and_line(tmp_path, line, message, capsys):
   words = ["build", "wordnet", str(tmp_path / "isa.txt"), "w.tree"]
   assert main([*words, f"--labels={labels}"]) == 2
   assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+  ("table", "message"),
+  [
+    ("class,superclass\nanimal,\ndog,animal\n", None),
+    ("label,hypernym\nanimal,\ndog,animal\n", None),
+    (
+      "parent,child\nanimal,dog\nplant,tree\n",
+      "1: the columns are parent,child",
+    ),
+    (",\n,\n", "has no node"),
+  ],
+)
+def test_heads_of_a_trees_table(tmp_path, table, message):
+  path = tmp_path / "t.CSV"
+  path.write_text(table)
+  if message is None:
+    assert build.read_csv(path) == {"animal": None, "dog": "animal"}
+    assert build.check(path)[1] == []
+  else:
+    with pytest.raises(ValueError, match=message):
+      build.read_csv(path)
+
+
+def test_odd_trees_are_no_crash(tmp_path, capsys):
+  path = tmp_path / "h.tree"
+  path.write_text("animal --1\ndog 0\n")
+  assert main(["check", str(path)]) == 1
+  assert (
+    "h.tree:1: 'animal --1'; expected: id, number" in capsys.readouterr().out
+  )
+  path.write_text('{"LabelName": "a", "subcategory": []}')
+  with pytest.raises(ValueError, match="'subcategory' is not read; is it Subc"):
+    build.read_open_images(path)

@@ -619,7 +619,7 @@ def test_a_detector_takes_what_people_have(files, shared, tmp_path):
 
 
 def test_what_is_written_can_be_read_as_a_data_set(files, shared, tmp_path):
-  """Labels, class names and links to the pictures, by the doctor and readers."""
+  """Labels, class names and links to the pictures, by YOLO's reader."""
   photos, out = shared / "darknet", tmp_path / "out"
   names = [f"--names={photos}/voc.names", "--txt"]
   code, rows = run(out, *files, *names, photos / "dog.jpg", photos / "kite.jpg")

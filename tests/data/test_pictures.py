@@ -55,5 +55,17 @@ def test_patterns_and_names(folder):
   twice, _ = find_files([f"{folder}/a.jpg", f"{folder}/a*"])
   assert twice == [folder / "a.jpg"]
   for nothing in (f"{folder}/*.txt", f"{folder}/none.jpg"):
-    with pytest.raises(DataError, match="no picture or video there; expected"):
+    with pytest.raises(DataError, match="no picture or video there"):
       find_files([nothing])
+
+
+def test_a_name_that_is_no_text_is_passed_over(tmp_path):
+  """Its bytes are not UTF-8, as in old archives; OpenCV would crash."""
+  import os
+
+  write(tmp_path / "a.jpg", ".jpg")
+  strange = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+  with open(strange, "wb") as file:
+    file.write(b"x")
+  found, passed = find_files([str(tmp_path)])
+  assert found == [tmp_path / "a.jpg"] and len(passed) == 1

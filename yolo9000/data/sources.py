@@ -51,7 +51,7 @@ EXPECTED = {
   "open_images": "a file such as train-annotations-bbox.csv",
   "shapes": "nothing",
   "tfds": "the folder of a prepared set, with dataset_info.json",
-  "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside pictures",
+  "voc": "ImageSets/Main/*.txt, Annotations, or XML files beside pictures",
   "yolo": "data.yaml, lists of pictures, or folders of them",
 }
 

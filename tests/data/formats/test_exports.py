@@ -209,7 +209,7 @@ def test_pictures_whose_annotations_are_lost_are_not_clean(tmp_path, other):
     ({"annotations": lambda r: r.update(Bbox=1)}, "not read", 0),
     ({"annotations": lambda r: r.update(is_crowd=1)}, "not read", 0),
     ({"images": lambda r: r.update(boxes=[])}, "not read", 0),
-    ({"objects": [1]}, "not read", 2),
+    ({"objects": [1]}, "not read", 0),
     ({"annotations": lambda r: r.pop("id")}, "bad annotation", 2),
     ({"annotations": lambda r: r.update(id=1)}, "bad annotation", 2),
     ({"annotations": lambda r: r.update(bbox=[0.1, 0.1, 0.4, 0.5])}, None, 0),
@@ -265,8 +265,8 @@ def test_two_categories_of_one_name(tmp_path):
     ("data/a.png", "paths without their leading data/"),
     ("/data/a.png", "paths without their leading data/"),
     ("data\\a.png", "paths without their leading data/"),
-    ("a.PNG", "names that differ from the file's in letters' size"),
-    ("A.png", "names that differ from the file's in letters' size"),
+    ("a.PNG", "names that differ from the file's in letters' size or accents"),
+    ("A.png", "names that differ from the file's in letters' size or accents"),
     ("./a.png", None),
     ("images/a.png", None),
   ],
@@ -545,7 +545,10 @@ def test_folders_that_are_splits(tmp_path, folders, yaml, splits):
   expected = sorted(splits or folders)
   assert sorted(sources.splits("yolo", str(tmp_path))) == expected
   findings = examine("yolo", tmp_path)
-  assert kinds(findings) == [] and clean(findings) == len(expected)
+  # Pictures of no split, and splits that are not there, are told.
+  told = {"orphan picture"} if len(folders) > len(expected) else set()
+  told |= {"bad split"} if "elsewhere" in yaml else set()
+  assert set(kinds(findings)) == told and clean(findings) == len(expected)
   assert findings.passed["file README.txt"] == 1
 
 
@@ -609,7 +612,7 @@ def test_keypoints_after_a_box_are_passed_over(tmp_path):
     ("names:\n- cat\n- no", r"yaml:3: YAML reads the name 'no' as true or"),
     ("names: [cat, ~]", r"yaml:1: YAML reads the name '~' as nothing"),
     ("names:\n- cat\n-\n", r"yaml:3: YAML reads the name '' as nothing"),
-    ("names:\n- [cat]\n", r"yaml:2: YAML reads the name '' as a seq"),
+    ("names:\n- [cat]\n", r"yaml:2: a name is a seq; expected a text"),
     ("names: {0: cat, 2: dog}", r"yaml:1: the names are numbered 0, 2; exp"),
     ("names: {1: cat, 2: dog}", r"yaml:1: the names are numbered 1, 2; exp"),
     ("x: 1\nnames: [cat, cat]", r"yaml:2: .*'cat' is there twice"),
@@ -842,3 +845,246 @@ def test_sizes_say_which_way_a_turned_picture_is_meant(
   assert dataset.read_image(record).shape[:2] == shape and not findings.flaws
   note = "pictures that EXIF turns; their size says how boxes are meant"
   assert findings.notes == {note: 1}
+
+
+# What was found by trying: each line is a file that somebody could have
+
+
+@pytest.mark.parametrize(
+  "columns",
+  [
+    *("xtl,ytl,xbr,ybr", "x_px,y_px,width_px,height_px", "xs,ys", "xy"),
+    *("label_x,label_y,label_w,label_h", "face_x,face_y,face_w,face_h"),
+    *("bb_left,bb_top", "ulx,uly,lrx,lry", "tlx,tly", "x_low,x_high", "posx"),
+    *("topleft,bottomright", "center,size", "location", "bb", "polygon"),
+    *("img_bbox", "label_bbox", "rel_x", "startx,endx", "corners", "wkt"),
+    *("a,b,c,d", "links,oben,breite,hoehe"),  # four numbers in every line
+  ],
+)
+def test_boxes_under_any_name_are_no_image_labels(tmp_path, columns):
+  picture(tmp_path / "a.png")
+  numbers = ",".join("10 20 30 40".split()[: columns.count(",") + 1])
+  text(tmp_path / "t.csv", f"image,label,{columns}\na.png,cat,{numbers}\n")
+  with pytest.raises(DataError, match="t.csv:1: the column"):
+    read("csv", tmp_path, "t.csv")
+  try:
+    findings = examine("csv", tmp_path)
+  except DataError:
+    return
+  assert "not read" in kinds(findings) and not clean(findings)
+
+
+@pytest.mark.parametrize("cell", ["[10, 10, 50, 40]", "10 10 50 40", "1;2;3;4"])
+def test_a_cell_that_could_be_a_box(tmp_path, cell):
+  picture(tmp_path / "a.png")
+  text(tmp_path / "t.csv", f'image,label,thing\na.png,cat,"{cell}"\n')
+  with pytest.raises(DataError, match="t.csv:2: .*'thing' could be a box"):
+    read("csv", tmp_path, "t.csv")
+
+
+def test_tables_beside_their_pictures_and_heads_that_come_late(tmp_path):
+  picture(tmp_path / "train/a.png")
+  head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+  row = f"{head}\na.png,100,80,dog,10,10,50,40\n"
+  for before in ("", "\n", "# of me\n\n", "sep=,\n"):
+    text(tmp_path / "train/_annotations.csv", before + row)
+    assert sources.splits("csv", str(tmp_path)) == ["train/_annotations.csv"]
+    findings = examine("csv", tmp_path)
+    assert not findings.flaws and clean(findings) == 1
+  text(tmp_path / "train/_annotations.csv", row + "a.png,100,80,dog,1,1,x,4\n")
+  findings = examine("csv", tmp_path)
+  assert [flaw.line for flaw in findings.flaws] == [3]
+
+
+def test_a_picture_has_boxes_or_an_image_label(tmp_path):
+  picture(tmp_path / "a.png")
+  head = "image,label,xmin,ymin,xmax,ymax"
+  text(tmp_path / "t.csv", f"{head}\na.png,cat,1,2,30,40\na.png,dog,,,,\n")
+  findings = examine("csv", tmp_path)
+  assert kinds(findings) == ["bad annotation"] and not clean(findings)
+
+
+@pytest.mark.parametrize(
+  "element",
+  [
+    '<zone name="q" x1="1" y1="2" x2="30" y2="40"/>',
+    '<tag name="cat" x="1" y="2" width="30" height="40"/>',
+    "<vehicle><name>car</name><pos>1 2 30 40</pos></vehicle>",
+    "<vehicle><bb>1,2,3,4</bb></vehicle>",
+    "<source><object><bndbox><xmin>1</xmin></bndbox></object></source>",
+    "<part><bndbox><xmin>1</xmin></bndbox></part>",
+  ],
+)
+def test_boxes_in_elements_and_attributes_are_no_negatives(tmp_path, element):
+  root = voc(tmp_path, xml(more=element))
+  findings = examine("voc", root)
+  assert "not read" in kinds(findings) and not clean(findings)
+
+
+def test_attributes_are_counted(tmp_path):
+  content = xml(CAR).replace("<xmin>", "<xmin format='int'>")
+  findings = examine("voc", voc(tmp_path, content))
+  passed = findings.datasets["train"].passed
+  assert not findings.flaws and passed == {"attribute xmin's format": 1}
+
+
+@pytest.mark.parametrize("key", ["annotations", "bbox", "image_id"])
+def test_a_key_that_is_twice_is_an_error(tmp_path, key):
+  root = coco(tmp_path)
+  content = (root / "a.json").read_text()
+  again = content.replace(f'"{key}":', f'"{key}": 1, "{key}":', 1)
+  text(root / "a.json", again)
+  with pytest.raises(DataError, match=f"a.json: the key '{key}' is twice"):
+    read("coco", root, "a.json")
+
+
+def test_odd_values_of_coco_are_no_crash(tmp_path):
+  names = [{"id": 1, "name": "cat", "supercategory": ["x"]}]
+  box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}
+  root = coco(tmp_path, categories=names, annotations=[box, None])
+  assert kinds(examine("coco", root)) == ["bad annotation"]
+  root = coco(tmp_path, categories=[*names, {"id": 2, "name": "cat"}])
+  with pytest.raises(DataError, match="categories 1, 2 are all called 'cat'"):
+    read("coco", root, "a.json")
+  root = coco(tmp_path, categories=[{"id": 1, "name": " "}])
+  with pytest.raises(DataError, match="a.json: class names"):
+    read("coco", root, "a.json")
+
+
+def test_what_is_marked_deleted_is_left_out_and_said(tmp_path):
+  gone = lambda row: row.update(deleted=row["id"] == 1)  # noqa: E731
+  data = read("coco", coco(tmp_path / "coco", annotations=gone), "a.json")
+  assert [len(r.labels) for r in data.records] == [0, 1]
+  assert data.notes == {"annotations marked deleted, left out": 1}
+  gone = (*CAR[:5], "<deleted>1</deleted>")
+  data = read("voc", voc(tmp_path / "voc", xml(CAR, gone)), "train")
+  assert len(data.records[0].labels) == 1
+  assert data.notes["objects marked deleted, left out"] == 1
+
+
+@pytest.mark.parametrize("other", ["A.PNG", "./a.png", "images/a.png"])
+def test_one_picture_by_two_names_is_not_clean(tmp_path, other):
+  size = {"width": 100, "height": 80}
+  names = [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": other}]
+  root = coco(tmp_path, images=[name | size for name in names])
+  findings = examine("coco", root)
+  assert "listed twice" in kinds(findings) and not clean(findings)
+  with pytest.raises(DataError, match="a.png: is there already"):
+    read("coco", root, "a.json")
+
+
+@pytest.mark.parametrize(
+  ("box", "kind"),
+  [
+    ("0.1,0.1,1.02,0.5", "like fractions"),
+    ("0.5,0.5,1.4,1.4", "like fractions"),
+    ("0,0,0,0", "no area"),
+  ],
+)
+def test_boxes_that_leave_nothing_make_no_negative(tmp_path, box, kind):
+  picture(tmp_path / "a.png")
+  text(
+    tmp_path / "t.csv", f"image,label,xmin,ymin,xmax,ymax\na.png,cat,{box}\n"
+  )
+  findings = examine("csv", tmp_path)
+  assert kinds(findings) == [kind] and not clean(findings)
+
+
+def test_a_devkit_has_the_lists_of_its_years(tmp_path):
+  for year in ("VOC2007", "VOC2012"):
+    for name in ("a", "b"):
+      voc(tmp_path / year, name=name, lines="a\n")
+    text(tmp_path / year / "ImageSets/Main/test.txt", "b\n")
+    text(tmp_path / year / "ImageSets/Main/README.txt", "Lists.\n")
+    text(tmp_path / year / "ImageSets/Main/._train.txt", "\0\xff")
+  assert sources.splits("voc", str(tmp_path)) == [
+    *("VOC2007/test", "VOC2007/train", "VOC2012/test", "VOC2012/train")
+  ]
+  findings = examine("voc", tmp_path)
+  assert clean(findings) == 4
+
+
+def test_folders_in_folders_of_annotations(tmp_path):
+  for batch in ("one", "two"):
+    picture(tmp_path / f"JPEGImages/{batch}/a.jpg")
+    text(tmp_path / f"Annotations/{batch}/a.xml", xml(CAR, filename="a.jpg"))
+  findings = examine("voc", tmp_path)
+  assert not findings.flaws and clean(findings) == 2
+  text(tmp_path / "ImageSets/Main/train.txt", "one/a\ntwo/a.jpg\n")
+  assert len(read("voc", tmp_path, "train").records) == 2
+
+
+@pytest.mark.parametrize(
+  "lines", ["images/my photo 1.png\n", "# pictures\nimages/my photo 1.png\n"]
+)
+def test_lists_of_names_with_blanks_are_lists(tmp_path, lines):
+  yolo(tmp_path, name="my photo 1.png")
+  text(tmp_path / "train.txt", lines)
+  assert sources.splits("yolo", str(tmp_path)) == ["train.txt"]
+
+
+def test_stray_pictures_and_files_of_yolo(tmp_path):
+  for folder in ("images/train", "images/val"):
+    yolo(tmp_path, folder=folder)
+  picture(tmp_path / "images/stray.png")
+  (tmp_path / "classes.txt").rename(tmp_path / "labels/classes.txt")
+  text(tmp_path / "args.yaml", "epochs: 3\n")
+  findings = examine("yolo", tmp_path)
+  assert list(findings.datasets) == ["images/train", "images/val"]
+  assert kinds(findings) == ["orphan picture"] and clean(findings) == 2
+  picture(tmp_path / "images/train/a.jpg")  # shares a.txt with a.png
+  assert "listed twice" in kinds(examine("yolo", tmp_path))
+
+
+def test_splits_of_yaml_that_are_not_there_or_the_same(tmp_path):
+  yolo(tmp_path, folder="train/images")
+  (tmp_path / "classes.txt").unlink()
+  text(
+    tmp_path / "data.yaml",
+    "train: train/images\nval: valid/images\ntest: train/images\n"
+    "names: [cat, dog]\nroboflow: {}\n",
+  )
+  findings = examine("yolo", tmp_path)
+  assert sorted(kinds(findings)) == ["bad split", "leak"]
+  assert sorted(flaw.line for flaw in findings.flaws) == [2, 3]
+  (dataset,) = findings.datasets.values()
+  assert dataset.passed == {"key roboflow of data.yaml": 1}
+
+
+def test_classes_whose_pictures_lie_deeper(tmp_path):
+  for name in ("cat/1.png", "dog/1.png", "dog/old/2.png"):
+    picture(tmp_path / name)
+  findings = examine("folders", tmp_path)
+  assert list(findings.datasets) == [""] and clean(findings) == 3
+  # Nothing at all: what is there is named.
+  empty = tmp_path / "empty"
+  picture(empty / "1.png")
+  text(empty / "val.txt", "1.png cat\n")
+  findings = examine("folders", empty)
+  assert set(kinds(findings)) == {"empty split", "orphan picture"}
+  assert findings.passed == {"file val.txt": 1}
+
+
+def test_pictures_in_folders_that_nothing_mentions_are_a_flaw(tmp_path):
+  coco(tmp_path)
+  for name in ("val2017/a.png", "val2017/b.png", "SegmentationClass/a.png"):
+    picture(tmp_path / name)
+  findings = examine("coco", tmp_path)
+  (flaw,) = findings.flaws
+  assert flaw.kind == "orphan picture" and "2 pictures are in it" in str(flaw)
+
+
+def test_names_as_macos_and_label_studio_write_them(tmp_path):
+  import unicodedata
+
+  for name, given in (
+    ("caf\xe9.png", unicodedata.normalize("NFD", "caf\xe9.png")),
+    ("d e.png", "d%20e.png"),
+    ("g.png", "/data/local-files/?d=g.png"),
+  ):
+    root = tmp_path / name
+    picture(root / name)
+    head = "image,label,xmin,ymin,xmax,ymax"
+    text(root / "t.csv", f"{head}\n{given},cat,1,2,30,40\n")
+    data = read("csv", root, "t.csv")
+    assert data.records[0].path == str(root / name) and len(data.notes) == 1

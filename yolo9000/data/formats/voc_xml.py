@@ -133,7 +133,8 @@ def _sort_out(
     f"element {kind}'s {name}" for name in plain if name in below.others
   ]
   passed += [f"attribute {kind}'s {name}" for name in attributes.others]
-  unknown = (name in below.others and name not in KNOWN for name in plain)
+  of_object = PLACES if kind == "object" else frozenset()
+  unknown = (name in below.others and name not in of_object for name in plain)
   places = (n for n, strange in enumerate(unknown) if strange)
   return _Tags(tuple(passed), tuple(messages), tuple(places))
 
