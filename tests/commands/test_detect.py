@@ -628,10 +628,10 @@ def test_what_is_written_can_be_read_as_a_data_set(files, shared, tmp_path):
   assert all(row["category_name"] == known[row["category_id"]] for row in rows)
   data = sources.read(Source("yolo", str(out), "images"), Flaws(strict=True))
   assert data.class_names == tuple(known)
-  assert [len(r.labels) for r in data.records] == [
-    sum(row["file_name"].endswith(name) for row in rows)
-    for name in ("dog.jpg", "kite.jpg")
-  ]
+  # Weak boxes that rounding makes equal are one.
+  left_out = [flaw for flaw in data.flaws if "left out" in flaw.message]
+  found = sum(len(record.labels) for record in data.records)
+  assert len(data.records) == 2 and found + len(left_out) == len(rows) > 0
 
 
 def test_a_call_that_fails_keeps_good_results(files, shared, tmp_path, capsys):

@@ -159,7 +159,10 @@ FOUND = "--config.data.root=."
       [*DRAWN, "--config.data.train.main.format=vok"],
       "'vok' is unknown; there",
     ),
-    ([*DRAWN, "--config.data.class_names=('a',)"], "only in the network: a"),
+    (
+      [*DRAWN, "--config.data.test.split=tests"],
+      "no split 'tests'; it has train",
+    ),
     ([*DRAWN, "--workdir=names.txt/w"], "names.txt cannot be written"),
     (
       [QUICK, "--config.detector.task.model=yolov7", "--dry-run"],

@@ -10,7 +10,7 @@ import logging
 import platform
 import subprocess
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
   """
   longer = config.run.total_steps + config.run.extend
   whole = plan.with_changes(config, (("run.total_steps", longer),))
-  was_there = workdir.exists()
+  missing = [p for p in (workdir, *workdir.parents) if not p.exists()]
   with contextlib.ExitStack() as lock:
 
     def take() -> None:
@@ -101,17 +101,18 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
     try:
       return run(config, whole, workdir, None)
     finally:
-      if processes.first() and not was_there:
-        leave_nothing(workdir)
+      if processes.first() and missing:
+        leave_nothing(workdir, missing)
 
 
-def leave_nothing(workdir: Path) -> None:
-  """Removes a run's folder if nothing but its lock is in it."""
+def leave_nothing(workdir: Path, made: Sequence[Path]) -> None:
+  """Removes a run's folder, and those above it, if only its lock is there."""
   lock = workdir / "locks" / "run"
   if {*workdir.rglob("*")} == {lock.parent, lock}:
     lock.unlink()
-    lock.parent.rmdir()
-    workdir.rmdir()
+    for folder in (lock.parent, *made):
+      with contextlib.suppress(OSError):  # another job may use it
+        folder.rmdir()
 
 
 class Refused(ValueError):

@@ -146,7 +146,7 @@ def _texts(node, kind: str, path: Any, to: Any, flaws: Flaws) -> dict[str, str]:
   """
   children = list(node)
   tags = _sort_out(
-    kind, tuple(child.tag for child in children), tuple(node.attrib)
+    kind, tuple(child.tag for child in children), tuple(node.keys())
   )
   for key in tags.passed:
     flaws.passed[key] += 1
@@ -157,8 +157,8 @@ def _texts(node, kind: str, path: Any, to: Any, flaws: Flaws) -> dict[str, str]:
       message = f"<{children[n].tag}> is not read, and could hold a box"
       to.error("not read", path, children[n].sourceline, message)
   for child in children:
-    if child.attrib:
-      flaws.passed.update(f"attribute {child.tag}'s {a}" for a in child.attrib)
+    if child.keys():
+      flaws.passed.update(f"attribute {child.tag}'s {a}" for a in child.keys())
   return {child.tag: child.text or "" for child in reversed(children)}
 
 
