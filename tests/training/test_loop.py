@@ -496,3 +496,9 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path):
   gc.collect()
   shutil.rmtree(latest / "2")
   assert loop.train(config, tmp_path).metrics["truths"] > 0
+
+
+def test_some_steps_are_profiled(tmp_path):
+  config = tiny_config(run__total_steps=9, run__profile=2)
+  loop.train(config, tmp_path)
+  assert list((tmp_path / "profile").rglob("*.xplane.pb"))

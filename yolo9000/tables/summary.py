@@ -66,12 +66,9 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
   count = max(map(len, rows))
   full = [[*row, *[""] * (count - len(row))] for row in rows]
   widths = [max(len(row[n]) for row in full) for n in range(count)]
-  return [
-    "  "
-    + row[0].ljust(widths[0])
-    + "".join(
-      cell.rjust(width + 2)
-      for cell, width in zip(row[1:], widths[1:], strict=True)
-    )
-    for row in full
-  ]
+  lines = []
+  for first, *others in full:
+    cells = [first.ljust(widths[0])]
+    cells += [c.rjust(w) for c, w in zip(others, widths[1:], strict=True)]
+    lines.append(f"  {'  '.join(cells)}".rstrip())
+  return lines
