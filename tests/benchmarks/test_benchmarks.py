@@ -3,6 +3,7 @@
 import itertools
 import re
 import time
+from importlib.util import find_spec
 
 import pytest
 from support import run_module
@@ -92,3 +93,11 @@ def test_the_peers_benchmark_command(tmp_path):
   assert done.returncode == 0, done.stderr
   for name in ("yolo9000", "PyTorch", "ONNX Runtime", "OpenCV"):
     assert re.search(rf"batch 2  {name} +[\d.]+ ms/image", done.stdout)
+
+
+def test_a_missing_library_is_one_line(tmp_path):
+  if find_spec("torch"):
+    pytest.skip("PyTorch is here")
+  done = run_module("yolo9000.benchmarks.peers", cwd=tmp_path)
+  assert done.returncode == 2 and "pip install -e '.[bench]'" in done.stderr
+  assert "Traceback" not in done.stderr

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,9 @@ def main() -> None:
   parser.add_argument("--batch_sizes", default="1,8")
   parser.add_argument("--rounds", type=int, default=10)
   args = parser.parse_args()
+  needed = ("torch", "onnx", "onnxruntime")
+  if missing := [name for name in needed if find_spec(name) is None]:
+    parser.error(f"needs {', '.join(missing)}: pip install -e '.[bench]'")
   network, variables = random_network(args.width, args.size)
   folded = fold(network.layers, variables, gpu_deviation)
   rng = np.random.default_rng(0)

@@ -67,8 +67,20 @@ def check(format: str, root: str) -> None:
     raise DataError(
       f"data format {format!r} is unknown; there are {', '.join(FORMATS)}"
     )
-  if root and "://" not in root and ("\0" in root or not Path(root).is_dir()):
+  scheme, remote, _ = root.partition("://")
+  if not remote and root and ("\0" in root or not Path(root).is_dir()):
     raise DataError(f"{shown(root)}: no such folder")
+  if remote:
+    import fsspec  # comes with etils' paths
+
+    open_path(root)
+    try:
+      fsspec.get_filesystem_class("gcs" if scheme == "gs" else scheme)
+    except ImportError as error:
+      package = "-e '.[gcs]'" if scheme == "gs" else str(error).split()[1]
+      raise DataError(
+        f"{root}: {scheme}:// needs a package: pip install {package}"
+      ) from None
 
 
 def splits(format: str, root: str) -> list[str]:
