@@ -89,6 +89,7 @@ def main(argv: list[str]) -> None:
       sys.exit(1 if sweep.run_rows(config, workdir) else 0)
     results = run.run_alone(config, workdir)
     if processes.first():
+      summary.write_page(config, results, workdir)
       print(summary.summary(results, config, workdir))
   except loop.Preempted as stopped:
     if processes.first():

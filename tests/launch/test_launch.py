@@ -182,7 +182,7 @@ def test_two_processes_that_slurm_starts_make_one_table(place):
   workdir = place / "table"
   done = slurm(place, f"--config={place}/table.py", f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr[-3000:]
-  begun = re.findall(r"stage (\w+-\w{10})\b", done.stderr)
+  begun = re.findall(r"stage \d+ of \d+: (\w+-\w{10})\b", done.stderr)
   assert sorted(begun) == sorted(p.name for p in (workdir / "stages").iterdir())
   with (workdir / "table.csv").open() as file:
     rows = list(csv.DictReader(file))

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from yolo9000.boxes import priors
-from yolo9000.data import sources
-from yolo9000.data.disk import DataError, open_path, read_bytes, shown, told
+from yolo9000.data import sources, unmentioned
+from yolo9000.data.disk import DataError, read_bytes, shown, told
 from yolo9000.data.flaws import Flaw, Flaws
 from yolo9000.data.formats import jsonl
-from yolo9000.data.formats.places import entries
 from yolo9000.data.formats.reading import Source
-from yolo9000.data.images import PICTURES, ROTATED, deep_picture, read_header
+from yolo9000.data.images import ROTATED, deep_picture, read_header
 from yolo9000.data.records import Dataset, Record, read_picture
 
-MASKS = ("SegmentationClass", "SegmentationObject")  # of VOC, no photographs
 MOST_SHAPES = 20_000  # boxes that priors are fitted to; more change nothing
 
 
@@ -101,7 +98,7 @@ def examine(
   notes: Counter[str] = Counter()
   bad = _picture_flaws(datasets, looks, flaws, notes)
   bad |= _copies(datasets, looks, flaws)
-  passed = _unmentioned(root, flaws) if every else Counter()
+  passed = unmentioned.look(root, flaws) if every else Counter()
   clean = {
     split: [
       record
@@ -214,51 +211,6 @@ def _copies(datasets, looks, flaws: Flaws) -> set[tuple[str, int]]:
           flaws.mended("leak", path, 0, message)
           bad |= {key for key in keys if key[0] == split}
   return bad
-
-
-def _unmentioned(root: str, flaws: Flaws) -> Counter[str]:
-  """Looks at what nothing mentions beside, and above, known files.
-
-  Pictures and annotations are reported; the others are counted by name.
-  """
-  base = open_path(root)
-  met = [open_path(path) for path in flaws.met]
-  known = {base, *(path.parent for path in met)}
-  above = {parent for folder in known for parent in folder.parents}
-  stems = {path.stem for path in met if path.suffix.lower() in PICTURES}
-  kinds = {(path.parent, path.suffix) for path in met if path.stem in stems}
-  seen = Flaws(strict=False)
-  others: dict[tuple[Any, str], list[Any]] = {}
-  for folder in sorted(known | above, key=os.fsencode):
-    if not (folder == base or base in folder.parents) or not folder.is_dir():
-      continue
-    for path in entries(folder, seen):
-      if str(path) in flaws.met or path in known | above:
-        continue
-      name = path.relative_to(base)
-      if path.suffix.lower() in PICTURES:
-        flaws.mended("orphan picture", path, 0, "no split mentions it")
-      elif (folder, path.suffix) in kinds and not _is_about(path):
-        flaws.mended("orphan annotation", path, 0, "no split has its picture")
-      elif path.is_dir():
-        files = [f for _, _, names in os.walk(path) for f in names]
-        pictures = sum(f.lower().endswith(PICTURES) for f in files)
-        seen.passed[f"files in folder {shown(str(name))}"] += len(files)
-        if pictures and path.name not in MASKS:
-          message = f"{pictures} pictures are in it, and no split mentions them"
-          flaws.mended("orphan picture", path, 0, message)
-      else:
-        others.setdefault((name.parent, path.suffix), []).append(name)
-  for (folder, suffix), names in others.items():
-    if len(names) > 3:
-      names = [folder / f"*{suffix}"] * len(names)
-    seen.passed.update(f"file {shown(str(name))}" for name in names)
-  return seen.passed - flaws.passed
-
-
-def _is_about(path: Any) -> bool:
-  """Whether a text tells about the data set, not about a picture."""
-  return path.name == "classes.txt" or path.stem.lower().startswith("readme")
 
 
 def class_counts(

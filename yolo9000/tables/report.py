@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +16,19 @@ from yolo9000 import scoring
 from yolo9000.data import drawing
 from yolo9000.data.disk import DataError
 from yolo9000.files import read_json_lines, write_whole
-from yolo9000.tables import plan, plots, results, sentences, table_files
+from yolo9000.tables import (
+  plan,
+  plots,
+  results,
+  sentences,
+  table_files,
+)
+from yolo9000.tables.html_parts import drawn, page, table, text
 from yolo9000.tables.plan import Plan
 from yolo9000.tables.results import Filled
 from yolo9000.training import build
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; padding: 0 1em;
-  max-width: 75em; color: #222; }
-table { border-collapse: collapse; margin: .6em 0; }
-th, td { padding: .2em .7em; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-figure { display: inline-block; margin: .3em; vertical-align: top; }
-figcaption { font-size: 13px; }
-img { max-width: 100%; }
-h1, p, li { overflow-wrap: anywhere; }
-pre { background: #f4f4f4; padding: .6em; white-space: pre-wrap;
-  overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-.hint { display: none; color: #666; font-size: 13px; margin: .6em 0 0; }
-@media (max-width: 50em) {
-  .hint { display: block; }
-  .wide img { max-width: none; width: 44em; }
-  figure { margin: .3em 0; max-width: 100%; }
-}
-"""
 PICTURES = 4  # shown with the detections of every row
-SCROLLS = '<p class="hint">scrolls sideways &rarr;</p>'
 TITLES = {
   "steps": "Step by step",
   "sizes": "Size by size",
@@ -82,10 +66,10 @@ def write(
     if rows[one.name].seed in one.results
   }
   parts = [
-    f"<h1>{_text(results.heading(config))}</h1>",
-    _table(results.cells(config, filled)),
-    *(f"<p>{_text(note)}</p>" for note in sentences.notes(config, filled)),
-    _drawn(lambda file: table_files.draw(config, filled, file)),
+    f"<h1>{text(results.heading(config))}</h1>",
+    table(results.cells(config, filled)),
+    *(f"<p>{text(note)}</p>" for note in sentences.notes(config, filled)),
+    drawn(lambda file: table_files.draw(config, filled, file)),
     _trade_off(config, filled),
     f"<h2>{TITLES[results.frame(config).kind]}</h2>",
     *_steps(config, filled, ends, out),
@@ -98,48 +82,10 @@ def write(
     "<h2>Stages</h2>",
     _stages(made, workdir),
     "<h2>The first row's config</h2>",
-    f"<pre>{_text(json.dumps(_base(config), indent=1))}</pre>",
+    f"<pre>{text(json.dumps(_base(config), indent=1))}</pre>",
   ]
-  page = (
-    f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-    f'<meta name="viewport" content="width=device-width">'
-    f"<title>{_text(config.name)}</title><style>{STYLE}</style></head><body>\n"
-    + "\n".join(parts)
-    + "\n</body></html>\n"
-  )
   out.mkdir(parents=True, exist_ok=True)
-  write_whole(out / "report.html", page)
-
-
-def _text(value: Any) -> str:
-  return html.escape(str(value))
-
-
-def _table(rows: Sequence[Sequence[Any]], colour: bool = False) -> str:
-  """The first row is the head; coloured cells are percentages."""
-  head, *body = rows
-  lines = ["<tr>" + "".join(f"<th>{_text(c)}</th>" for c in head) + "</tr>"]
-  for row in body:
-    cells = []
-    for number, cell in enumerate(row):
-      style = ""
-      if colour and number and isinstance(cell, float):
-        style = f' style="background: hsl(140 60% {100 - 0.45 * cell:.0f}%)"'
-        cell = f"{cell:.1f}"
-      cells.append(f"<td{style}>{_text(cell)}</td>")
-    lines.append("<tr>" + "".join(cells) + "</tr>")
-  table = f"<table>{chr(10).join(lines)}</table>"
-  hint = SCROLLS if len(head) > 4 else ""
-  return f'{hint}<div class="wide">{table}</div>'
-
-
-def _image(data: bytes, kind: str, caption: str) -> str:
-  source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-  text = _text(caption)
-  return (
-    f'<figure><img alt="{text}" src="{source}">'
-    f"<figcaption>{text}</figcaption></figure>"
-  )
+  write_whole(out / "report.html", page(config.name, parts))
 
 
 def _base(config: Any) -> Any:
@@ -178,15 +124,15 @@ def _steps(
       f"{name}: {_value(above, name)!r} → {_value(configs[row.name], name)!r}"
       for name, _ in changes
     ]
-    parts.append(f"<h3>{_text(row.name)}</h3><p>{_text(sentence)}</p>")
+    parts.append(f"<h3>{text(row.name)}</h3><p>{text(sentence)}</p>")
     parts.append(_links(ends.get(row.name), out))
     if before is not None and _against_paper(before, row, figure):
       parts.append("<p>It goes the other way than in the paper.</p>")
     if row.name in remarks:
       note = f"Of the recorded run: {remarks[row.name]}"
-      parts.append(f"<p>{_text(note)}</p>")
+      parts.append(f"<p>{text(note)}</p>")
     if lines:
-      parts.append(f"<pre>{_text(chr(10).join(lines))}</pre>")
+      parts.append(f"<pre>{text(chr(10).join(lines))}</pre>")
     parts.append(_diagnosis(before, row))
   return parts
 
@@ -197,8 +143,8 @@ def _links(folder: Path | None, out: Path) -> str:
     return ""
   where = os.path.relpath(folder, out)
   names = [name for name in LINKED if (folder / name).exists()]
-  links = [f'<a href="{_text(where)}/">its folder</a>']
-  links += [f'<a href="{_text(where)}/{n}">{LINKED[n]}</a>' for n in names]
+  links = [f'<a href="{text(where)}/">its folder</a>']
+  links += [f'<a href="{text(where)}/{n}">{LINKED[n]}</a>' for n in names]
   return f"<p>{', '.join(links)}</p>"
 
 
@@ -235,7 +181,7 @@ def _diagnosis(before: Filled | None, row: Filled) -> str:
   lines = [["in percent", *names], [row.name, *of(row)]]
   if before is not None and before.results:
     lines.append([before.name, *of(before)])
-  return _table(lines)
+  return table(lines)
 
 
 def _per_class(filled: Sequence[Filled]) -> str:
@@ -254,7 +200,7 @@ def _per_class(filled: Sequence[Filled]) -> str:
       known = [100 * value for value in known if value is not None]
       cells.append(float(np.mean(known)) if known else "")
     lines.append(cells)
-  return _table(lines, colour=True)
+  return table(lines, colour=True)
 
 
 def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
@@ -270,18 +216,18 @@ def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
   try:
     data = build.test_data(last, build.read_classes(last.data))
   except (DataError, OSError, ValueError) as error:
-    return [f"<p>The pictures cannot be read: {_text(error)}</p>"]
+    return [f"<p>The pictures cannot be read: {text(error)}</p>"]
   ids = list(data.category_ids or range(len(data.class_names)))
   parts = [f"<p>Scores above {plots.SHOWN_SCORE}.</p>"]
   found = {
     name: _by_file(path / "detections.json") for name, path in boxes.items()
   }
   for record in data.records[:PICTURES]:
-    image = data.read_image(record)
+    picture = data.read_image(record)
     names = [data.class_names[label] for label in record.labels.tolist()]
-    drawn = drawing.draw(image, record.boxes_px, record.labels, names)
-    _, code = cv2.imencode(".jpg", drawn[..., ::-1])
-    parts.append(_image(code.tobytes(), "jpeg", "truth"))
+    shown = drawing.draw(picture, record.boxes_px, record.labels, names)
+    _, code = cv2.imencode(".jpg", shown[..., ::-1])
+    parts.append(image(code.tobytes(), "jpeg", "truth"))
     for name, by_file in found.items():
       rows = by_file.get(record.path, [])
       edges = np.array([row["bbox"] for row in rows]).reshape(-1, 4)
@@ -291,9 +237,9 @@ def _detections(config: Any, ends: Mapping[str, Path]) -> list[str]:
         f"{data.class_names[label]} {row['score']:.2f}"
         for label, row in zip(labels, rows, strict=True)
       ]
-      drawn = drawing.draw(image, edges, labels, texts)
-      _, code = cv2.imencode(".jpg", drawn[..., ::-1])
-      parts.append(_image(code.tobytes(), "jpeg", name))
+      shown = drawing.draw(picture, edges, labels, texts)
+      _, code = cv2.imencode(".jpg", shown[..., ::-1])
+      parts.append(image(code.tobytes(), "jpeg", name))
     parts.append("<hr>")
   return parts
 
@@ -329,7 +275,7 @@ def _curves(
     plots.losses(file, lines)
     return "loss against pictures"
 
-  return _drawn(draw)
+  return drawn(draw)
 
 
 def _trade_off(config: Any, filled: Sequence[Filled]) -> str:
@@ -354,15 +300,7 @@ def _trade_off(config: Any, filled: Sequence[Filled]) -> str:
     plots.trade_off(file, ours, paper, labels=labels, title=figure)
     return f"{figure} against images per second; heights and speeds differ"
 
-  return _drawn(draw)
-
-
-def _drawn(draw: Callable[[io.BytesIO], str]) -> str:
-  """What a function draws into a file and calls so."""
-  file = io.BytesIO()
-  caption = draw(file)
-  chart = _image(file.getvalue(), "png", caption)
-  return f'{SCROLLS}<div class="wide">{chart}</div>'
+  return drawn(draw)
 
 
 def _stages(made: Plan, workdir: Path) -> str:
@@ -385,4 +323,4 @@ def _stages(made: Plan, workdir: Path) -> str:
     else:
       cells += ["", f"{pictures:,}", "not run", "", ""]
     lines.append(cells)
-  return _table(lines)
+  return table(lines)
