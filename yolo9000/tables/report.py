@@ -23,7 +23,7 @@ from yolo9000.tables import (
   sentences,
   table_files,
 )
-from yolo9000.tables.html_parts import drawn, page, table, text
+from yolo9000.tables.html_parts import drawn, image, page, table, text
 from yolo9000.tables.plan import Plan
 from yolo9000.tables.results import Filled
 from yolo9000.training import build
