@@ -114,7 +114,8 @@ class Output:
         source = Path(item.source)
         link = self._folder / "images" / (item.name + source.suffix)
         link.parent.mkdir(exist_ok=True)
-        link.unlink(missing_ok=True)
+        if link.is_symlink():  # never a picture of the user's
+          link.unlink()
         link.symlink_to(source.resolve())
     if self._draw:
       texts = [
@@ -276,7 +277,10 @@ def _run(args: argparse.Namespace) -> int:
   _check(args)
   paths, passed = find_files(args.inputs)
   for path in paths:
-    if path.resolve().parent == args.out.resolve():
+    taken = [args.out.resolve()]
+    if args.txt:
+      taken.append(args.out.resolve() / "images")
+    if path.resolve().parent in taken or path.absolute().parent in taken:
       raise ValueError(
         f"--out {args.out} holds {path.name}, an input that would be "
         f"overwritten; expected another folder"

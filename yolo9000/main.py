@@ -142,6 +142,8 @@ def check(config: Any, workdir: Path) -> None:
     raise ValueError("run.extend is for a config without rows")
   made = plan.make(config)
   wrong, stages = {}, plan.chosen(made, config)
+  if any(stage.config.run.get("extend") for stage in stages):
+    raise ValueError("run.extend is for a config without rows")
   to_do = [s for s in stages if not sweep.is_done(s, workdir)]
   for stage in to_do:
     try:

@@ -634,6 +634,22 @@ def test_what_is_written_can_be_read_as_a_data_set(files, shared, tmp_path):
   assert len(data.records) == 2 and found + len(left_out) == len(rows) > 0
 
 
+def test_txt_never_replaces_a_picture_of_the_users(
+  files, shared, tmp_path, capsys
+):
+  """Labelling a YOLO set in place would link its pictures to themselves."""
+  photo = tmp_path / "data/images/dog.jpg"
+  photo.parent.mkdir(parents=True)
+  photo.write_bytes((shared / "darknet/dog.jpg").read_bytes())
+  before = photo.read_bytes()
+  code, _ = run(tmp_path / "data", *files, photo.parent, "--txt")
+  assert code == 2 and "would be overwritten" in capsys.readouterr().err
+  # Nor one of the same name that lies there and is no input.
+  code, _ = run(tmp_path / "data", *files, shared / "darknet/dog.jpg", "--txt")
+  assert code == 2
+  assert photo.read_bytes() == before and not photo.is_symlink()
+
+
 def test_a_call_that_fails_keeps_good_results(files, shared, tmp_path, capsys):
   out = tmp_path / "out"
   _, rows = run(out, *files, shared / "darknet/dog.jpg")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
@@ -287,7 +288,14 @@ def _in_parallel(batches: Any, workers: Workers) -> Generator[Any, None, None]:
   if not flags.FLAGS.is_parsed():  # grain asks them; not every program has any
     flags.FLAGS.mark_as_parsed()
   options = grain.MultiprocessingOptions(num_workers=processes)
-  yield from iter(stream.mp_prefetch(options))
+  yield from iter(
+    stream.mp_prefetch(options, worker_init_fn=_ignore_interrupts)
+  )
+
+
+def _ignore_interrupts(*_: int) -> None:
+  """Ctrl-C reaches all processes; the first one stops the others, and saves."""
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _watched(

@@ -34,7 +34,7 @@ def summary(results: Mapping[str, Any], config: Any, workdir: Path) -> str:
   """
   rows = cells(results)
   lines = [
-    f"{workdir}: {results['steps']:,} steps in "
+    f"{workdir}: {results.get('steps', config.run.total_steps):,} steps in "
     f"{results['training_minutes']:.1f} minutes. In percent:",
     *columns(rows),
     f"In {workdir}/ are",
@@ -48,7 +48,7 @@ def summary(results: Mapping[str, Any], config: Any, workdir: Path) -> str:
     lines.append("Find boxes on pictures of yours:")
     lines.append(f"  python -m yolo9000.detect --run={workdir} PICTURES")
   lines.append("Go on with it for 1,000 steps more: the same command with")
-  longer = results["extended_by"] + 1000
+  longer = results.get("extended_by", 0) + 1000
   lines.append(f"  --config.run.extend={longer}")
   return "\n".join(lines)
 
@@ -65,7 +65,8 @@ def write_page(config: Any, found: Mapping[str, Any], workdir: Path) -> None:
   parts = [
     f"<h1>{text(config.name)}</h1>",
     f"<p>In percent, on {text(test.format)} {text(test.split)}; "
-    f"{found['steps']:,} steps in {found['training_minutes']:.1f} minutes. "
+    f"{found.get('steps', config.run.total_steps):,} steps in "
+    f"{found['training_minutes']:.1f} minutes. "
     f"Commit {text(found['commit'])}, {text(found['hardware'])}.</p>",
     table(cells(found)),
   ]
