@@ -23,7 +23,8 @@ def run(main: Callable[[list[str]], None]) -> None:
 
 
 def _parse(words: Sequence[str]) -> list[str]:
-  command = f"python -m {sys.modules['__main__'].__spec__.name}"
+  spec = sys.modules["__main__"].__spec__
+  command = f"python -m {spec.name}" if spec else sys.argv[0]
   if {"--help", "-h", "-help"}.intersection(words):
     app.usage(shorthelp=True, writeto_stdout=True)
     sys.exit(0)

@@ -10,6 +10,7 @@ for name, score, box in zip(found.names, found.scores, found.boxes_px):
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -103,6 +104,8 @@ class Detector:
     task.check_size(self.size)
     self._resize = resize or trained.resize
     augment.check_resize(self._resize)
+    limits = {**trained.detect, **detect}
+    self._most = limits.get("max_detections", sys.maxsize)
     self._variables = jax.device_put(trained.variables)
     self._predict = jax.jit(task.predict)
 
@@ -160,7 +163,7 @@ class Detector:
     found = []
     for left, top, right, bottom in places.tolist():
       found.append(self.detect(image[top:bottom, left:right]))
-    return tiles.join(found, places, SAME)
+    return tiles.join(found, places, threshold=SAME, most=self._most)
 
   def prepare(self, image: np.ndarray) -> Prepared:
     """The picture as the network takes it.

@@ -18,7 +18,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from yolo9000 import command_line
-from yolo9000.tables import cost, plan, run, summary, sweep
+from yolo9000.data.disk import DataError
+from yolo9000.tables import cost, plan, results, run, summary, sweep
 from yolo9000.training import build, compilation, loop, processes
 
 logger = logging.getLogger("yolo9000")
@@ -66,6 +67,7 @@ def main(argv: list[str]) -> None:
   config = CONFIG.value
   workdir = Path(WORKDIR.value or Path("runs") / config.name)
   compilation.enable_cache()
+  problem = None
   try:
     if not DRY_RUN.value:
       processes.start(
@@ -77,20 +79,22 @@ def main(argv: list[str]) -> None:
     check(config, workdir)
   except (ValueError, AttributeError, TypeError, OSError) as error:
     print(f"python -m yolo9000.main: {error}", file=sys.stderr)
-    processes.leave(command_line.USAGE)
+    if not DRY_RUN.value or not isinstance(error, DataError):
+      processes.leave(command_line.USAGE)
+    problem = error
   try:
-    if DRY_RUN.value:
+    if DRY_RUN.value:  # what it costs is known without the data, too
       made = plan.make(config)
       print(cost.describe(made, plan.chosen(made, config), workdir))
-      return
+      sys.exit(command_line.USAGE if problem else 0)
     if not processes.first():
       logger.setLevel(logging.WARNING)
     if config.rows:
       sys.exit(1 if sweep.run_rows(config, workdir) else 0)
-    results = run.run_alone(config, workdir)
+    found = run.run_alone(config, workdir)
     if processes.first():
-      summary.write_page(config, results, workdir)
-      print(summary.summary(results, config, workdir))
+      summary.write_page(config, found, workdir)
+      print(summary.summary(found, config, workdir))
   except loop.Preempted as stopped:
     if processes.first():
       logger.warning("%s", stopped)
@@ -138,8 +142,7 @@ def check(config: Any, workdir: Path) -> None:
   if not config.rows:
     build.validate(config)
     return
-  if config.get("run", {}).get("extend"):
-    raise ValueError("run.extend is for a config without rows")
+  results.frame(config)
   made = plan.make(config)
   wrong, stages = {}, plan.chosen(made, config)
   if any(stage.config.run.get("extend") for stage in stages):
@@ -152,7 +155,8 @@ def check(config: Any, workdir: Path) -> None:
       wrong[stage.key] = error
   if wrong and (DRY_RUN.value or len(wrong) == len(to_do)):
     texts = dict.fromkeys(map(str, wrong.values()))
-    raise ValueError("\n".join(texts))
+    of_data = all(isinstance(error, DataError) for error in wrong.values())
+    raise (DataError if of_data else ValueError)("\n".join(texts))
   for key, error in wrong.items():
     logger.error("stage %s cannot be run, others can: %s", key, error)
 

@@ -40,17 +40,23 @@ def cut(
 
 
 def join(
-  found: list[Detections], tiles: Int[np.ndarray, "N 4"], threshold: float
+  found: list[Detections],
+  tiles: Int[np.ndarray, "N 4"],
+  *,
+  threshold: float,
+  most: int,
 ) -> Detections:
   """The detections of all tiles as those of the picture.
 
-  Of two boxes of one class the weaker is left out if their intersection is more
-  than the threshold of the smaller one: what a tile cuts off lies in the whole.
+  Of two boxes of one class that two tiles found, the weaker is left out if
+  their intersection is more than the threshold of the smaller one: what a tile
+  cuts off lies in the whole.
 
   Args:
     found: of each tile, boxes in its pixels, without padding.
     tiles: from `cut`.
     threshold: in (0, 1].
+    most: detections that are kept.
   """
   shifted = [
     one._replace(boxes=one.boxes + np.tile(place[:2], 2).astype(np.float32))
@@ -59,15 +65,18 @@ def join(
   every = Detections(*map(np.concatenate, zip(*shifted, strict=True)))
   order = np.argsort(-every.scores, kind="stable")
   every = Detections(*(column[order] for column in every))
+  tile = np.repeat(np.arange(len(found)), [len(f.scores) for f in found])[order]
   areas = np.prod(every.boxes[:, 2:] - every.boxes[:, :2], axis=1)
   kept: list[int] = []
   for n, label in enumerate(every.labels.tolist()):
-    rivals = [k for k in kept if every.labels[k] == label]
+    rivals = [
+      k for k in kept if every.labels[k] == label and tile[k] != tile[n]
+    ]
     shared = _intersections(every.boxes[n], every.boxes[rivals])
     smaller = np.minimum(areas[n], areas[rivals])
     if not (shared > threshold * smaller).any():
       kept.append(n)
-  return Detections(*(column[kept] for column in every))
+  return Detections(*(column[kept[:most]] for column in every))
 
 
 def _intersections(

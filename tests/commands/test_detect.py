@@ -682,13 +682,21 @@ def test_tiles_find_small_things(tmp_path):
   whole = found(((80, 10, 140, 60), 0.5, 1))
   first = found(((80, 10, 128, 60), 0.6, 1), ((2, 2, 9, 9), 0.4, 0))
   second = found(((0, 10, 54, 60), 0.9, 1), ((0, 10, 54, 60), 0.8, 2))
-  joined = tiles.join([whole, first, second, found()], places, 0.6)
+  limits = {"threshold": 0.6, "most": 100}
+  joined = tiles.join([whole, first, second, found()], places, **limits)
   # The best of what is one object, each class alone, in the picture's pixels.
   assert joined.boxes.tolist() == [
     *([86, 10, 140, 60], [86, 10, 140, 60], [2, 2, 9, 9])
   ]
   np.testing.assert_allclose(joined.scores, [0.9, 0.8, 0.4])
   assert joined.labels.tolist() == [1, 2, 0]
+  limits["most"] = 2
+  joined = tiles.join([whole, first, second, found()], places, **limits)
+  assert joined.labels.tolist() == [1, 2]
+  # Boxes of one tile were judged before: a child before its parent stays.
+  family = found(((0, 0, 100, 100), 0.9, 1), ((10, 10, 40, 90), 0.8, 1))
+  joined = tiles.join([family], places[:1], threshold=0.6, most=100)
+  assert len(joined.scores) == 2
 
 
 def test_the_tile_option(files, shared, tmp_path):

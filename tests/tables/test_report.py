@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from support import in_browser, toy_config
 
-from yolo9000.tables import plan, report, results, sentences, sweep
+from yolo9000.tables import plan, report, results, sentences, summary, sweep
 from yolo9000.tables.plan import row
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -104,6 +105,24 @@ def test_what_a_table_says_of_itself(made, tmp_path):
     config.table = "rows"
   with pytest.raises(ValueError, match="table is 'rows'; allowed are steps"):
     results.frame(config)
+  with config.unlocked():
+    config.update(table="steps", shown=("plain",))
+  with pytest.raises(ValueError, match="shown has plain; expected the rows'"):
+    results.frame(config)
+
+
+def test_a_single_run_has_a_page(made, tmp_path):
+  config, workdir, _ = made
+  found = json.loads((workdir / "plain/results.json").read_text())
+  shutil.copytree((workdir / "plain").resolve(), tmp_path / "run")
+  summary.write_page(config, found, tmp_path / "run")
+  page = (tmp_path / "run/report.html").read_text()
+  assert page.count("<img") == 3 and "red disc" in page
+  assert "total_steps" in page
+  for width in (1280, 400):
+    seen, _ = in_browser(page, tmp_path, width)
+    assert len(seen["images"]) == 3 and min(seen["images"]) > 0
+    assert seen["head"] > 10 and not seen["sticks_out"]
 
 
 def test_links_lead_to_the_rows_folders(made):

@@ -134,9 +134,12 @@ def _told_bits(data: bytes) -> int:
     numbers = re.findall(rb"\d+", re.sub(rb"#[^\n]*", b"", data[2:200]))
     return int(numbers[2]).bit_length() if len(numbers) > 2 else 0
   if data[:4] in (b"II*\0", b"MM\0*"):
-    with PIL.Image.open(io.BytesIO(data)) as image:
-      greatest = image.tag_v2.get(281, 0)  # pyright: ignore
-    return int(np.max(greatest)).bit_length()
+    try:
+      with PIL.Image.open(io.BytesIO(data)) as image:
+        greatest = image.tag_v2.get(281, 0)  # pyright: ignore
+      return int(np.max(greatest)).bit_length()
+    except Exception:  # a damaged tag; PIL raises whatever it suggests
+      return 0
   return 0
 
 

@@ -8,6 +8,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -158,8 +159,11 @@ def _without_objects(names: Sequence[str]) -> list[str]:
 
 def _flaws(findings: doctor.Findings, root: str) -> Iterator[str]:
   """Each kind: what it means, where it is, and some pictures that have it."""
+  prefix = f"{root.rstrip('/')}/"
   found = [
-    flaw._replace(message=flaw.message.replace(f"{root.rstrip('/')}/", ""))
+    flaw._replace(message=flaw.message.replace(prefix, ""))
+    if len(prefix) > 2
+    else flaw
     for flaw in findings.flaws
   ]
   kinds = Counter(flaw.kind for flaw in found)
@@ -176,9 +180,9 @@ def _flaws(findings: doctor.Findings, root: str) -> Iterator[str]:
   for kind, count in kinds.most_common():
     yield f"<h3>{kind}: {count}</h3><p>{_text(KINDS[kind])}</p>"
     flaws = [flaw for flaw in found if flaw.kind == kind]
-    drawn = [d for d in (_drawn(f, pictures, stems) for f in flaws[:20]) if d]
-    if drawn:
-      yield f"<div class=samples>{''.join(drawn[:FLAWED])}</div>"
+    tried = (_drawn(flaw, pictures, stems) for flaw in flaws[:20])
+    if drawn := list(islice(filter(None, tried), FLAWED)):
+      yield f"<div class=samples>{''.join(drawn)}</div>"
     yield "<table>"
     for flaw in flaws[:LISTED]:
       line = f":{flaw.line}" if flaw.line else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from yolo9000.data.disk import open_path, shown
 from yolo9000.data.flaws import Flaws
-from yolo9000.data.formats.places import entries
+from yolo9000.data.formats.places import entries, walk
 from yolo9000.data.images import PICTURES
 
 MASKS = ("SegmentationClass", "SegmentationObject")  # of VOC, no photographs
@@ -27,11 +27,12 @@ def look(root: str, flaws: Flaws) -> Counter[str]:
   kinds = {(path.parent, path.suffix) for path in met if path.stem in stems}
   seen = Flaws(strict=False)
   others: dict[tuple[Any, str], list[Any]] = {}
-  for folder in sorted(known | above, key=os.fsencode):
+  folders = known | above
+  for folder in sorted(folders, key=os.fsencode):
     if not (folder == base or base in folder.parents) or not folder.is_dir():
       continue
     for path in entries(folder, seen):
-      if str(path) in flaws.met or path in known | above:
+      if str(path) in flaws.met or path in folders:
         continue
       name = path.relative_to(base)
       if path.suffix.lower() in PICTURES:
@@ -39,8 +40,8 @@ def look(root: str, flaws: Flaws) -> Counter[str]:
       elif (folder, path.suffix) in kinds and not _is_about(path):
         flaws.mended("orphan annotation", path, 0, "no split has its picture")
       elif path.is_dir():
-        files = [f for _, _, names in os.walk(path) for f in names]
-        pictures = sum(f.lower().endswith(PICTURES) for f in files)
+        files = list(walk(path, Flaws(strict=False)))
+        pictures = sum(file.suffix.lower() in PICTURES for file in files)
         seen.passed[f"files in folder {shown(str(name))}"] += len(files)
         if pictures and path.name not in MASKS:
           message = f"{pictures} pictures are in it, and no split mentions them"

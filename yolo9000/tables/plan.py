@@ -270,7 +270,7 @@ def stage_configs(config: Any, seed: int) -> dict[str, Any]:
 def _key(name: str, config: Any, parent: str | None, *, evaluated: bool) -> str:
   """The hash of all that a stage depends on, or of its training alone."""
   content = as_json(config)
-  for dotted in SPEED:
+  for dotted in (*SPEED, "run.extend"):  # a table's stages have none
     section, entry = dotted.split(".")
     content[section].pop(entry, None)
   if not evaluated:

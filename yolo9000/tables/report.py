@@ -73,7 +73,7 @@ def write(
     _trade_off(config, filled),
     f"<h2>{TITLES[results.frame(config).kind]}</h2>",
     *_steps(config, filled, ends, out),
-    "<h2>Average precision of each class</h2>",
+    f"<h2>{_metric(config)} of each class</h2>",
     _per_class(filled),
     "<h2>The same pictures: the truth, and what every row detects</h2>",
     *_detections(config, ends),
@@ -182,6 +182,12 @@ def _diagnosis(before: Filled | None, row: Filled) -> str:
   if before is not None and before.results:
     lines.append([before.name, *of(before)])
   return table(lines)
+
+
+def _metric(config: Any) -> str:
+  metric = plan.last_stage(config).evaluation.metric
+  boxes = metric in scoring.BOX_METRICS
+  return "Average precision" if boxes else "Right answers"
 
 
 def _per_class(filled: Sequence[Filled]) -> str:

@@ -50,18 +50,24 @@ def frame(config: Any) -> Frame:
   """What a config says of its table.
 
   Raises:
-    ValueError: for another kind.
+    ValueError: for another kind, or if shown has other names than the rows.
   """
   kind = config.get("table", "steps")
   if kind not in KINDS:
     raise ValueError(f"table is {kind!r}; allowed are {', '.join(KINDS)}")
   recorded = config.get("recorded", {})
   names = [name for name, *_ in plan.rows_of(config)]
+  shown = list(config.get("shown", ()) or names)
+  if sorted(shown) != sorted(names):
+    raise ValueError(
+      f"shown has {', '.join(shown)}; expected the rows' names, "
+      f"{', '.join(names)}"
+    )
   return Frame(
     kind,
     config.get("setting", ""),
     {name: list(recorded[name]) for name in recorded},
-    config.get("shown", ()) or names,
+    shown,
   )
 
 

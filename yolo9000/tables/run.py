@@ -84,7 +84,7 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
     Refused: if the folder holds a run of another config, or another job is at
       work there.
   """
-  longer = config.run.total_steps + config.run.extend
+  longer = config.run.total_steps + config.run.get("extend", 0)
   whole = plan.with_changes(config, (("run.total_steps", longer),))
   missing = [p for p in (workdir, *workdir.parents) if not p.exists()]
   with contextlib.ExitStack() as lock:
@@ -122,8 +122,7 @@ class Refused(ValueError):
 def check_same(config: Any, workdir: Path) -> None:
   """Whether a run can go on in its folder with this config.
 
-  What changes no result may differ, and the run's place. A finished run that is
-  to be extended is unfinished after this.
+  What changes no result may differ, and the run's place.
 
   Raises:
     Refused: if workdir holds a run of another config.
@@ -148,8 +147,6 @@ def check_same(config: Any, workdir: Path) -> None:
     )
   for line in differs:
     logger.info("%s goes on with %s", workdir, line)
-  if now > before and results.exists():
-    results.rename(workdir / f"results_before_{now}_more.json")
 
 
 def run(
@@ -164,11 +161,13 @@ def run(
     evaluated: the finished run; None to train.
   """
   path = workdir / "results.json"
+  extended = described.run.get("extend", 0)
 
   def begin() -> dict[str, Any] | None:
-    if path.exists():
+    known = json.loads(path.read_text()) if path.exists() else None
+    if known is not None and known.get("extended_by", 0) >= extended:
       logger.info("%s: finished before, kept", workdir)
-      return json.loads(path.read_text())
+      return known
     if evaluated is not None:
       workdir.mkdir(parents=True, exist_ok=True)
       text = json.dumps(as_json(described), indent=1)
@@ -180,12 +179,14 @@ def run(
     results = {
       **found.metrics,
       "steps": config.run.total_steps,
-      "extended_by": described.run.extend,
+      "extended_by": extended,
       "operations_per_picture": found.operations,
       "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
       "commit": commit(),
       "hardware": hardware(),
     }
+    if path.exists():  # of the run before it was extended
+      path.rename(workdir / f"results_before_{extended}_more.json")
     write_whole(path, json.dumps(results, indent=1))
     (workdir / "error.txt").unlink(missing_ok=True)
     return results

@@ -133,9 +133,10 @@ def _seeds_in_words(filled: Sequence[Filled], how: Frame) -> str:
     return "mean and standard deviation over seeds."
   if how.kind == "sizes":
     return "of one set of weights."
-  if not how.recorded:
+  several = [values for values in how.recorded.values() if len(values) > 1]
+  if not several:
     return "of one seed, so that a small difference may be chance."
-  most = max(np.std(v, ddof=1) for v in how.recorded.values() if len(v) > 1)
+  most = max(np.std(values, ddof=1) for values in several)
   return (
     f"of one seed; over seeds the recorded deviation is up to {most:.1f}, and "
     f"differences of that order may be chance."

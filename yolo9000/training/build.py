@@ -141,10 +141,9 @@ def check_config(config: Any, task: Task) -> None:
   run, mesh = config.run, devices.make_mesh()
   for name, least in LEAST.items():
     section, key = name.split(".")
-    if config[section][key] < least:
-      raise ValueError(
-        f"{name} is {config[section][key]}; it must be at least {least}"
-      )
+    value = config[section].get(key, least)
+    if value < least:
+      raise ValueError(f"{name} is {value}; it must be at least {least}")
   if not run.image_sizes or run.resize_every < 1:
     raise ValueError(
       f"run.image_sizes {run.image_sizes} must hold at least one size, and "

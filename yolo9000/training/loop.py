@@ -288,7 +288,7 @@ def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
     else:
       state = begin(config, classes, fresh(), workdir)
       state = devices.replicate(state, mesh)
-    log = Log(workdir, first, total, run.batch_size, run.profile)
+    log = Log(workdir, first, total, run.batch_size, run.get("profile", 0))
     stack.enter_context(contextlib.closing(log))
     stop = stack.enter_context(processes.told_to_stop())
     objects = checks.Objects(train_data.values())

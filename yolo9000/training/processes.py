@@ -168,6 +168,8 @@ def told_to_stop() -> Iterator[Callable[[], str]]:
       yield lambda: "SIGTERM" if synced(next(_asked)) else ""
     finally:
       signal.signal(signal.SIGINT, before)
+      if before is not _pass_on:
+        _came.clear()
     return
   signals = (signal.SIGTERM, signal.SIGINT)
   handlers = [signal.signal(number, _note) for number in signals]
@@ -188,7 +190,8 @@ def _note(number: int, _: Any) -> None:
     logger.warning("stops after this step and saves; Ctrl-C again: at once")
 
 
-def _pass_on(*_: Any) -> None:
+def _pass_on(number: int, _: Any) -> None:
+  _note(number, _)
   os.kill(os.getpid(), signal.SIGTERM)
 
 

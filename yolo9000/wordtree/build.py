@@ -233,11 +233,10 @@ def read_open_images(path: str | Path) -> WordTree:
   def enter(entry: Any, parent: str | None) -> None:
     name = entry.get("LabelName") if isinstance(entry, dict) else None
     below = entry.get("Subcategory", []) if isinstance(entry, dict) else None
-    unknown = set(entry) - ENTRY if isinstance(entry, dict) else set()
-    if wrong := [key for key in unknown if key.title() in ENTRY]:
-      raise TreeError(
-        0, f"{path}: {wrong[0]!r} is not read; is it Subcategory?"
-      )
+    for key in entry if isinstance(entry, dict) else ():
+      meant = {known.lower(): known for known in ENTRY}.get(key.lower(), key)
+      if meant != key:
+        raise TreeError(0, f"{path}: {key!r} is not read; is it {meant}?")
     if not isinstance(name, str) or not isinstance(below, list):
       raise TreeError(0, f"{path}: {str(entry)[:60]} has no LabelName")
     if parent is not None and parent not in above[name]:

@@ -146,9 +146,7 @@ def _parse(path: Any, flaws: Flaws) -> tuple[dict[str, Any], bool]:
     value = content.get(key) if isinstance(content, dict) else None
     if not isinstance(value, list):
       raise DataError(f"{path}: {key} is no list; is it a COCO instances file?")
-  found = unread.sort_out(frozenset(content), LISTS, KNOWN)
-  _pass_over(content, LISTS, "key", flaws, flaws, path)
-  return content, bool(found.suspects)
+  return content, _pass_over(content, LISTS, "key", flaws, flaws, path)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -160,12 +158,23 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return found
 
 
-def _pass_over(row, read, what: str, to: Any, flaws: Flaws, path: Any) -> None:
-  """Counts the keys of an object that are not read."""
-  if not row.keys() <= read:
-    unread.pass_over(
-      row, read, KNOWN, what=what, to=to, flaws=flaws, path=path, line=0
+def _pass_over(row, read, what: str, to: Any, flaws: Flaws, path: Any) -> bool:
+  """Counts the keys of an object that are not read; whether any is suspect.
+
+  The place of a camera, or the speed of a car, is a text or a number; a box is
+  a list, an object, or four numbers in a text.
+  """
+  if row.keys() <= read:
+    return False
+
+  def is_box(name: str) -> bool:
+    value = row[name]
+    return isinstance(value, list | dict) or (
+      isinstance(value, str) and unread.is_four_numbers(value)
     )
+
+  where = {"to": to, "flaws": flaws, "path": path, "line": 0}
+  return unread.pass_over(row, read, KNOWN, what=what, is_box=is_box, **where)
 
 
 def _rows(content, key: str, path, flaws: Flaws) -> Iterator[dict[str, Any]]:

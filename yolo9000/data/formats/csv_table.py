@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 from yolo9000.data.disk import DataError, open_path, read_text
@@ -36,6 +37,8 @@ COLUMNS = {
   "height": ("height", "image_height", "img_height"),
 }
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+FOUR = unread.is_four_numbers
+SAMPLE = 100  # lines by which columns are judged
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
@@ -58,17 +61,16 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   root = open_path(source.root)
   path = root / source.split
   header, rows, lost = read_table(path, flaws)
-  column, doubtful = _columns(header, path, flaws)
+  column = _columns(header, path)
+  sample = list(islice(rows, SAMPLE))
+  doubtful = _pass_over(header, column, sample, path, flaws)
   boxed = "xmin" in column
   classes = Classes(source.class_names)
   pictures = Pictures(source, flaws, [root, path.parent, root / "images"])
-  numeric = [] if boxed else [c for c in header if c not in column.values()]
   image_labels: dict[Any, int] = {}
-  for line, row in rows:
+  for line, row in chain(sample, rows):
     texts = [row[column[side]] if boxed else "" for side in SIDES]
     size = [row[column[s]] if s in column else "" for s in ("width", "height")]
-    numeric = [c for c in numeric if not row[c] or _is_number(row[c])]
-    _check_cells(row, column, path, line)
     found = pictures.get(row[column["image"]], size, path, line)
     if found is None:
       continue
@@ -88,37 +90,63 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     truths.record(picture, image_label=image_labels.get(picture, -1))
     for picture, truths in pictures.found.items()
   ]
-  if len(numeric) > 3:
-    message = (
-      f"the columns {', '.join(numeric)} are numbers, and could be a box"
-    )
-    flaws.error("not read", path, 1, message)
-    doubtful = True
   if lost or doubtful:
     flaws.incomplete.update(record.path for record in records)
   return finished(records, classes, flaws, path)
 
 
-def _check_cells(row: dict[str, str], column, path: Any, line: int) -> None:
-  """Raises DataError for a cell that could be a box, in a table without any."""
-  if "xmin" in column:
-    return
-  for name, text in row.items():
-    if unread.is_four_numbers(text) and name not in column.values():
+def _pass_over(
+  header: list[str],
+  column: dict[str, str],
+  sample: list[tuple[int, dict[str, str]]],
+  path: Any,
+  flaws: Flaws,
+) -> bool:
+  """Counts the columns that are not read; whether any could be of a box.
+
+  One is, by its name and by cells that are not words; or by cells of four
+  numbers; or as one of four columns of numbers in a table without boxes. A
+  single side is none.
+
+  Raises:
+    DataError: for such a column in a table without boxes.
+  """
+  missing = {side for side in SIDES if side not in column}
+  ours = frozenset([*column.values(), *missing])
+  found = unread.sort_out(frozenset(header), ours, frozenset())
+  rest = [name for name in header if name not in ours]
+  cells = {name: [row[name] for _, row in sample if row[name]] for name in rest}
+  boxes = [n for n in found.boxes if any(map(_has_digit, cells[n]))]
+  if len(boxes) == 1 and unread.is_a_side(boxes[0]):
+    boxes = []
+  boxes += [n for n in rest if cells[n] and all(map(FOUR, cells[n]))]
+  numbers = [n for n in rest if cells[n] and all(map(_is_number, cells[n]))]
+  if missing and len(numbers) > 3:
+    boxes += numbers
+  boxes = list(dict.fromkeys(boxes))
+  messages = [*found.misspelt, *map(unread.not_read, boxes)]
+  for message in messages:
+    if missing:
       raise DataError(
-        f"{path}:{line}: {text!r} in the column {name!r} could be a box, and "
-        f"is not read; expected the columns {', '.join(SIDES)}"
+        f"{path}:1: the column {message}; expected {', '.join(SIDES)}, in "
+        f"pixels; the columns are {', '.join(header)}"
       )
+    flaws.error("not read", path, 1, f"the column {message}")
+  told = {*boxes, *(message.split("'")[1] for message in found.misspelt)}
+  flaws.passed.update(f"column {name}" for name in rest if name not in told)
+  return bool(messages)
+
+
+def _has_digit(text: str) -> bool:
+  return any(map(str.isdigit, text))
 
 
 def _is_number(text: str) -> bool:
   return number(text) == number(text)
 
 
-def _columns(
-  header: list[str], path: Any, flaws: Flaws
-) -> tuple[dict[str, str], bool]:
-  """The table's name of each of our columns, and whether it may have more."""
+def _columns(header: list[str], path: Any) -> dict[str, str]:
+  """The table's name of each of our columns that it has."""
   column = {}
   for ours, others in COLUMNS.items():
     found = [name for name in header if name.lower() in others]
@@ -135,17 +163,7 @@ def _columns(
       f"{path}:1: a box needs {', '.join(missing)} too; the columns are "
       f"{', '.join(header)}"
     )
-  ours = frozenset([*column.values(), *missing])
-  found = unread.sort_out(frozenset(header), ours, frozenset())
-  for message in found.suspects:
-    if missing:
-      raise DataError(
-        f"{path}:1: the column {message}; expected {', '.join(SIDES)}, in "
-        f"pixels; the columns are {', '.join(header)}"
-      )
-    flaws.error("not read", path, 1, f"the column {message}")
-  flaws.passed.update(f"column {name}" for name in found.others)
-  return column, bool(found.suspects)
+  return column
 
 
 def splits(root: str) -> list[str]:
@@ -195,8 +213,8 @@ class Pictures:
     truths = self._all.get(picture)
     if truths is None:
       return None
-    told = tuple(map(number, size))
-    if any(side > 0 for side in told) and told != truths.size:
+    written = zip(map(number, size), truths.size, strict=False)
+    if any(side > 0 and side != known for side, known in written):
       message = f"width and height are {size}, and before {truths.size}"
       truths.error("bad annotation", path, line, message)
       return None

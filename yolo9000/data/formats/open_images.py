@@ -73,7 +73,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   doubtful = unread.pass_over(
     *(header, READ, KNOWN),
     **{"what": "column", "to": flaws, "flaws": flaws, "path": path, "line": 1},
-  ).suspects
+  )
   names, boxable = _display_names(root, flaws)
   classes = Classes(source.class_names or boxable)
   split = source.split

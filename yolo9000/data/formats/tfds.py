@@ -156,7 +156,7 @@ def _pass_over(features: Any, root: str, flaws: Flaws) -> None:
   inner = dict(below.items()) if below is not None else {}
   for names, known in ((features, read), (inner, READ_OBJECTS)):
     found = unread.sort_out(frozenset(names), known, frozenset())
-    for message in found.suspects:
+    for message in (*found.misspelt, *map(unread.not_read, found.boxes)):
       flaws.mended("not read", root, 0, f"the feature {message}")
     flaws.passed.update(f"feature {name}" for name in found.others)
 

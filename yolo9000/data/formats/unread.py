@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from yolo9000.data.flaws import Flaws
@@ -37,20 +37,23 @@ ABOUT = frozenset(
   "id ids num number count area source score confidence label labels name "
   "type class color colour attributes occluded visible image img".split()
 )
-FOUR_NUMBERS = re.compile(r"\W*\d[\d.]*(?:\W+\d[\d.]*){3}\W*", re.ASCII)
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+FOUR_NUMBERS = re.compile(
+  rf"[\s(\[]*{NUMBER}(?:[\s,;:|()\[\]]+{NUMBER}){{3}}[\s)\]]*", re.ASCII
+)
 
 
 class Unread(NamedTuple):
   """The names that are not read."""
 
-  suspects: tuple[str, ...]  # each with what it could be
+  misspelt: tuple[str, ...]  # each with the name that it could be
+  boxes: tuple[str, ...]  # names that could be of a box
   others: tuple[str, ...]
 
 
 def could_be_box(name: str) -> bool:
   """Whether a name could be of a box, a part of one, or a list of them."""
-  parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-  words = [w for w in re.split(r"[^a-z]+", parts.lower()) if w]
+  words = _words(name)
   if not words or words == ["x", "ray"]:
     return False
   about = ABOUT.intersection(words)
@@ -61,6 +64,24 @@ def could_be_box(name: str) -> bool:
   if about:
     return False
   return any(w.startswith(SHAPES) or w in WHOLE | SIDES for w in words)
+
+
+def is_a_side(name: str) -> bool:
+  """Whether a name could be of a box's side alone, as hand_left and top_speed.
+
+  One such name makes no box.
+  """
+  words = _words(name)
+  more = (
+    w.startswith(SHAPES) or w in WHOLE or AXIS.fullmatch(w) for w in words
+  )
+  return bool(SIDES.intersection(words)) and not any(more)
+
+
+def _words(name: str) -> list[str]:
+  """The words of a name such as boxLeft or box_left, in small letters."""
+  parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+  return [word for word in re.split(r"[^a-z]+", parts.lower()) if word]
 
 
 def is_four_numbers(text: str) -> bool:
@@ -74,8 +95,8 @@ def sort_out(
 ) -> Unread:
   """Which names are not read, and which of these are suspect.
 
-  A suspect could be a box, or differs from a name that is read only in letters'
-  size, signs or a plural s, or resembles one that is missing.
+  A misspelt one differs from a name that is read only in letters' size, signs
+  or a plural s, or resembles one that is missing.
 
   Args:
     names: that are there.
@@ -84,7 +105,7 @@ def sort_out(
   """
   plain = {_plain(name): name for name in read}
   missing = {_plain(name): name for name in read - names}
-  suspects, others = [], []
+  misspelt, boxes, others = [], [], []
   for name in sorted(names - read):
     letters = _plain(name)
     close = difflib.get_close_matches(letters, missing, 1, 0.7)
@@ -92,14 +113,14 @@ def sort_out(
     if name in known:
       others.append(name)
     elif letters in plain:
-      suspects.append(f"{name!r} is not read; is it {plain[letters]!r}?")
+      misspelt.append(f"{name!r} is not read; is it {plain[letters]!r}?")
     elif close:
-      suspects.append(f"{name!r} is not read; is it {missing[close[0]]!r}?")
+      misspelt.append(f"{name!r} is not read; is it {missing[close[0]]!r}?")
     elif could_be_box(name):
-      suspects.append(f"{name!r} is not read, and could be a box")
+      boxes.append(name)
     else:
       others.append(name)
-  return Unread(tuple(suspects), tuple(others))
+  return Unread(tuple(misspelt), tuple(boxes), tuple(others))
 
 
 def pass_over(
@@ -112,7 +133,8 @@ def pass_over(
   flaws: Flaws,
   path: Any,
   line: int,
-) -> Unread:
+  is_box: Callable[[str], bool] = bool,
+) -> bool:
   """Counts names that are not read; a suspect one is an error.
 
   Args:
@@ -121,13 +143,25 @@ def pass_over(
     to: Flaws or Truths, to which errors go.
     flaws: where the others are counted.
     path, line: where they stand.
+    is_box: whether a name that could be a box's has a value that could be one;
+      if not, it is counted. Without this, all have.
+
+  Returns:
+    Whether any was suspect.
   """
   found = sort_out(frozenset(names), read, known)
-  for message in found.suspects:
-    to.error("not read", path, line, f"{what} {message}")
-  for name in found.others:
+  boxes = [name for name in found.boxes if is_box(name)]
+  for name in (*found.others, *(n for n in found.boxes if n not in boxes)):
     flaws.passed[f"{what} {name}"] += 1
-  return found
+  messages = [*found.misspelt, *map(not_read, boxes)]
+  for message in messages:
+    to.error("not read", path, line, f"{what} {message}")
+  return bool(messages)
+
+
+def not_read(name: str) -> str:
+  """What to say of a name that could be a box's."""
+  return f"{name!r} is not read, and could be a box"
 
 
 def _plain(name: str) -> str:

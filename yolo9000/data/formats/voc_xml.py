@@ -105,7 +105,8 @@ class _Tags(NamedTuple):
 
   passed: tuple[str, ...]  # keys of what is counted
   messages: tuple[str, ...]  # of what could be a box
-  unknown: tuple[int, ...]  # which of the tags may hold none
+  named: tuple[int, ...]  # which of the tags could be a box's
+  unknown: tuple[int, ...]  # which of the others could hold one
 
 
 @functools.cache
@@ -117,8 +118,11 @@ def _sort_out(
   plain = [etree.QName(tag).localname for tag in tags]
   below = unread.sort_out(frozenset(plain), read, KNOWN)
   attributes = unread.sort_out(frozenset(names), frozenset(), frozenset())
-  messages = [f"element {kind}'s {message}" for message in below.suspects]
-  messages += [f"attribute {kind}'s {text}" for text in attributes.suspects]
+  messages = [f"element {kind}'s {message}" for message in below.misspelt]
+  messages += [
+    f"attribute {kind}'s {message}"
+    for message in map(unread.not_read, attributes.boxes)
+  ]
   messages += [
     f"<{kind}> has {plain.count(tag)} <{tag}>; expected one"
     for tag in sorted(read - {"object"})
@@ -134,9 +138,13 @@ def _sort_out(
   ]
   passed += [f"attribute {kind}'s {name}" for name in attributes.others]
   of_object = PLACES if kind == "object" else frozenset()
-  unknown = (name in below.others and name not in of_object for name in plain)
-  places = (n for n, strange in enumerate(unknown) if strange)
-  return _Tags(tuple(passed), tuple(messages), tuple(places))
+  unknown = set(below.others) - of_object
+  return _Tags(
+    tuple(passed),
+    tuple(messages),
+    tuple(n for n, name in enumerate(plain) if name in below.boxes),
+    tuple(n for n, name in enumerate(plain) if name in unknown),
+  )
 
 
 def _texts(node, kind: str, path: Any, to: Any, flaws: Flaws) -> dict[str, str]:
@@ -152,6 +160,12 @@ def _texts(node, kind: str, path: Any, to: Any, flaws: Flaws) -> dict[str, str]:
     flaws.passed[key] += 1
   for message in tags.messages:
     to.error("not read", path, node.sourceline, message)
+  for n in tags.named:
+    if _is_words(children[n]):  # such as a location's name
+      flaws.passed[f"element {kind}'s {children[n].tag}"] += 1
+    else:
+      message = f"element {kind}'s {unread.not_read(children[n].tag)}"
+      to.error("not read", path, children[n].sourceline, message)
   for n in tags.unknown:
     if _could_hold_box(children[n]):
       message = f"<{children[n].tag}> is not read, and could hold a box"
@@ -160,6 +174,13 @@ def _texts(node, kind: str, path: Any, to: Any, flaws: Flaws) -> dict[str, str]:
     if child.keys():
       flaws.passed.update(f"attribute {child.tag}'s {a}" for a in child.keys())
   return {child.tag: child.text or "" for child in reversed(children)}
+
+
+def _is_words(node) -> bool:
+  """Whether an element holds a text without numbers, and nothing else."""
+  text = (node.text or "").strip()
+  alone = not len(node) and not node.keys()
+  return alone and bool(text) and not any(map(str.isdigit, text))
 
 
 def _could_hold_box(node) -> bool:
