@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,32 +28,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from yolo9000 import arguments
 from yolo9000 import boxes as box
-from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
-from yolo9000.data import augment, drawing
+from yolo9000.data import drawing
 from yolo9000.data.disk import DataError
 from yolo9000.data.pictures import Item, all_items, find_files, is_video
-from yolo9000.detector import (
-  Detector,
-  Found,
-  detect_all,
-  for_users,
-  from_darknet,
-  from_run,
-)
+from yolo9000.detector import Detector, Found, detect_all, for_users
 from yolo9000.files import write_list, write_whole
 from yolo9000.scoring.coco import coco_rows
 from yolo9000.training import compilation
-
-FLAGS = {
-  "score_threshold": "threshold",
-  "iou_threshold": "iou",
-  "max_detections": "max_detections",
-  "walk": "walk_by",
-  "tree_threshold": "tree_threshold",
-  "max_cells": "max_cells",
-}
-DEVIATIONS = {"gpu": gpu_deviation, "cpu": cpu_deviation}
 
 
 class Output:
@@ -174,87 +156,37 @@ def _parser() -> argparse.ArgumentParser:
   add("inputs", nargs="*", help="pictures, videos, folders, patterns")
   add("--camera", type=int, help="number of a camera to look through")
   add("--frames", type=int, help="stop after so many pictures and frames")
-  add("--run", help="folder of a run")
-  add("--checkpoint", choices=("latest", "best"), help="of --run")
-  add("--cfg", help="of the original program; with --weights")
-  add("--weights")
-  add("--names", help="class names for --cfg, one on each line")
-  add("--map", help="nodes of the tree of --cfg that are the classes")
-  add("--batch_norm", choices=tuple(DEVIATIONS), help="of --cfg; default gpu")
   add("--out", type=Path, default=Path("detections"))
-  add("--size", help="of the network's input, such as 416 or 640x384")
-  add("--resize", choices=tuple(augment.RESIZES))
-  add("--threshold", type=float, help="weaker scores are left out; .5")
-  add("--iou", type=float, help="of boxes that exclude another; .45")
-  add("--tree_threshold", type=float, help="where a walk stops; .5")
-  add("--walk_by", choices=("paths", "conditional"))
-  add("--nodes", help="of a tree, not walked: leaves, level 2, below dog, a,b")
-  add("--max_cells", type=int, help="of a large tree; 0: all")
-  add("--max_detections", type=int, help="on one picture; 100")
   add("--tile", type=int, help="side of tiles in pixels, for small")
   add("--batch_size", type=int, default=1)
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
   add("--txt", action="store_true", help="YOLO label files in OUT/labels")
   add("--no_draw", action="store_true", help="write detections.json alone")
+  arguments.add_model(parser)
+  arguments.add_detect(parser)
   return parser
 
 
 def _check(args: argparse.Namespace) -> None:
   """Raises ValueError for arguments that cannot be, or that say nothing."""
-  if bool(args.run) == bool(args.cfg) or bool(args.cfg) != bool(args.weights):
-    raise ValueError("expected --run, or --cfg and --weights")
-  foreign = ("names", "map", "batch_norm") if args.run else ("checkpoint",)
-  for name in foreign:
-    if getattr(args, name) is not None:
-      raise ValueError(
-        f"--{name} is not for {'--run' if args.run else '--cfg'}"
-      )
+  arguments.check(args)
   if not args.inputs and args.camera is None:
     raise ValueError("expected pictures, videos, folders or --camera")
-  if args.max_cells is not None and args.max_cells < 0:
-    raise ValueError("--max_cells must be at least 0")
-  for name in ("batch_size", "threads", "max_detections", "frames", "tile"):
+  for name in ("batch_size", "threads", "frames", "tile"):
     value = getattr(args, name)
     if value is not None and value < 1:
       raise ValueError(f"--{name} must be at least 1")
-  for name in ("threshold", "iou", "tree_threshold"):
-    value = getattr(args, name)
-    if value is not None and not 0 <= value < 1:
-      raise ValueError(f"--{name} must be at least 0 and below 1")
-  if args.size and not re.fullmatch(r"\d{1,5}(x\d{1,5})?", args.size):
-    raise ValueError(f"--size {args.size}: expected 416 or 640x384")
 
 
-def _load(args: argparse.Namespace) -> tuple[Detector, Sequence[str]]:
-  """The detector that the arguments describe, and its class names."""
-  if args.run:
-    trained = from_run(args.run, which=args.checkpoint or "latest")
-  else:
-    trained = from_darknet(
-      args.cfg,
-      args.weights,
-      names=args.names,
-      map=args.map,
-      deviation=DEVIATIONS[args.batch_norm or "gpu"],
-    )
-  names = trained.classes.names
-  options = for_users(trained)
-  for option, flag in FLAGS.items():
-    if getattr(args, flag) is not None:
-      options[option] = getattr(args, flag)
-  if args.nodes:
-    tree = trained.classes.tree
-    if tree is None:
-      raise ValueError("--nodes is for a tree, and the model has none")
-    if trained.tree:
-      options["walk"] = "none"
-    options["classes"] = tree.select(args.nodes).tolist()
-  size = None
-  if args.size:
-    width, _, height = args.size.partition("x")
-    size = (int(height or width), int(width))
-  detector = Detector(trained, size=size, resize=args.resize, **options)
-  return detector, names
+def _load(args: argparse.Namespace) -> Detector:
+  """The detector that the arguments describe, with thresholds for people."""
+  trained = arguments.read_model(args)
+  return Detector(
+    trained,
+    size=arguments.read_size(args),
+    resize=args.resize,
+    **{**for_users(trained), **arguments.read_detect(args, trained)},
+  )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -285,8 +217,10 @@ def _run(args: argparse.Namespace) -> int:
         f"--out {args.out} holds {path.name}, an input that would be "
         f"overwritten; expected another folder"
       )
-  detector, class_names = _load(args)
-  output = Output(args.out, class_names, draw=not args.no_draw, txt=args.txt)
+  detector = _load(args)
+  output = Output(
+    args.out, detector.class_names, draw=not args.no_draw, txt=args.txt
+  )
   still = args.camera is None and not any(map(is_video, paths))
   found_all = detect_all(
     detector,

@@ -1,0 +1,113 @@
+"""Arguments that name a trained detector, for every command that takes one.
+
+A detector is a run of ours (--run), or files of the original program (--cfg and
+--weights).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
+from yolo9000.data import augment
+from yolo9000.training.trained import Trained, from_darknet, from_run
+
+DEVIATIONS = {"gpu": gpu_deviation, "cpu": cpu_deviation}
+
+# Options of `task.detect` and what they are called here.
+FLAGS = {
+  "score_threshold": "threshold",
+  "iou_threshold": "iou",
+  "max_detections": "max_detections",
+  "walk": "walk_by",
+  "tree_threshold": "tree_threshold",
+  "max_cells": "max_cells",
+}
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+  """Adds what names a detector."""
+  add = parser.add_argument_group("the detector").add_argument
+  add("--run", help="folder of a run")
+  add("--checkpoint", choices=("latest", "best"), help="of --run")
+  add("--cfg", help="of the original program; with --weights")
+  add("--weights")
+  add("--names", help="class names for --cfg, one on each line")
+  add("--map", help="nodes of the tree of --cfg that are the classes")
+  add("--batch_norm", choices=tuple(DEVIATIONS), help="of --cfg; default gpu")
+
+
+def add_detect(parser: argparse.ArgumentParser) -> None:
+  """Adds the options of detection."""
+  add = parser.add_argument_group("options of detection").add_argument
+  add("--size", help="of the network's input, such as 416 or 640x384")
+  add("--resize", choices=tuple(augment.RESIZES))
+  add("--threshold", type=float, help="weaker scores are left out")
+  add("--iou", type=float, help="of boxes that exclude another")
+  add("--tree_threshold", type=float, help="where a walk stops")
+  add("--walk_by", choices=("paths", "conditional"))
+  add("--nodes", help="of a tree, not walked: leaves, level 2, below dog, a,b")
+  add("--max_cells", type=int, help="of a large tree; 0: all")
+  add("--max_detections", type=int, help="on one picture")
+
+
+def check(args: argparse.Namespace) -> None:
+  """Raises ValueError for arguments that cannot be, or that say nothing."""
+  if bool(args.run) == bool(args.cfg) or bool(args.cfg) != bool(args.weights):
+    raise ValueError("expected --run, or --cfg and --weights")
+  foreign = ("names", "map", "batch_norm") if args.run else ("checkpoint",)
+  for name in foreign:
+    if getattr(args, name) is not None:
+      raise ValueError(
+        f"--{name} is not for {'--run' if args.run else '--cfg'}"
+      )
+  if args.max_cells is not None and args.max_cells < 0:
+    raise ValueError("--max_cells must be at least 0")
+  if args.max_detections is not None and args.max_detections < 1:
+    raise ValueError("--max_detections must be at least 1")
+  for name in ("threshold", "iou", "tree_threshold"):
+    value = getattr(args, name)
+    if value is not None and not 0 <= value < 1:
+      raise ValueError(f"--{name} must be at least 0 and below 1")
+  if args.size and not re.fullmatch(r"\d{1,5}(x\d{1,5})?", args.size):
+    raise ValueError(f"--size {args.size}: expected 416 or 640x384")
+
+
+def read_model(args: argparse.Namespace) -> Trained:
+  """The detector that the arguments name."""
+  if args.run:
+    return from_run(args.run, which=args.checkpoint or "latest")
+  return from_darknet(
+    args.cfg,
+    args.weights,
+    names=args.names,
+    map=args.map,
+    deviation=DEVIATIONS[args.batch_norm or "gpu"],
+  )
+
+
+def read_size(args: argparse.Namespace) -> tuple[int, int] | None:
+  """(height, width) of --size."""
+  if not args.size:
+    return None
+  width, _, height = args.size.partition("x")
+  return int(height or width), int(width)
+
+
+def read_detect(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
+  """The options of `task.detect` that the arguments set."""
+  options = {
+    option: getattr(args, flag)
+    for option, flag in FLAGS.items()
+    if getattr(args, flag) is not None
+  }
+  if args.nodes:
+    tree = trained.classes.tree
+    if tree is None:
+      raise ValueError("--nodes is for a tree, and the model has none")
+    if trained.tree:
+      options["walk"] = "none"
+    options["classes"] = tree.select(args.nodes).tolist()
+  return options
