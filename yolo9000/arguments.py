@@ -1,17 +1,20 @@
 """Arguments that name a trained detector, for every command that takes one.
 
-A detector is a run of ours (--run), or files of the original program (--cfg and
---weights).
+A detector is a run of ours (--run), files of the original program (--cfg and
+--weights), or an exported file among the inputs (.onnx, .stablehlo).
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any
 
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
 from yolo9000.data import augment
+from yolo9000.export import engines
+from yolo9000.export.engines import ENDINGS, Exported
 from yolo9000.training.trained import Trained, from_darknet, from_run
 
 DEVIATIONS = {"gpu": gpu_deviation, "cpu": cpu_deviation}
@@ -37,6 +40,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
   add("--names", help="class names for --cfg, one on each line")
   add("--map", help="nodes of the tree of --cfg that are the classes")
   add("--batch_norm", choices=tuple(DEVIATIONS), help="of --cfg; default gpu")
+  parser.set_defaults(file=None)
+
+
+def take_file(args: argparse.Namespace) -> None:
+  """Moves an exported file from args.inputs to args.file."""
+  files = [word for word in args.inputs if Path(word).suffix in ENDINGS]
+  if len(files) > 1:
+    raise ValueError(f"expected one exported file, got {', '.join(files)}")
+  args.file = files[0] if files else None
+  args.inputs = [word for word in args.inputs if word not in files]
 
 
 def add_detect(parser: argparse.ArgumentParser) -> None:
@@ -55,14 +68,21 @@ def add_detect(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
   """Raises ValueError for arguments that cannot be, or that say nothing."""
-  if bool(args.run) == bool(args.cfg) or bool(args.cfg) != bool(args.weights):
-    raise ValueError("expected --run, or --cfg and --weights")
-  foreign = ("names", "map", "batch_norm") if args.run else ("checkpoint",)
+  given = [bool(args.run), bool(args.cfg), bool(args.file)]
+  if sum(given) != 1 or bool(args.cfg) != bool(args.weights):
+    raise ValueError(
+      "expected --run, or --cfg and --weights, or an exported file"
+    )
+  kind, foreign = "--cfg", ["checkpoint"]
+  if not args.cfg:
+    kind, foreign = "--run", ["names", "map", "batch_norm"]
+  if args.file:
+    kind = args.file
+    foreign += ["checkpoint", "iou", "tree_threshold", "walk_by", "nodes"]
+    foreign += ["max_cells", "engine"]
   for name in foreign:
-    if getattr(args, name) is not None:
-      raise ValueError(
-        f"--{name} is not for {'--run' if args.run else '--cfg'}"
-      )
+    if getattr(args, name, None) is not None:
+      raise ValueError(f"--{name} is not for {kind}")
   if args.max_cells is not None and args.max_cells < 0:
     raise ValueError("--max_cells must be at least 0")
   if args.max_detections is not None and args.max_detections < 1:
@@ -75,8 +95,10 @@ def check(args: argparse.Namespace) -> None:
     raise ValueError(f"--size {args.size}: expected 416 or 640x384")
 
 
-def read_model(args: argparse.Namespace) -> Trained:
+def read_model(args: argparse.Namespace) -> Trained | Exported:
   """The detector that the arguments name."""
+  if args.file:
+    return engines.read(args.file)
   if args.run:
     return from_run(args.run, which=args.checkpoint or "latest")
   return from_darknet(
@@ -96,7 +118,9 @@ def read_size(args: argparse.Namespace) -> tuple[int, int] | None:
   return int(height or width), int(width)
 
 
-def read_detect(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
+def read_detect(
+  args: argparse.Namespace, trained: Trained | Exported
+) -> dict[str, Any]:
   """The options of `task.detect` that the arguments set."""
   options = {
     option: getattr(args, flag)
@@ -107,7 +131,7 @@ def read_detect(args: argparse.Namespace, trained: Trained) -> dict[str, Any]:
     tree = trained.classes.tree
     if tree is None:
       raise ValueError("--nodes is for a tree, and the model has none")
-    if trained.tree:
+    if isinstance(trained, Trained) and trained.tree:
       options["walk"] = "none"
     options["classes"] = tree.select(args.nodes).tolist()
   return options

@@ -1,10 +1,12 @@
 """Boxes on pictures, videos and cameras: python -m yolo9000.detect PICTURE ...
 
-With the weights of a run of ours, or with files of the original program:
+With the weights of a run of ours, files of the original program, or a file that
+yolo9000.export wrote:
 
   python -m yolo9000.detect --run=runs/voc photos/ 'more/*.jpg' film.mp4
   python -m yolo9000.detect --cfg=yolov2-voc.cfg --weights=yolov2-voc.weights \
     --names=voc.names photo.jpg
+  python -m yolo9000.detect detector.onnx photo.jpg
   python -m yolo9000.detect --run=runs/voc --camera=0 --frames=100
 
 Draws what it finds into --out, and writes detections.json there, COCO's list of
@@ -34,6 +36,8 @@ from yolo9000.data import drawing
 from yolo9000.data.disk import DataError
 from yolo9000.data.pictures import Item, all_items, find_files, is_video
 from yolo9000.detector import Detector, Found, detect_all, for_users
+from yolo9000.export.engines import ENGINES
+from yolo9000.extras import MissingExtra
 from yolo9000.files import write_list, write_whole
 from yolo9000.scoring.coco import coco_rows
 from yolo9000.training import compilation
@@ -160,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--tile", type=int, help="side of tiles in pixels, for small")
   add("--batch_size", type=int, default=1)
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
+  add("--engine", choices=ENGINES, help="jax, or onnx, which CPUs run faster")
   add("--txt", action="store_true", help="YOLO label files in OUT/labels")
   add("--no_draw", action="store_true", help="write detections.json alone")
   arguments.add_model(parser)
@@ -169,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(args: argparse.Namespace) -> None:
   """Raises ValueError for arguments that cannot be, or that say nothing."""
+  arguments.take_file(args)
   arguments.check(args)
   if not args.inputs and args.camera is None:
     raise ValueError("expected pictures, videos, folders or --camera")
@@ -185,6 +191,7 @@ def _load(args: argparse.Namespace) -> Detector:
     trained,
     size=arguments.read_size(args),
     resize=args.resize,
+    engine=args.engine or "jax",
     **{**for_users(trained), **arguments.read_detect(args, trained)},
   )
 
@@ -200,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   compilation.enable_cache()
   try:
     return _run(args)
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, MissingExtra) as error:
     print(f"{parser.prog}: {error}", file=sys.stderr)
     return 2
 

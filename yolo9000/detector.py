@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ from yolo9000.data import augment
 from yolo9000.data.disk import DataError
 from yolo9000.data.images import decode_picture
 from yolo9000.data.pictures import Item
+from yolo9000.export import engines
+from yolo9000.export.engines import ENGINES, Exported
 from yolo9000.training.trained import Trained, from_darknet, from_run
 from yolo9000.types import Detections, Float, Int, UInt8
 
@@ -47,9 +50,19 @@ OVERLAP = 0.2  # of tiles
 SAME = 0.6  # of the smaller box, if two of different tiles are of one object
 
 
-def for_users(trained: Trained) -> dict[str, Any]:
-  """Those of USERS that a detector has."""
+def for_users(trained: Trained | Exported) -> dict[str, Any]:
+  """Those of USERS that a detector has; of a file those that it can have."""
   options = {name: USERS[name] for name in USERS if name in trained.detect}
+  if isinstance(trained, Exported):
+    return (
+      {}
+      if trained.detect.get("class_agnostic")
+      else {
+        name: limit(options[name], trained.detect[name])
+        for name, limit in (("score_threshold", max), ("max_detections", min))
+        if name in options
+      }
+    )
   if trained.tree is None or trained.classes.tree is None:
     options.pop("walk", None)
   return options
@@ -79,9 +92,11 @@ class Detector:
   it: on the pictures of an evaluation it gives the evaluation's AP.
 
   Args:
-    trained: from `from_run` or `from_darknet`.
+    trained: from `from_run`, `from_darknet` or `engines.read`.
     size: (height, width) of the network's input; None for its own.
     resize: "letterbox" or "stretch"; None for its own.
+    engine: "jax", or "onnx" for ONNX Runtime, which is faster on CPUs; a file
+      has its own.
     **detect: options of detection in place of its own, such as score_threshold
       and iou_threshold; see `task.detect` in the run's config.json. Those of a
       run are what its AP was measured with, so most take many weak boxes.
@@ -92,22 +107,34 @@ class Detector:
 
   def __init__(
     self,
-    trained: Trained,
+    trained: Trained | Exported,
     *,
     size: tuple[int, int] | None = None,
     resize: str | None = None,
+    engine: str = "jax",
     **detect: Any,
   ):
-    task = trained.make_task(detect)
+    if engine not in ENGINES:
+      raise ValueError(
+        f"engine is {engine!r}; allowed are {', '.join(ENGINES)}"
+      )
     self.class_names = trained.classes.names
     self.size = size or trained.size
-    task.check_size(self.size)
-    self._resize = resize or trained.resize
-    augment.check_resize(self._resize)
+    self.resize = resize or trained.resize
+    augment.check_resize(self.resize)
     limits = {**trained.detect, **detect}
     self._most = limits.get("max_detections", sys.maxsize)
-    self._variables = jax.device_put(trained.variables)
-    self._predict = jax.jit(task.predict)
+    if isinstance(trained, Exported):
+      trained.check_size(self.size)
+      self._predict = trained.predict(detect)
+      return
+    task = trained.make_task(detect)
+    task.check_size(self.size)
+    if engine == "onnx":
+      self._predict = engines.of_trained(trained, detect).predict({})
+    else:
+      variables = jax.device_put(trained.variables)
+      self._predict = partial(jax.jit(task.predict), variables)
 
   @classmethod
   def from_run(
@@ -136,6 +163,18 @@ class Detector:
     """
     trained = from_darknet(cfg, weights, names=names)
     return cls(trained, **{**for_users(trained), **options})
+
+  @classmethod
+  def from_file(cls, path: str | Path, **options: Any) -> Detector:
+    """The detector of an exported file, with thresholds for people.
+
+    Args:
+      path: of an .onnx or .stablehlo file of ours.
+      **options: of the constructor. Of those of detection a file takes only
+        stricter ones than those inside.
+    """
+    exported = engines.read(path)
+    return cls(exported, **{**for_users(exported), **options})
 
   def __call__(self, picture: Any, *, tile: int = 0) -> Objects:
     """What is on one picture.
@@ -176,14 +215,14 @@ class Detector:
         f"a picture is {image.dtype} {image.shape}; expected uint8 RGB, "
         f"(H, W, 3)"
       )
-    input_, placement = augment.RESIZES[self._resize](image, self.size[::-1])
+    input_, placement = augment.RESIZES[self.resize](image, self.size[::-1])
     return Prepared(input_, placement, (image.shape[1], image.shape[0]))
 
   def start(self, prepared: Sequence[Prepared], batch_size: int) -> Detections:
     """Begins a batch on the device, padded by its last picture."""
     padding = [prepared[-1]] * (batch_size - len(prepared))
     inputs = np.stack([one.input for one in (*prepared, *padding)])
-    return self._predict(self._variables, inputs)
+    return self._predict(inputs)
 
   def finish(
     self, found: Detections, prepared: Sequence[Prepared]

@@ -83,14 +83,15 @@ def test_a_run_without_a_running_average(tmp_path):
   )
 
 
-def test_the_export_command(run, tmp_path):
+def test_the_export_command(run, tmp_path, capsys):
   words = ["--to=darknet", f"--run={run}", str(tmp_path / "a.b")]
-  command.main(words)
+  assert command.main(words) == 0
   assert sorted(p.name for p in tmp_path.iterdir()) == [
     *("a.b.cfg", "a.b.names", "a.b.weights"),
   ]
-  with pytest.raises(SystemExit, match="expected a run's folder"):
-    command.main([*words[:1], f"--run={tmp_path}", str(tmp_path / "c")])
+  wrong = [*words[:1], f"--run={tmp_path}", str(tmp_path / "c")]
+  assert command.main(wrong) == 2
+  assert "expected a run's folder" in capsys.readouterr().err
 
 
 def test_take_stops_at_the_first_other_row():

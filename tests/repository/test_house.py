@@ -14,9 +14,18 @@ from yolo9000.detectors import DETECTORS
 PACKAGE = ROOT / "yolo9000"
 # A file imports from its own folder and from those above it in this list.
 FLOORS = (
-  *("types", "files", "boxes", "wordtree", "losses", "networks", "darknet"),
-  *("data", "scoring", "detectors", "training", "tables", "export"),
-  *("benchmarks", "commands"),
+  *(
+    "types",
+    "files",
+    "extras",
+    "boxes",
+    "wordtree",
+    "losses",
+    "networks",
+    "darknet",
+  ),
+  *("darknet", "data", "scoring", "detectors", "training", "tables"),
+  *("export", "benchmarks", "commands"),
 )
 WITHOUT_JAX = ("data", "scoring", "files", "boxes.geometry", "boxes.priors")
 
@@ -39,9 +48,10 @@ def imports(tree):
 
 
 def floor(module):
-  """The folder of a module; files of the top are commands, but for two."""
+  """The folder of a module; what people type are commands, wherever it is."""
   first, *rest = module.split(".")
-  return FLOORS.index(first if rest or first in FLOORS else "commands")
+  typed = rest == ["__main__"] or not (rest or first in FLOORS)
+  return FLOORS.index("commands" if typed else first)
 
 
 def test_a_folder_imports_only_from_those_above_it():

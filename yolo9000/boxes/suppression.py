@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, core
 
 from yolo9000 import boxes as box
 from yolo9000.types import Bool, Detections, Float, Int
@@ -49,19 +49,29 @@ class Suppression(NamedTuple):
         )
 
 
+@jax.jit
 def suppress(
-  overlaps: Bool[Array, "N N"], valid: Bool[Array, " N"]
+  boxes: Float[Array, "N 4"],
+  labels: Int[Array, " N"],
+  valid: Bool[Array, " N"],
+  iou_threshold: Float[Array, ""],
 ) -> Bool[Array, " N"]:
   """Greedy suppression among candidates that come best first.
 
-  A valid candidate is kept if it overlaps no better one that is kept. Solved by
-  repeating that sentence from "all are kept" until nothing changes: after n
-  rounds the first n answers are final, and few rounds are needed in practice.
+  A valid candidate is kept if it overlaps no better one of its class that is
+  kept. Solved by repeating that sentence from "all are kept" until nothing
+  changes: after n rounds the first n answers are final, and few rounds are
+  needed in practice. It is a function of its own for the exporter, which knows
+  it by its name.
 
   Args:
-    overlaps: whether two candidates are too alike for both to stay.
+    boxes: xyxy, any unit.
+    labels: their classes.
     valid: false for padding.
+    iou_threshold: of two boxes with more IoU the better is kept.
   """
+  overlaps = box.iou(boxes[:, None], boxes[None]) > iou_threshold
+  overlaps &= labels[:, None] == labels[None]
   better = jnp.triu(overlaps, k=1)  # [i, j]: i is better than j
 
   def round_(carry):
@@ -104,16 +114,10 @@ def per_class(
   Source: do_nms_sort of the original program.
   """
   num_classes = scores.shape[1]
-  count = min(how.max_candidates, scores.size)
+  count = core.min_dim(how.max_candidates, scores.size)
   top, index = jax.lax.top_k(scores.reshape(-1), count)
   boxes, labels = boxes[index // num_classes], index % num_classes
   return labelled(boxes, top, labels, how=how)
-
-
-def _alike(boxes, labels, iou_threshold):
-  """Which boxes of the same class overlap."""
-  overlaps = box.iou(boxes[:, None], boxes[None]) > iou_threshold
-  return overlaps & (labels[:, None] == labels[None])
 
 
 def labelled(
@@ -124,10 +128,9 @@ def labelled(
   how: Suppression,
 ) -> Detections:
   """As `per_class`, where each box has one class alone; best scores first."""
-  keep = suppress(
-    _alike(boxes, labels, how.iou_threshold), scores > how.score_threshold
-  )
-  count = min(how.max_detections, len(scores))
+  valid = scores > how.score_threshold
+  keep = suppress(boxes, labels, valid, how.iou_threshold)
+  count = core.min_dim(how.max_detections, scores.shape[0])
   return _best(boxes, scores, labels, keep, count)
 
 
@@ -146,12 +149,12 @@ def class_agnostic(
 
   Source: do_nms_obj of the original program.
   """
-  count = min(how.max_candidates, len(objectness))
+  count = core.min_dim(how.max_candidates, objectness.shape[0])
   top, index = jax.lax.top_k(objectness, count)
   boxes, probabilities = boxes[index], probabilities[index]
-  overlaps = box.iou(boxes[:, None], boxes[None]) > how.iou_threshold
-  keep = suppress(overlaps, top > how.score_threshold)
+  same, valid = jnp.zeros(top.shape, jnp.int32), top > how.score_threshold
+  keep = suppress(boxes, same, valid, how.iou_threshold)
   scores = top * jnp.max(probabilities, axis=1)
   labels = jnp.argmax(probabilities, axis=1)
-  count = min(how.max_detections, count)
+  count = core.min_dim(how.max_detections, count)
   return _best(boxes, scores, labels, keep, count)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, core
 
 from yolo9000 import losses, wordtree
 from yolo9000.boxes import suppression
@@ -386,7 +386,7 @@ def detect_nodes(
   Source: get_region_detections, do_nms_sort of the original program.
   """
   boxes, objectness, logits = candidates
-  count = min(how.max_candidates, len(objectness))
+  count = core.min_dim(how.max_candidates, objectness.shape[0])
   scores, best = jax.lax.top_k(objectness, count)
   logs = wordtree.log_softmax(tree, logits[best])
   if how.walk == "paths":
@@ -439,7 +439,7 @@ class LastLayer(NamedTuple):
   def cells(self, features: Float[Array, "K D"]) -> Float[Array, "K A F"]:
     """All numbers of these cells."""
     product = self._apply(features, self.kernel, self.bias)
-    return product.reshape(len(features), self.num_priors, -1)
+    return product.reshape(features.shape[0], self.num_priors, -1)
 
   def class_logits(
     self, features: Float[Array, "Y X D"], slot: Int[Array, " K"]
@@ -489,7 +489,7 @@ def best_cells(
   num_cells = raw.shape[0] * raw.shape[1]
   objectness = jax.nn.sigmoid(raw[..., 4]).reshape(num_cells, -1)
   _, cells = jax.lax.top_k(
-    jnp.max(objectness, axis=1), min(max_cells, num_cells)
+    jnp.max(objectness, axis=1), core.min_dim(max_cells, num_cells)
   )
   boxes = losses.decode(raw, priors, location=location)
   boxes = boxes.reshape(*objectness.shape, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from yolo9000.darknet import text
 from yolo9000.darknet.cfg import write_cfg
@@ -17,15 +18,31 @@ from yolo9000.training.trained import Trained
 from yolo9000.wordtree import WordTree
 
 
-def write(trained: Trained, stem: str | Path) -> None:
+def write(
+  trained: Trained,
+  stem: Path,
+  *,
+  size: tuple[int, int] | None = None,
+  resize: str | None = None,
+  **detect: Any,
+) -> list[Path]:
   """Writes stem.cfg, stem.weights and stem.names.
 
   The original program and OpenCV's reader of its files run them.
 
+  Args:
+    trained: the detector.
+    stem: path of the files, without their endings.
+    size, resize, **detect: none; these files have no place for them.
+
   Raises:
     ValueError: if the original program has no such network, saying why.
   """
-  stem = Path(stem)
+  if detect or size or resize:
+    raise ValueError(
+      f"{stem}: files of the original program hold no options of detection; "
+      f"expected none, got {', '.join(detect) or 'size, resize'}"
+    )
   network = trained.network
   if network is None:
     raise ValueError(
@@ -39,11 +56,9 @@ def write(trained: Trained, stem: str | Path) -> None:
   variables = change_deviation(
     trained.variables, epsilon_deviation(trained.norm_epsilon), gpu_deviation
   )
-  write_cfg(stem.with_name(f"{stem.name}.cfg"), network)
-  write_weights(
-    stem.with_name(f"{stem.name}.weights"),
-    network,
-    variables,
-    Header(seen=trained.seen),
-  )
-  text.write_names(stem.with_name(f"{stem.name}.names"), trained.classes.names)
+  endings = (".cfg", ".weights", ".names")
+  cfg, weights, names = (stem.with_name(stem.name + end) for end in endings)
+  write_cfg(cfg, network)
+  write_weights(weights, network, variables, Header(seen=trained.seen))
+  text.write_names(names, trained.classes.names)
+  return [cfg, weights, names]

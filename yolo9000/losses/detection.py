@@ -49,8 +49,9 @@ def decode(
   """
   rows, cols, _, _ = raw.shape
   grid = jnp.array([cols, rows], raw.dtype)[None, None, None]
-  row, col = jnp.mgrid[:rows, :cols].astype(raw.dtype)
+  row, col = jnp.meshgrid(jnp.arange(rows), jnp.arange(cols), indexing="ij")
   corner = jnp.stack([col, row], axis=-1)[:, :, None]  # (Y, X, 1, 2)
+  corner = corner.astype(raw.dtype)
   if location == "direct":
     centre = (jax.nn.sigmoid(raw[..., 0:2]) + corner) / grid
   else:

@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, core
 
 from yolo9000 import wordtree
 from yolo9000.networks.norm import Norm, ProgramBatchNorm
@@ -43,6 +43,11 @@ ACTIVATIONS = {
 }
 
 
+def known(x: Array) -> bool:
+  """Whether all sides are numbers; of what is exported some stay open."""
+  return all(isinstance(side, int) for side in x.shape)
+
+
 def convolve(
   x: Float[Array, "B H W C"],
   kernel: Float[Array, "S S C D"],
@@ -54,7 +59,7 @@ def convolve(
 
   That is for 1 x 1 kernels and for pictures with more channels than pixels,
   where copying every pixel's window costs little and XLA's own convolution is
-  slow.
+  slow. What is exported has an open batch size, and convolutions alone.
 
   Args:
     x, kernel, strides, padding: strides down and across, pixels before and
@@ -65,7 +70,7 @@ def convolve(
   size, _, _, filters = kernel.shape
   half = (size - 1) // 2
   keeps_size = set(strides) == {1} and set(padding) == {(half, size - 1 - half)}
-  pays = size == 1 or channels > height * width
+  pays = known(x) and (size == 1 or channels > height * width)
   if not (keeps_size and pays and jax.default_backend() == "cpu"):
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
@@ -88,17 +93,17 @@ def max_pool(
   of a window reduction takes 5 times as long (2x2, 208x208x32, 2 cores,
   interleaved). Of equal maxima the first in scan order gets the gradient, as in
   the original program. A large window is a reduction, or it would compile for
-  minutes.
+  minutes; and so are all in what is exported.
   """
   height, width = ((n + padding - size) // stride + 1 for n in x.shape[1:3])
   before = padding // 2
   pad = [
-    (before, max(0, (out - 1) * stride + size - before - side))
+    (before, core.max_dim(0, (out - 1) * stride + size - before - side))
     for out, side in zip((height, width), x.shape[1:3], strict=True)
   ]
-  if any(map(any, pad)):
+  if any(side != 0 for sides in pad for side in sides):
     x = jnp.pad(x, ((0, 0), *pad, (0, 0)), constant_values=-jnp.inf)
-  if size > 5:
+  if size > 5 or not known(x):
     return nn.max_pool(x, (size, size), (stride, stride))
   best = None
   for row in range(size):
@@ -254,7 +259,7 @@ class Chain(nn.Module):
       kernel_init=FLAT,
       dtype=self.dtype,
       name=name,
-    )(x.reshape(len(x), -1))
+    )(x.reshape(x.shape[0], -1))
     if row.batch_norm:
       x = self._norm(name, x, train)
     return ACTIVATIONS[row.activation](x)

@@ -1,0 +1,124 @@
+"""What an exported file holds: one function, its input and its description.
+
+The function is a Task's predict with the weights inside: from uint8 pictures
+(B, H, W, 3) to "boxes" (B, K, 4), xyxy in [0, 1] of the input, "scores" (B, K),
+"labels" (B, K), the best first, and "count" (B), how many of the K there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from yolo9000.tables.run import commit
+from yolo9000.training.trained import Trained
+from yolo9000.types import Detections
+
+INPUT = "images"
+OUTPUTS = ("boxes", "scores", "labels", "count")
+FORM = "yolo9000 1"  # of the description
+LARGEST_STEP = 128  # pixels, between image sizes that a network takes
+
+
+class Shipped(NamedTuple):
+  """What is written.
+
+  Attributes:
+    function: images -> arrays by the names of OUTPUTS.
+    images: their shape and dtype; B is open, and H and W where the network
+      takes more than one size.
+    description: what a user of the file needs to know, of JSON's types.
+  """
+
+  function: Callable[[Any], dict[str, Any]]
+  images: jax.ShapeDtypeStruct
+  description: dict[str, Any]
+
+
+def ship(
+  trained: Trained,
+  *,
+  size: tuple[int, int] | None = None,
+  resize: str | None = None,
+  **detect: Any,
+) -> Shipped:
+  """A trained detector as it is written.
+
+  Args:
+    trained: the detector.
+    size: (height, width) that pictures are to be brought to; None for its own.
+    resize: how; None for its own.
+    **detect: options of `task.detect` in place of its own.
+
+  Raises:
+    ValueError: for an option or size that cannot be.
+  """
+  task = trained.make_task(detect)
+  size = size or trained.size
+  task.check_size(size)
+  variables = jax.device_get(trained.variables)
+  steps = [step_of_side(task.check_size, size, axis) for axis in (0, 1)]
+  names = [f"{step}*{name}" for step, name in zip(steps, "hw", strict=True)]
+  sides = [
+    name if step else str(side)
+    for name, step, side in zip(names, steps, size, strict=True)
+  ]
+  shape = jax.export.symbolic_shape(
+    f"b, {sides[0]}, {sides[1]}, 3", constraints=["b >= 1"]
+  )
+
+  def function(images: Any) -> dict[str, Any]:
+    found: Detections = task.predict(variables, images)
+    mask = found.mask
+    return {
+      "boxes": found.boxes.astype(jnp.float32),
+      "scores": found.scores.astype(jnp.float32),
+      "labels": found.labels.astype(jnp.int32),
+      "count": jnp.sum(mask.astype(jnp.int32), axis=1, dtype=jnp.int32),
+    }
+
+  tree = trained.tree
+  description = {
+    "form": FORM,
+    "names": list(trained.classes.names),
+    "tree": tree and {"ids": list(tree.ids), "parents": list(tree.parents)},
+    "size": list(size),
+    "steps": steps,
+    "resize": resize or trained.resize,
+    "detect": {**trained.detect, **detect},
+    "seen": trained.seen,
+    "commit": commit(),
+  }
+  images = jax.ShapeDtypeStruct(shape, np.uint8)
+  return Shipped(function, images, description)
+
+
+def with_ending(path: Path, ending: str) -> Path:
+  """The path of a file with this ending, in a folder that is there."""
+  if path.suffix != ending:
+    path = path.with_name(path.name + ending)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  return path
+
+
+def step_of_side(
+  check_size: Callable[[tuple[int, int]], None],
+  size: tuple[int, int],
+  axis: int,
+) -> int:
+  """Of how many pixels a side must be a multiple; 0 if it is fixed."""
+  for step in range(1, LARGEST_STEP + 1):
+    other = list(size)
+    other[axis] += step
+    try:
+      check_size((other[0], other[1]))
+    except ValueError:
+      continue
+    return step if size[axis] % step == 0 else 0
+  return 0
