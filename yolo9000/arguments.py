@@ -33,13 +33,23 @@ FLAGS = {
 def add_model(parser: argparse.ArgumentParser) -> None:
   """Adds what names a detector."""
   add = parser.add_argument_group("the detector").add_argument
-  add("--run", help="folder of a run")
-  add("--checkpoint", choices=("latest", "best"), help="of --run")
-  add("--cfg", help="of the original program; with --weights")
-  add("--weights")
-  add("--names", help="class names for --cfg, one on each line")
-  add("--map", help="nodes of the tree of --cfg that are the classes")
-  add("--batch_norm", choices=tuple(DEVIATIONS), help="of --cfg; default gpu")
+  add("--run", metavar="FOLDER", help="of a run")
+  add(
+    "--checkpoint",
+    choices=("latest", "best"),
+    metavar="WHICH",
+    help="latest or best, of --run",
+  )
+  add("--cfg", metavar="FILE", help="of the original program, with --weights")
+  add("--weights", metavar="FILE")
+  add("--names", metavar="FILE", help="class names of --cfg, one on each line")
+  add("--map", metavar="FILE", help="nodes of the tree that are the classes")
+  add(
+    "--batch_norm",
+    choices=tuple(DEVIATIONS),
+    metavar="HOW",
+    help="gpu (default) or cpu, of --cfg",
+  )
   parser.set_defaults(file=None)
 
 
@@ -55,15 +65,17 @@ def take_file(args: argparse.Namespace) -> None:
 def add_detect(parser: argparse.ArgumentParser) -> None:
   """Adds the options of detection."""
   add = parser.add_argument_group("options of detection").add_argument
-  add("--size", help="of the network's input, such as 416 or 640x384")
-  add("--resize", choices=tuple(augment.RESIZES))
-  add("--threshold", type=float, help="weaker scores are left out")
-  add("--iou", type=float, help="of boxes that exclude another")
-  add("--tree_threshold", type=float, help="where a walk stops")
-  add("--walk_by", choices=("paths", "conditional"))
-  add("--nodes", help="of a tree, not walked: leaves, level 2, below dog, a,b")
-  add("--max_cells", type=int, help="of a large tree; 0: all")
-  add("--max_detections", type=int, help="on one picture")
+  add("--size", metavar="N", help="of the network's input: 416 or 640x384")
+  resizes = tuple(augment.RESIZES)
+  add("--resize", choices=resizes, metavar="HOW", help=", ".join(resizes))
+  add("--threshold", type=float, metavar="P", help="weaker ones are left out")
+  add("--iou", type=float, metavar="P", help="of boxes that exclude another")
+  add("--tree_threshold", type=float, metavar="P", help="where a walk stops")
+  walks = ("paths", "conditional")
+  add("--walk_by", choices=walks, metavar="HOW", help=", ".join(walks))
+  add("--nodes", help="of a tree, no walk: leaves, level 2, below dog, a,b")
+  add("--max_cells", type=int, metavar="N", help="of a large tree; 0: all")
+  add("--max_detections", type=int, metavar="N", help="on one picture")
 
 
 def check(args: argparse.Namespace) -> None:

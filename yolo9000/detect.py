@@ -1,16 +1,10 @@
-"""Boxes on pictures, videos and cameras: python -m yolo9000.detect PICTURE ...
-
-With the weights of a run of ours, files of the original program, or a file that
-yolo9000.export wrote:
+"""Boxes on pictures, videos and cameras.
 
   python -m yolo9000.detect --run=runs/voc photos/ 'more/*.jpg' film.mp4
-  python -m yolo9000.detect --cfg=yolov2-voc.cfg --weights=yolov2-voc.weights \
-    --names=voc.names photo.jpg
-  python -m yolo9000.detect detector.onnx photo.jpg
-  python -m yolo9000.detect --run=runs/voc --camera=0 --frames=100
+  python -m yolo9000.detect --cfg=F.cfg --weights=F.weights a.jpg
+  python -m yolo9000.detect detector.onnx a.jpg
 
-Draws what it finds into --out, and writes detections.json there, COCO's list of
-results with pixels of the picture. From Python: `detector.Detector`.
+Draws them and writes detections.json, COCO's list of results in pixels.
 """
 
 from __future__ import annotations
@@ -30,7 +24,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from yolo9000 import arguments
+from yolo9000 import arguments, command_line
 from yolo9000 import boxes as box
 from yolo9000.data import drawing
 from yolo9000.data.disk import DataError
@@ -151,21 +145,21 @@ class Output:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m yolo9000.detect",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+  parser = command_line.parser(
+    "yolo9000.detect", __doc__, "[options] [INPUT ...]"
   )
-  add = parser.add_argument
-  add("inputs", nargs="*", help="pictures, videos, folders, patterns")
-  add("--camera", type=int, help="number of a camera to look through")
-  add("--frames", type=int, help="stop after so many pictures and frames")
-  add("--out", type=Path, default=Path("detections"))
-  add("--tile", type=int, help="side of tiles in pixels, for small")
-  add("--batch_size", type=int, default=1)
-  add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
-  add("--engine", choices=ENGINES, help="jax, or onnx, which CPUs run faster")
-  add("--txt", action="store_true", help="YOLO label files in OUT/labels")
+  add = parser.add_argument_group("what is looked at, and written").add_argument
+  inputs = "pictures, videos, folders, patterns"
+  number: dict[str, Any] = {"type": int, "metavar": "N"}
+  add("inputs", nargs="*", metavar="INPUT", help=inputs)
+  add("--camera", **number, help="number of a camera")
+  add("--frames", **number, help="stop after so many pictures and frames")
+  add("--out", type=Path, default=Path("detections"), help="folder")
+  add("--tile", **number, help="side of tiles, for small objects")
+  add("--batch_size", **number, default=1)
+  add("--threads", **number, default=os.cpu_count(), help="that read files")
+  add("--engine", choices=ENGINES, help="default jax; CPUs run onnx faster")
+  add("--txt", action="store_true", help="label files of YOLO in OUT/labels")
   add("--no_draw", action="store_true", help="write detections.json alone")
   arguments.add_model(parser)
   arguments.add_detect(parser)

@@ -52,6 +52,7 @@ NUM_PROCESSES = flags.DEFINE_integer(
 )
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "This one's, from 0.")
 
+MODULE = "yolo9000.main"
 TRY_AGAIN = 75  # exit code when nothing is wrong: start me again
 
 
@@ -78,7 +79,7 @@ def main(argv: list[str]) -> None:
       )
     check(config, workdir)
   except (ValueError, AttributeError, TypeError, OSError) as error:
-    print(f"python -m yolo9000.main: {error}", file=sys.stderr)
+    print(f"{command_line.typed(MODULE)}: {error}", file=sys.stderr)
     if not DRY_RUN.value or not isinstance(error, DataError):
       processes.leave(command_line.USAGE)
     problem = error
@@ -103,13 +104,13 @@ def main(argv: list[str]) -> None:
     print("stopped at once; the last checkpoint is kept", file=sys.stderr)
     processes.leave(TRY_AGAIN)
   except run.Refused as error:
-    print(f"python -m yolo9000.main: {error}", file=sys.stderr)
+    print(f"{command_line.typed(MODULE)}: {error}", file=sys.stderr)
     processes.leave(command_line.USAGE)
   except (ValueError, AttributeError, TypeError, OSError) as error:
     if (workdir / "config.json").exists():  # it had begun
       run.report_failure(workdir, error)
     else:
-      print(f"python -m yolo9000.main: {error}", file=sys.stderr)
+      print(f"{command_line.typed(MODULE)}: {error}", file=sys.stderr)
     processes.leave(command_line.USAGE)
   except Exception as error:
     if processes.alone():
@@ -164,4 +165,4 @@ def check(config: Any, workdir: Path) -> None:
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
   logger.setLevel(logging.INFO)
-  command_line.run(main)
+  command_line.run(MODULE, __doc__, main)

@@ -26,6 +26,8 @@ from yolo9000.boxes.priors import (
 from yolo9000.tables import plan, plots
 from yolo9000.training import build
 
+MODULE = "yolo9000.priors"
+
 
 def report(config: Any, count: int, plot: str | None) -> str:
   """What the command prints for a config's training pictures.
@@ -92,10 +94,10 @@ def main() -> None:
     try:
       print(report(config.value, count.value, plot.value))
     except (ValueError, OSError) as error:
-      print(f"python -m yolo9000.priors: {error}", file=sys.stderr)
+      print(f"{command_line.typed(MODULE)}: {error}", file=sys.stderr)
       sys.exit(command_line.USAGE)
 
-  command_line.run(run)
+  command_line.run(MODULE, __doc__, run)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ FOUND = "--config.data.root=."
     ([], "flag --config=None: .* must have a value"),
     (
       ["--config=experiments/none.py"],
-      "experiments/none.py is not there; no .p",
+      "none.py is not there; the package has ablation, cl",
     ),
     (
       [f"--config={ROOT}/experiments/vok.py"],

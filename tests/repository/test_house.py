@@ -14,18 +14,9 @@ from yolo9000.detectors import DETECTORS
 PACKAGE = ROOT / "yolo9000"
 # A file imports from its own folder and from those above it in this list.
 FLOORS = (
-  *(
-    "types",
-    "files",
-    "extras",
-    "boxes",
-    "wordtree",
-    "losses",
-    "networks",
-    "darknet",
-  ),
-  *("darknet", "data", "scoring", "detectors", "training", "tables"),
-  *("export", "benchmarks", "commands"),
+  *("types", "files", "extras", "command_line", "boxes", "wordtree", "losses"),
+  *("networks", "darknet", "data", "scoring", "detectors", "training"),
+  *("tables", "export", "benchmarks", "commands"),
 )
 WITHOUT_JAX = ("data", "scoring", "files", "boxes.geometry", "boxes.priors")
 

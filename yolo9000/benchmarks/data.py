@@ -9,7 +9,6 @@ is the pipeline's own.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import statistics
@@ -21,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from yolo9000 import command_line
 from yolo9000.data import augment, doctor
 from yolo9000.data import batches as pipeline
 from yolo9000.data.flaws import Flaws
@@ -256,7 +256,7 @@ def measure_doctor(root: Path, *, annotations: int, threads: int) -> None:
 def main() -> None:
   """Prints a line for each part."""
   cores = os.cpu_count() or 1
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = command_line.parser("yolo9000.benchmarks.data", __doc__)
   parser.add_argument("--threads", type=int, default=cores)
   parser.add_argument("--processes", type=int, default=cores)
   parser.add_argument("--rounds", type=int, default=3)

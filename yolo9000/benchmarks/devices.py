@@ -8,7 +8,6 @@ rates.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -21,6 +20,7 @@ import optax
 from jax.sharding import Mesh
 
 from experiments import base
+from yolo9000 import command_line
 from yolo9000.benchmarks import speed
 from yolo9000.data.batches import empty_batch
 from yolo9000.tables import cost
@@ -133,7 +133,7 @@ def predict(
 
 def main(words: Sequence[str] | None = None) -> None:
   """Prints a line for each number of devices and each accelerator."""
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = command_line.parser("yolo9000.benchmarks.devices", __doc__)
   parser.add_argument("--devices", default="1,2,4,8")
   parser.add_argument("--width", type=float, default=1.0)
   parser.add_argument("--size", type=int, default=416)

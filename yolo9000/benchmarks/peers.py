@@ -9,7 +9,6 @@ Needs pip install -e '.[bench]'.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ import jax
 import numpy as np
 
 from experiments import base
-from yolo9000 import detectors
+from yolo9000 import command_line, detectors
 from yolo9000.darknet.cfg import write_cfg
 from yolo9000.darknet.weights import (
   Header,
@@ -210,7 +209,7 @@ def random_network(width: float, size: int) -> tuple[Network, Any]:
 
 def main() -> None:
   """Prints a line for each library and batch size."""
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = command_line.parser("yolo9000.benchmarks.peers", __doc__)
   parser.add_argument("--width", type=float, default=1.0)
   parser.add_argument("--size", type=int, default=416)
   parser.add_argument("--batch_sizes", default="1,8")

@@ -7,7 +7,6 @@ Medians of interleaved rounds, so that a noisy machine troubles all alike.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ import optax
 from ml_collections import ConfigDict
 
 from experiments import base
+from yolo9000 import command_line
 from yolo9000.data.batches import empty_batch
 from yolo9000.tables.timing import interleaved
 from yolo9000.training import build, devices, loop
@@ -121,7 +121,7 @@ def most_bytes(compiled: Any) -> int:
 
 def main() -> None:
   """Prints a line for each part."""
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = command_line.parser("yolo9000.benchmarks.speed", __doc__)
   parser.add_argument("--width", type=float, default=1.0)
   parser.add_argument("--size", type=int, default=416)
   parser.add_argument("--batch_size", type=int, default=8)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import yolo9000 as experiment
-from yolo9000 import detectors, losses, wordtree
+from yolo9000 import command_line, detectors, losses, wordtree
 from yolo9000.benchmarks import speed
 from yolo9000.networks import input as pictures
 from yolo9000.networks.chain import Chain
@@ -144,7 +144,7 @@ def head_lines(tree: WordTree, args: argparse.Namespace) -> Iterator[str]:
 
 def main() -> None:
   """Prints a line for each part."""
-  parser = argparse.ArgumentParser(description=__doc__)
+  parser = command_line.parser("yolo9000.benchmarks.tree", __doc__)
   parser.add_argument("--tree", help="a .tree file; default: a random one")
   parser.add_argument("--nodes", type=int, default=9418, help="of that one")
   parser.add_argument("--width", type=float, default=1.0)

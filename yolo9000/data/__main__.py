@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from yolo9000 import command_line
 from yolo9000.data import doctor, page, sources
 from yolo9000.data.disk import DataError
 from yolo9000.data.formats.reading import read_names
@@ -21,11 +22,7 @@ from yolo9000.data.formats.reading import read_names
 
 def main(argv: list[str] | None = None) -> int:
   """The command line."""
-  parser = argparse.ArgumentParser(
-    prog="python -m yolo9000.data",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = command_line.parser("yolo9000.data", __doc__)
   parser.add_argument("format", help=", ".join(sources.FORMATS))
   parser.add_argument("root", help="the data set's folder")
   parser.add_argument("split", nargs="*", help="none: all that there are")

@@ -11,13 +11,12 @@ are the detector's own, by which its AP was measured.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolo9000 import arguments, extras
+from yolo9000 import arguments, command_line, extras
 
 WRITERS = {
   "onnx": "yolo9000.export.onnx",
@@ -28,10 +27,8 @@ WRITERS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
   """The command; returns 2 if what is asked for cannot be done."""
-  parser = argparse.ArgumentParser(
-    prog="python -m yolo9000.export",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+  parser = command_line.parser(
+    "yolo9000.export", __doc__, "--to=FORM [options] OUT"
   )
   parser.add_argument("out", type=Path, help="path of the file")
   parser.add_argument("--to", required=True, choices=tuple(WRITERS))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo9000 import command_line
 from yolo9000.files import write_whole
 from yolo9000.tables import plan
 from yolo9000.tables.html_parts import SCROLLS, image, page, table, text
@@ -45,8 +46,9 @@ def summary(results: Mapping[str, Any], config: Any, workdir: Path) -> str:
     ),
   ]
   if len(config.task.to_dict().get("detect", {})) > 1:  # finds boxes
+    detect = command_line.typed("yolo9000.detect")
     lines.append("Find boxes on pictures of yours:")
-    lines.append(f"  python -m yolo9000.detect --run={workdir} PICTURES")
+    lines.append(f"  {detect} --run={workdir} PICTURES")
   lines.append("Go on with it for 1,000 steps more: the same command with")
   longer = results.get("extended_by", 0) + 1000
   lines.append(f"  --config.run.extend={longer}")

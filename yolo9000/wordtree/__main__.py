@@ -16,6 +16,7 @@ import csv
 import sys
 from pathlib import Path
 
+from yolo9000 import command_line
 from yolo9000.files import FileError, read_list
 from yolo9000.wordtree import TreeError, build, drawing
 from yolo9000.wordtree import files as tree_files
@@ -24,11 +25,7 @@ from yolo9000.wordtree import names as node_names
 
 def main(argv: list[str] | None = None) -> int:
   """The command line."""
-  parser = argparse.ArgumentParser(
-    prog="python -m yolo9000.wordtree",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = command_line.parser("yolo9000.wordtree", __doc__)
   commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
   one = commands.add_parser("build", help="a .tree from something else")
