@@ -191,6 +191,7 @@ def training(
         subdivisions=1,  # of a batch, see train_step in training/loop.py
         spmd="pmap",
         profile=0,  # steps to record with jax.profiler, in the run's profile
+        tensorboard=False,  # event files too, in the run's tensorboard
         log_every=50,
         checkpoint_every=500,
         evaluate_every=0,  # 0: at the end alone

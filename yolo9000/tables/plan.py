@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 SECTIONS = ("data", "task", "optimizer", "schedule", "run", "evaluation")
 # What changes no result, only when and how it comes.
 SPEED = (
-  *("data.num_threads", "data.num_processes", "run.spmd", "run.profile"),
+  *("data.num_threads", "data.num_processes", "run.spmd"),
+  *("run.profile", "run.tensorboard"),
   *("run.log_every", "run.checkpoint_every", "run.epoch_images"),
   "evaluation.batch_size",
 )

@@ -25,7 +25,7 @@ from yolo9000.data.batches import (
 )
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset
-from yolo9000.training import devices, optimizer
+from yolo9000.training import board, devices, optimizer
 from yolo9000.types import Batch, Task
 from yolo9000.wordtree import Classes
 from yolo9000.wordtree.files import make_classes, read_tree, write_tree
@@ -87,14 +87,18 @@ def make_score(config: Any, classes: Classes) -> scoring.Score:
   )
 
 
+def make_schedule(config: Any) -> optimizer.Schedule:
+  """The learning rate of each update, counted from 1."""
+  return optimizer.make_schedule(
+    total_steps=config.run.total_steps, **config.schedule.to_dict()
+  )
+
+
 def make_optimizer(config: Any) -> optax.GradientTransformation:
   """The optimizer and its schedule."""
   options = config.optimizer.to_dict()
   options.pop("average")
-  schedule = optimizer.make_schedule(
-    total_steps=config.run.total_steps, **config.schedule.to_dict()
-  )
-  return optimizer.make_optimizer(schedule, **options)
+  return optimizer.make_optimizer(make_schedule(config), **options)
 
 
 def validate(config: Any) -> None:
@@ -144,6 +148,12 @@ def check_config(config: Any, task: Task) -> None:
     value = config[section].get(key, least)
     if value < least:
       raise ValueError(f"{name} is {value}; it must be at least {least}")
+  if not isinstance(run.get("tensorboard", False), bool):
+    raise ValueError(
+      f"run.tensorboard is {run.tensorboard!r}; expected True or False"
+    )
+  if run.get("tensorboard", False):
+    board.check()
   if not run.image_sizes or run.resize_every < 1:
     raise ValueError(
       f"run.image_sizes {run.image_sizes} must hold at least one size, and "

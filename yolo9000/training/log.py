@@ -1,4 +1,4 @@
-"""metrics.jsonl and the live line of a run."""
+"""metrics.jsonl and the live line of a run; TensorBoard, if it is asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from yolo9000.files import read_json_lines, write_whole
 from yolo9000.training import processes
+from yolo9000.training.board import Board
 from yolo9000.training.profile import Profile
 
 
@@ -29,7 +30,10 @@ class Log:
     done: int,
     total: int,
     batch_size: int,
-    profile: int,
+    *,
+    rate: Callable[[int], Any],
+    profile: int = 0,
+    tensorboard: bool = False,
   ):
     """Forgets what an interrupted run wrote after its last checkpoint.
 
@@ -38,17 +42,22 @@ class Log:
       done: steps of the checkpoint that the run starts from.
       total: steps of the whole run.
       batch_size: images per step.
+      rate: from the number of an update, from 1 on, to its learning rate.
       profile: steps to be recorded by jax.profiler, see `Profile`.
+      tensorboard: whether to write event files too, see `Board`.
     """
     writes = processes.first()
     count = profile if writes else 0
     self._profile = Profile(workdir / "profile", done, count)
     self._path = workdir / "metrics.jsonl"
     self.lines = [x for x in read_json_lines(self._path) if x["step"] <= done]
-    self._writes, self._batch_size = writes, batch_size
+    self._writes, self._batch_size, self._rate = writes, batch_size, rate
     if writes:
       whole = "".join(json.dumps(x) + "\n" for x in self.lines)
       write_whole(self._path, whole)
+    self._board = None
+    if writes and tensorboard:
+      self._board = Board(workdir / "tensorboard", done, self.lines)
     self._bar = tqdm(
       initial=done,
       total=total,
@@ -71,6 +80,8 @@ class Log:
       return
     with self._path.open("a") as file:
       file.write(json.dumps(line) + "\n")
+    if self._board:
+      self._board.write(line)
 
   def add(self, parts: dict[str, float]) -> None:
     """Takes the loss and its parts of one step, and shows them."""
@@ -94,6 +105,7 @@ class Log:
       step=step,
       loss=mean.pop("loss"),
       parts=mean,
+      learning_rate=float(self._rate(step)),
       seconds=seconds,
       images_per_s=len(self._steps) * self._batch_size / seconds,
       waited_for_data=self._waited / seconds,
@@ -122,5 +134,7 @@ class Log:
 
   def close(self) -> None:
     """Ends the live line."""
+    if self._board:
+      self._board.close()
     self._profile.close()
     self._bar.close()

@@ -203,6 +203,20 @@ def make_folder(config: Any, classes: Classes, workdir: Path) -> None:
   build.keep_tree(config.data, classes, workdir)
 
 
+def make_log(config: Any, workdir: Path, done: int) -> Log:
+  """What a run writes down, from so many steps on."""
+  run = config.run
+  return Log(
+    workdir,
+    done,
+    run.total_steps,
+    run.batch_size,
+    rate=build.make_schedule(config),
+    profile=run.get("profile", 0),
+    tensorboard=run.get("tensorboard", False),
+  )
+
+
 def begin(config: Any, classes: Classes, state: State, workdir: Path) -> State:
   """The state of a new run, with what run.start_from has of it.
 
@@ -288,7 +302,7 @@ def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
     else:
       state = begin(config, classes, fresh(), workdir)
       state = devices.replicate(state, mesh)
-    log = Log(workdir, first, total, run.batch_size, run.get("profile", 0))
+    log = make_log(config, workdir, first)
     stack.enter_context(contextlib.closing(log))
     stop = stack.enter_context(processes.told_to_stop())
     objects = checks.Objects(train_data.values())
