@@ -5,12 +5,15 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from support import ROOT, load_experiment
 
+from yolo9000 import __version__
+from yolo9000.command_line import COMMANDS
 from yolo9000.tables import plan
 
 PAGES = [
-  ROOT / "README.md",
+  *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
   ROOT / "launch" / "README.md",
   *sorted((ROOT / "docs").glob("*.md")),
 ]
@@ -31,6 +34,19 @@ def test_the_readmes_first_two_commands_are_the_promised_ones():
   first, second = list(commands(PAGES[0]))[:2]
   assert first.endswith("-m yolo9000.main --config=experiments/ablation.py")
   assert second.endswith("-m pytest")
+
+
+def test_what_is_cited_is_this_release():
+  cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+  assert cited["cff-version"] == "1.2.0" and cited["version"] == __version__
+  assert cited["references"][0]["url"].endswith("1612.08242")
+  assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_one_command_has_the_names_that_pages_say(page):
+  for name in re.findall(r"[`/]yolo9000 ([a-z]+)", page.read_text()):
+    assert any(known.split()[0] == name for known in COMMANDS), name
 
 
 def names(page):
