@@ -85,7 +85,9 @@ def suppress(
 
 def _best(boxes, scores, labels, mask, max_detections):
   """The best max_detections of candidates that come best first."""
-  _, index = jax.lax.top_k(mask.astype(jnp.int32), max_detections)
+  place = jnp.arange(mask.shape[0])
+  first = jnp.where(mask, mask.shape[0], 0) - place  # no two are equal
+  _, index = jax.lax.top_k(first, max_detections)
   kept = mask[index]
   return Detections(
     jnp.where(kept[:, None], boxes[index], 0.0),
