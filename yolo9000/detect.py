@@ -1,8 +1,8 @@
 """Boxes on pictures, videos and cameras, drawn, and as COCO's detections.json.
 
-  python -m yolo9000.detect --run=runs/voc photos/ 'more/*.jpg' film.mp4
-  python -m yolo9000.detect --cfg=F.cfg --weights=F.weights a.jpg
-  python -m yolo9000.detect detector.onnx a.jpg
+python -m yolo9000.detect --run=runs/voc photos/ 'more/*.jpg' film.mp4
+python -m yolo9000.detect --cfg=F.cfg --weights=F.weights a.jpg
+python -m yolo9000.detect detector.onnx a.jpg
 """
 
 from __future__ import annotations

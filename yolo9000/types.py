@@ -13,17 +13,21 @@ picture; anything else says so: `_cxcywh`, `_px` (pixels), `_cells`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+  import jaxtyping
   from jaxtyping import Bool, Float, Int, Shaped, UInt8
 else:
   try:
+    import jaxtyping
     from jaxtyping import Bool, Float, Int, Shaped, UInt8
   except ImportError:
     # Shapes are documentation at run time; the tests install jaxtyping and
     # check them. Annotations are never evaluated, so any name will do.
+    jaxtyping = None
     Bool = Float = Int = Shaped = UInt8 = Any
 
 __all__ = [
@@ -36,7 +40,22 @@ __all__ = [
   "Step",
   "Task",
   "UInt8",
+  "open_sides",
 ]
+
+
+@contextlib.contextmanager
+def open_sides() -> Iterator[None]:
+  """Shapes are not checked: jaxtyping cannot compare sides that are open."""
+  config = getattr(jaxtyping, "config", None)
+  if config is None or config.jaxtyping_disable:
+    yield
+    return
+  config.update("jaxtyping_disable", True)
+  try:
+    yield
+  finally:
+    config.update("jaxtyping_disable", False)
 
 
 class Batch(NamedTuple):

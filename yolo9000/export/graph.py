@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-Shape = tuple[Any, ...]
+Shape = Sequence[Any]
 
 # Of wide support: ONNX Runtime 1.14, OpenVINO 2023, TensorRT 10.
 OPSET = 18
@@ -79,14 +79,14 @@ def is_constant(x: Any) -> bool:
   return not isinstance(x, Value)
 
 
-def is_scalar(x: Any, number: float | None = None) -> bool:
+def is_scalar(x: Any, number: Any = None) -> bool:
   """Whether it is a constant of one number, and that one if it is given."""
   if not is_constant(x) or np.size(x) != 1:
     return False
-  return number is None or np.ravel(x)[0] == number
+  return number is None or bool(np.ravel(x)[0] == number)
 
 
-def transpose(x: Any, order: Sequence[int]) -> Any:
+def transpose(x: Any, order: Any) -> Any:
   """Axes in another order; two after each other are one, or none."""
   order = [int(axis) for axis in order]
   if is_constant(x):

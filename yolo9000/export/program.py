@@ -114,7 +114,7 @@ def _equation(eqn: Any, inputs: list[Any], sides: Dimensions) -> list[Any]:
 
 
 def _computed(
-  eqn: Any, inputs: list[Any], shapes: list[Any]
+  eqn: Any, inputs: Sequence[Any], shapes: Sequence[Any]
 ) -> list[Any] | None:
   """The equation's outputs as JAX computes them, if its shapes are known.
 
@@ -144,7 +144,7 @@ def _computed(
 
 
 def while_(
-  eqn: Any, inputs: list[Any], shapes: list[Any], sides: Dimensions
+  eqn: Any, inputs: Sequence[Any], shapes: Sequence[Any], sides: Dimensions
 ) -> list[Any]:
   """Repeats a program while another one says so: Loop."""
   how = eqn.params

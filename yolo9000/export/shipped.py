@@ -18,7 +18,7 @@ import numpy as np
 
 from yolo9000.tables.run import commit
 from yolo9000.training.trained import Trained
-from yolo9000.types import Detections
+from yolo9000.types import Detections, open_sides
 
 INPUT = "images"
 OUTPUTS = ("boxes", "scores", "labels", "count")
@@ -74,7 +74,8 @@ def ship(
   )
 
   def function(images: Any) -> dict[str, Any]:
-    found: Detections = task.predict(variables, images)
+    with open_sides():
+      found: Detections = task.predict(variables, images)
     mask = found.mask
     return {
       "boxes": found.boxes.astype(jnp.float32),
@@ -83,7 +84,7 @@ def ship(
       "count": jnp.sum(mask.astype(jnp.int32), axis=1, dtype=jnp.int32),
     }
 
-  tree = trained.tree
+  tree = trained.classes.tree
   description = {
     "form": FORM,
     "names": list(trained.classes.names),
