@@ -39,6 +39,8 @@ KINDS = {
   "leak": "a picture of one split that another one has too",
 }
 
+ABSENT = "pictures that are not there"
+
 
 class Flaw(NamedTuple):
   """One thing that is wrong with a data set."""
@@ -62,10 +64,12 @@ class Flaws:
   collected in `found`. Not strict: all are collected. `met` are the files that
   the reader knows of, used or not; `incomplete` pictures that lack an object;
   `measured` those whose size was taken from the picture. `notes` and `passed`
-  are as in a Dataset.
+  are as in a Dataset. Without `pictures` a reader does not need them: one that
+  is not there gets the path that it would have, and is counted in `notes`.
   """
 
-  def __init__(self, *, strict: bool):
+  def __init__(self, *, strict: bool, pictures: bool = True):
+    self.pictures = pictures
     self.found: list[Flaw] = []
     self.met: set[str] = set()
     self.incomplete: set[str] = set()
@@ -73,6 +77,11 @@ class Flaws:
     self.notes: Counter[str] = Counter()
     self.passed: Counter[str] = Counter()
     self._strict = strict
+
+  def absent(self, path: Any) -> Any:
+    """Counts a picture that is not there, and not needed; its path."""
+    self.notes[ABSENT] += 1
+    return path
 
   def mended(
     self,

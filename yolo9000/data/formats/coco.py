@@ -114,6 +114,11 @@ def splits(root: str) -> list[str]:
   )
 
 
+def annotation_file(source: Source) -> Any:
+  """The file that a Source means; see `read`."""
+  return _where(source)[0]
+
+
 def _where(source: Source) -> tuple[Any, list[Any]]:
   root = open_path(source.root)
   if source.split.endswith(".json"):
@@ -254,6 +259,8 @@ def _images(
   there = Listing()
   for row in _rows(content, "images", path, flaws):
     image, name = _id(row.get("id")), row.get("file_name")
+    if name is None and not flaws.pictures:
+      name = str(image)
     what = f"image {row.get('id')!r}: "
     if image is None or not isinstance(name, str) or not name:
       message = f"{what}id or file_name {name!r} is missing"
@@ -281,7 +288,7 @@ def _truths(row, where, path, what: str, flaws: Flaws) -> Truths | None:
   size = row.get("width"), row.get("height")
   if all(side in (None, 0) for side in size):
     flaws.notes["sizes that are not written, taken from the picture"] += 1
-    return measured(where, flaws)
+    return measured(where, flaws, in_pixels=True)
   width, height = (-1 if isinstance(x, str) else number(x) for x in size)
   if is_size(width, height):
     return Truths(int(width), int(height), flaws)

@@ -101,7 +101,8 @@ def find_picture(
     name: the path.
     folders: in which it may begin.
     there: the files.
-    flaws: where a path that leaves the root, and a missing file, is an error.
+    flaws: where a path that leaves the root, and a missing file, is an error;
+      the latter unless pictures are not needed.
     path, line, what: where the name stands and what has it, for messages.
   """
   if name and may_be_read(source, name):
@@ -134,6 +135,8 @@ def find_picture(
       f"root; outside=True would allow it"
     )
     return flaws.error("forbidden path", path, line, message)
+  if not flaws.pictures:
+    return flaws.absent(folders[0] / name)
   looked = " or ".join(shown(str(folder)) for folder in folders)
   message = f"{what}{name!r} is not in {looked}"
   return flaws.error("missing picture", path, line, message)

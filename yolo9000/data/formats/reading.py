@@ -21,6 +21,7 @@ from yolo9000.data.records import Dataset, Record, read_picture
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 # More than in COCO (93), Open Images (742) and SKU-110K (718).
 MOST_BOXES = 1000
+UNKNOWN_SIDE = 100_000  # of a picture that is not there, see `measured`
 
 
 class Source(NamedTuple):
@@ -283,15 +284,21 @@ def read_lines(path: Any, to: Any) -> list[tuple[int, str]]:
   return [(number, line) for number, line in lines if line]
 
 
-def measured(path: Any, flaws: Flaws) -> Truths | None:
+def measured(
+  path: Any, flaws: Flaws, *, in_pixels: bool = False
+) -> Truths | None:
   """Truths for a picture whose annotation does not tell its size.
 
-  A picture that cannot be read is an error, and None.
+  A picture that cannot be read is an error, and None. If boxes are in pixels
+  and pictures are not needed, one that is not there is as large as can be.
   """
   flaws.measured.add(str(path))
   try:
     return Truths(*picture_size(str(path)), flaws)
   except DataError as error:
+    if in_pixels and not flaws.pictures and error.kind == "missing picture":
+      flaws.notes["pictures of a size that is not known"] += 1
+      return Truths(UNKNOWN_SIDE, UNKNOWN_SIDE, flaws)
     return flaws.error("unreadable picture", path, *told(error, path))
 
 

@@ -262,6 +262,8 @@ def _find_picture(
   if len(found) == 1:
     flaws.met.add(str(found[0]))
     return found[0]
+  if not found and not flaws.pictures:
+    return flaws.absent(place.folders[0] / f"{place.name}.jpg")
   message = (
     f"{path.name} could be of {', '.join(p.name for p in found)}"
     if found

@@ -56,7 +56,7 @@ def read(
   size = [number(text) for text in texts]
   if all(not text or number(text) == 0 for text in texts):
     flaws.notes["sizes that are not written, taken from the picture"] += 1
-    truths = measured(picture, flaws)
+    truths = measured(picture, flaws, in_pixels=True)
   elif is_size(*size):
     truths = Truths(int(size[0]), int(size[1]), flaws)
   else:
