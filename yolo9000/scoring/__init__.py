@@ -83,9 +83,23 @@ def evaluate_both(
   class_names: Sequence[str],
 ) -> dict[str, Any]:
   """VOC's figures and COCO's; "metric" is the COCO AP."""
-  figures = voc.evaluate(detections, records, class_names=class_names)
-  of_coco = coco.evaluate_coco(
-    detections, records, class_names=class_names, library=coco.coco_library()
+  found, truth = voc.collect(detections, records)
+  return evaluate_found(found, truth, records, class_names=class_names)
+
+
+def evaluate_found(
+  found: voc.Found,
+  truth: voc.Found,
+  records: Sequence[Any],
+  *,
+  class_names: Sequence[str],
+) -> dict[str, Any]:
+  """As `evaluate_both`, of two lists; detected boxes count as they are."""
+  figures = voc.evaluate_found(found, truth, class_names=class_names)
+  of_coco = coco.evaluate_found(
+    *(found, truth, records),
+    class_names=class_names,
+    library=coco.coco_library(),
   )
   per_class = {
     name: {**figures["per_class"][name], **of_coco["per_class"][name]}

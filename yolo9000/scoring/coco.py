@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,21 +62,96 @@ def evaluate_coco(
     name to "COCO AP"), and "metric", which is the COCO AP.
   """
   found, truth = collect(detections, records)
+  return evaluate_found(
+    found, truth, records, class_names=class_names, library=library
+  )
+
+
+def evaluate_found(
+  found: Found,
+  truth: Found,
+  records: Sequence[Any],
+  *,
+  class_names: Sequence[str],
+  library: tuple[Any, Any],
+) -> dict[str, Any]:
+  """As `evaluate_coco`, of two lists; detected boxes count uncut."""
   areas = [
     r.areas_px
     if r.areas_px is not None
     else np.prod(r.boxes_px[:, 2:] - r.boxes_px[:, :2], axis=1)
     for r in records
   ]
+  tables = [
+    _coco_table(library, rows, size, len(records), class_names)
+    for rows, size in (
+      (truth, np.concatenate([*areas, np.zeros(0)])),
+      (found, np.prod(found.boxes_px[:, 2:] - found.boxes_px[:, :2], axis=1)),
+    )
+  ]
+  return _figures(library, *tables, class_names)
+
+
+def evaluate_file(
+  content: Mapping[str, Any],
+  rows: Sequence[Mapping[str, Any]],
+  *,
+  library: tuple[Any, Any],
+) -> dict[str, Any]:
+  """As `evaluate_coco`, of an annotation file and a list of results in its ids.
+
+  Nothing is mended, cut or left out: the figures are those of COCO's program,
+  run by hand on the two files.
+
+  Args:
+    content: of the annotation file. An annotation without area has its box's.
+    rows: image_id, category_id, bbox and score of each detection.
+    library: see `coco_library`.
+  """
+  truth, found = library[0](), library[0]()
+  shared = {key: content[key] for key in ("images", "categories")}
+  truth.dataset = {
+    **shared,
+    "annotations": [
+      {"id": n, "iscrowd": 0, "area": _area(row["bbox"]), **row}
+      for n, row in enumerate(content["annotations"], 1)
+    ],
+  }
+  found.dataset = {
+    **shared,
+    "annotations": [
+      {
+        "id": n,
+        "image_id": row["image_id"],
+        "category_id": row["category_id"],
+        "bbox": row["bbox"],
+        "area": _area(row["bbox"]),
+        "iscrowd": 0,
+        "score": row["score"],
+      }
+      for n, row in enumerate(rows, 1)
+    ],
+  }
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of an id 0, which `given` tells as well
+    for table in (truth, found):
+      with contextlib.redirect_stdout(io.StringIO()):
+        table.createIndex()
+    by_id = sorted(content["categories"], key=lambda row: row["id"])
+    names = [row["name"] for row in by_id]
+    return _figures(library, truth, found, names)
+
+
+def _area(bbox: Sequence[float]) -> float:
+  return bbox[2] * bbox[3]
+
+
+def _figures(
+  library: tuple[Any, Any], truth: Any, found: Any, class_names: Sequence[str]
+) -> dict[str, Any]:
+  """What the library finds; class names are in the order of the ids."""
   with contextlib.redirect_stdout(io.StringIO()):
-    tables = [
-      _coco_table(library, rows, size, len(records), class_names)
-      for rows, size in (
-        (truth, np.concatenate([*areas, np.zeros(0)])),
-        (found, np.prod(found.boxes_px[:, 2:] - found.boxes_px[:, :2], axis=1)),
-      )
-    ]
-    scores = library[1](*tables, "bbox")
+    scores = library[1](truth, found, "bbox")
     scores.evaluate()
     scores.accumulate()
     scores.summarize()
@@ -88,7 +164,9 @@ def evaluate_coco(
   per_class = {}
   for label, name in enumerate(class_names):
     valid = precision[:, :, label][precision[:, :, label] >= 0]
-    per_class[name] = {"COCO AP": float(valid.mean()) if valid.size else None}
+    value = float(valid.mean()) if valid.size else None
+    if value is not None or name not in per_class:  # a group may share a name
+      per_class[name] = {"COCO AP": value}
   return {
     "metric": figures["COCO AP"] or 0.0,
     **figures,
@@ -124,7 +202,8 @@ def _coco_table(
       for n in range(len(rows.image))
     ],
   }
-  table.createIndex()
+  with contextlib.redirect_stdout(io.StringIO()):
+    table.createIndex()
   return table
 
 
@@ -136,18 +215,23 @@ def coco_rows(
   image_id: int | str,
   file_name: str,
   names: Sequence[str],
+  exact: bool = False,
 ) -> list[dict[str, Any]]:
   """A picture's detections as entries of COCO's result list.
 
   labels are category ids, bbox is x, y, w, h in pixels. The file's name and the
-  classes' names, one for each detection, are added for people.
+  classes' names, one for each detection, are added for people. Unless they are
+  to be exact, pixels are rounded to hundredths.
   """
   return [
     {
       "image_id": image_id,
       "category_id": int(label),
-      "bbox": [round(v, 2) for v in (x, y, right - x, bottom - y)],
-      "score": float(f"{score:.7g}"),
+      "bbox": [
+        float(v) if exact else round(v, 2)
+        for v in (x, y, right - x, bottom - y)
+      ],
+      "score": float(score) if exact else float(f"{score:.7g}"),
       "file_name": file_name,
       "category_name": name,
     }
@@ -160,10 +244,22 @@ def coco_rows(
 def write_coco_json(
   path: Path, detections: list[Detections], dataset: Dataset
 ) -> None:
+  """Writes detections as `result_list` gives them, rounded."""
+  write_whole(path, json.dumps(result_list(detections, dataset)))
+
+
+def result_list(
+  detections: Sequence[Detections], dataset: Dataset, *, exact: bool = False
+) -> list[dict[str, Any]]:
   """Detections as COCO's result list.
 
   image_id and category_id are those of the data set's own files, so that its
   own tools read the list; the record's number and the label where it has none.
+
+  Args:
+    detections: one for each record, boxes in [0, 1].
+    dataset: of the records.
+    exact: whether numbers are not rounded.
   """
   ids = np.array(dataset.category_ids or range(len(dataset.class_names)))
   rows = []
@@ -177,5 +273,6 @@ def write_coco_json(
       image_id=number if record.image_id == -1 else record.image_id,
       file_name=record.path,
       names=[dataset.class_names[label] for label in found.labels.tolist()],
+      exact=exact,
     )
-  write_whole(path, json.dumps(rows))
+  return rows

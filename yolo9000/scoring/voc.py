@@ -183,6 +183,13 @@ def evaluate(
     "truths", "detections", and "metric", which is the VOC07 AP.
   """
   found, truth = collect(detections, records)
+  return evaluate_found(found, truth, class_names=class_names)
+
+
+def evaluate_found(
+  found: Found, truth: Found, *, class_names: Sequence[str]
+) -> dict[str, Any]:
+  """As `evaluate`, of two lists; detected boxes count as they are, uncut."""
   per_class, means = {}, {"VOC07 AP": [], "VOC10 AP": []}
   for label, name in enumerate(class_names):
     curve = voc_curve(found, truth, label, iou_threshold=VOC_IOU)
