@@ -1,0 +1,316 @@
+"""Figures of a detector on any data set: python -m yolo9000.evaluate ...
+
+Of a run, on its own validation data or on other data; of files of the original
+program; or of detections that any program wrote, without a detector:
+
+  python -m yolo9000.evaluate --run=runs/voc
+  python -m yolo9000.evaluate --run=runs/voc --data voc FOLDER test
+  python -m yolo9000.evaluate --cfg=yolov2-voc.cfg \
+    --weights=yolov2-voc.weights --names=voc.names --data voc FOLDER test
+  python -m yolo9000.evaluate --detections=detections.json \
+    --data coco FOLDER val2017
+
+Prints by which protocol it measures, and the figures of each class. The folder
+--out has them as files, the detections, and index.html with the worst pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from yolo9000 import arguments
+from yolo9000.data import records, sources
+from yolo9000.data.disk import DataError, read_text
+from yolo9000.data.flaws import Flaws
+from yolo9000.data.formats.reading import Source, read_names
+from yolo9000.data.pictures import Item
+from yolo9000.data.records import Dataset
+from yolo9000.detector import Detector, detect_all
+from yolo9000.files import write_whole
+from yolo9000.scoring import given, protocol
+from yolo9000.tables import evaluated, judging
+from yolo9000.tables.judging import Truths
+from yolo9000.training import build, compilation
+from yolo9000.types import Detections
+from yolo9000.wordtree import Classes
+
+# Formats whose class names are those that come up, so that their order says
+# nothing.
+UNORDERED = ("csv", "open_images", "voc")
+EXPORTED = (".onnx", ".stablehlo")
+
+
+class Model(NamedTuple):
+  """A detector, and what the protocol tells of it."""
+
+  detector: Detector
+  classes: Classes
+  classifies: bool  # whole pictures
+  told: dict[str, Any]
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m yolo9000.evaluate",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add("file", nargs="?", help=f"an exported detector, {' or '.join(EXPORTED)}")
+  add(
+    *("--data",),
+    nargs="+",
+    metavar=("FORMAT", "ROOT SPLIT"),
+    help=f"of {', '.join(sources.FORMATS)}; without it, a run's own",
+  )
+  add("--classes", help="file with the data set's class names, one on a line")
+  add("--data_map", help="file of pairs: class of the data, of the model")
+  add("--outside", action="store_true", help="let paths leave ROOT")
+  add("--detections", type=Path, help="COCO's list of results, for no detector")
+  add("--out", type=Path, default=Path("evaluation"))
+  add("--batch_size", type=int, help="default: a run's own, or 16")
+  add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
+  add("--shown", type=int, default=24, help="pictures on the page")
+  add("--matrix_score", type=float, default=0.5, help="least in the matrix")
+  add("--matrix_iou", type=float, default=0.5, help="of a hit in the matrix")
+  arguments.add_model(parser)
+  arguments.add_detect(parser)
+  return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+  """Raises ValueError for arguments that cannot be, or that say nothing."""
+  if args.file and args.data is None and not args.file.endswith(EXPORTED):
+    raise ValueError(
+      f"{args.file}: expected an exported file, {' or '.join(EXPORTED)}; a "
+      f"data set follows --data"
+    )
+  if args.detections is not None:
+    names = ("file", "run", "cfg", "weights", "names", "map", "checkpoint")
+    names += ("batch_norm", "size", "resize", "data_map", "nodes", "batch_size")
+    for name in (*names, *arguments.FLAGS.values()):
+      if getattr(args, name) is not None:
+        raise ValueError(f"--{name} is not for --detections")
+  elif not args.file:
+    arguments.check(args)
+  if args.data is None:
+    if not args.run:
+      raise ValueError("expected --data FORMAT ROOT SPLIT")
+    for name in ("classes", "data_map"):
+      if getattr(args, name) is not None:
+        raise ValueError(f"--{name} is for --data")
+  for name in ("batch_size", "threads"):
+    if (getattr(args, name) or 1) < 1:
+      raise ValueError(f"--{name} must be at least 1")
+  if args.shown < 0:
+    raise ValueError("--shown must be at least 0")
+  if not 0 < args.matrix_iou <= 1:
+    raise ValueError("--matrix_iou must be above 0 and at most 1")
+
+
+def _model(args: argparse.Namespace) -> Model:
+  """The detector that the arguments name, by its own options of detection.
+
+  Files of the original program take those of its `detector valid`.
+  """
+  if args.file:
+    return _exported(args.file)
+  trained = arguments.read_model(args)
+  options = {**trained.detect, **arguments.read_detect(args, trained)}
+  if args.cfg and args.threshold is None and "score_threshold" in options:
+    options["score_threshold"] = protocol.PROGRAM_SCORE
+  detector = Detector(
+    trained, size=arguments.read_size(args), resize=args.resize, **options
+  )
+  where = args.run or f"{args.cfg} and {args.weights}"
+  if args.run:
+    where += f", {args.checkpoint or 'latest'} checkpoint"
+  learns_from = trained.make_task({}).learns_from
+  told = protocol.of_model(
+    where, detector.size, args.resize or trained.resize, options
+  )
+  return Model(detector, trained.classes, learns_from == "image labels", told)
+
+
+def _exported(path: str) -> Model:
+  """A file of the exporter; its options of detection are inside it."""
+  raise ValueError(f"{path}: exported files cannot be read yet")
+
+
+def _with_tuples(value: Any) -> Any:
+  """A config as it was before JSON, which knows lists alone."""
+  if isinstance(value, list):
+    return tuple(map(_with_tuples, value))
+  if isinstance(value, dict):
+    return {key: _with_tuples(below) for key, below in value.items()}
+  return value
+
+
+def _truths(
+  args: argparse.Namespace, classes: Classes | None
+) -> tuple[Truths, int]:
+  """The data set that is named, or the run's own; and the batch size."""
+  config = None
+  if args.run:
+    path = Path(args.run) / "config.json"
+    config = ConfigDict(_with_tuples(json.loads(read_text(str(path)))))
+  batch = config.evaluation.batch_size if config else 16
+  batch = args.batch_size or batch
+  if args.data is None:
+    assert config is not None and classes is not None
+    source = build.make_source(config, "test", config.data.test)
+    how = config.evaluation.to_dict()
+    dataset = build.test_data(config, classes)
+    told = {"data": f"{source}, of the run's config"}
+    truths = Truths(dataset, source, how["groups"], how["classes"], told)
+    return truths, batch
+  source = _source(args)
+  flaws = Flaws(strict=True, pictures=args.detections is None)
+  dataset = sources.read(source, flaws)
+  told = {"data": str(source)}
+  if classes is not None:
+    told |= protocol.of_classes(dataset.class_names, classes.names)
+    dataset = _joined(args, dataset, classes.names, str(source))
+  told |= dict(dataset.notes)
+  if dataset.flaws:
+    told["flaws of the annotations, mended"] = (
+      f"{len(dataset.flaws)}, such as {dataset.flaws[0]}"
+    )
+  return Truths(dataset, source, {}, (), told), batch
+
+
+def _source(args: argparse.Namespace) -> Source:
+  """Of --data; a split that is the only one need not be named."""
+  format, *words = args.data
+  root = ""
+  if sources.needs_root(format) or format not in sources.FORMATS:
+    root, *words = words or [""]
+  if not root and sources.needs_root(format) or len(words) > 1:
+    raise ValueError(
+      f"--data {' '.join(args.data)}: expected FORMAT ROOT SPLIT; an exported "
+      f"file stands before --data"
+    )
+  there = sources.splits(format, root) if not words else words
+  if len(there) != 1:
+    raise ValueError(
+      f"--data {' '.join(args.data)}: expected a split after it, one of "
+      f"{', '.join(there) or 'none that is there'}"
+    )
+  names = read_names(args.classes) if args.classes else ()
+  return Source(format, root, there[0], names, outside=args.outside)
+
+
+def _joined(
+  args: argparse.Namespace, dataset: Dataset, names: Sequence[str], where: str
+) -> Dataset:
+  """The data set with the model's classes.
+
+  Raises:
+    ValueError: if it has others, and --data_map does not join them.
+  """
+  pairs = sources.read_map(args.data_map or "", dataset.class_names, names)
+  wrong = [name for name in dataset.class_names if name not in names]
+  if not pairs and wrong:
+    rest = [name for name in names if name not in dataset.class_names]
+    raise ValueError(
+      f"{where}: its {len(dataset.class_names)} classes are not the model's "
+      f"{len(names)}: only in the data set {protocol.some(wrong)}; only in the "
+      f"model {protocol.some(rest)}; expected the same names: --names=FILE "
+      f"gives those of --cfg, --classes=FILE those of the data set, and "
+      f"--data_map=FILE joins pairs"
+    )
+  return sources.to_classes(dataset, names, map=pairs, name=where)
+
+
+def _detect(
+  model: Model, dataset: Dataset, batch_size: int, threads: int
+) -> list[Detections]:
+  """Detections of each picture, boxes in [0, 1] of it.
+
+  Raises:
+    DataError: for a picture that cannot be read; figures without it would be
+      of another data set.
+  """
+  items = (
+    Item(r.path, str(n), n, None, 0.0, partial(dataset.read_image, r))
+    for n, r in enumerate(dataset.records)
+  )
+  found_all = detect_all(
+    model.detector, items, batch_size=batch_size, num_threads=threads
+  )
+  result = []
+  for found in tqdm(
+    found_all, total=len(dataset.records), unit=" images", disable=None
+  ):
+    if isinstance(found, DataError):
+      raise found
+    edges = np.array([*found.image.shape[1::-1]] * 2, np.float64)
+    detections = found.detections
+    result.append(detections._replace(boxes=detections.boxes / edges))
+  return result
+
+
+def _run(args: argparse.Namespace) -> int:
+  _check(args)
+  what = args.detections or args.file or args.run or args.weights
+  limits = {
+    "score_threshold": args.matrix_score,
+    "iou_threshold": args.matrix_iou,
+  }
+  if args.detections:
+    truths, _ = _truths(args, None)
+    protocol.check_boxes(truths.dataset.records)
+    ordered = bool(args.classes) or truths.source.format not in UNORDERED
+    read = given.read(args.detections, truths.dataset, ordered=ordered)
+    evaluation = judging.given_boxes(f"{what}", truths, read, **limits)
+    args.out.mkdir(parents=True, exist_ok=True)
+  else:
+    model = _model(args)
+    truths, batch_size = _truths(args, model.classes)
+    truths = truths._replace(told={**model.told, **truths.told})
+    check = records.check_image_labels
+    if not model.classifies:
+      check = protocol.check_boxes
+    check(truths.dataset.records)
+    args.out.mkdir(parents=True, exist_ok=True)
+    found = _detect(model, truths.dataset, batch_size, args.threads)
+    if model.classifies:
+      evaluation = judging.pictures(what, truths, model.classes, found)
+    else:
+      evaluation, rows = judging.boxes(
+        *(what, truths, model.classes, found), **limits
+      )
+      write_whole(args.out / "detections.json", json.dumps(rows))
+  evaluated.write(args.out, evaluation, shown_pictures=args.shown)
+  for line in evaluated.lines(evaluation):
+    print(line.encode("utf-8", "backslashreplace").decode())
+  print(f"{args.out / 'index.html'}: the page; the other files are beside it")
+  return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """The command; returns 2 if what is asked for cannot be done."""
+  parser = _parser()
+  args = parser.parse_args(argv)
+  compilation.enable_cache()
+  try:
+    return _run(args)
+  except (ValueError, OSError) as error:
+    message = " ".join(str(error).splitlines())
+    print(f"{parser.prog}: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,214 @@
+"""From detections and truths to an Evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from yolo9000 import scoring
+from yolo9000.data.disk import read_text
+from yolo9000.data.formats.coco import annotation_file
+from yolo9000.data.formats.reading import Source
+from yolo9000.data.records import Dataset
+from yolo9000.scoring import coco, confusion, protocol, voc
+from yolo9000.scoring.given import Given
+from yolo9000.scoring.voc import Found
+from yolo9000.tables.evaluated import Boxes, Evaluation
+from yolo9000.types import Detections
+from yolo9000.wordtree import Classes
+
+
+class Truths(NamedTuple):
+  """What is evaluated on, and how.
+
+  `groups` and `scored` are as in `scoring.make_score`, `told` is what the
+  protocol says already.
+  """
+
+  dataset: Dataset
+  source: Source
+  groups: Mapping[str, Sequence[str]]
+  scored: Sequence[str]
+  told: Mapping[str, Any]
+
+
+def given_boxes(
+  what: str,
+  truths: Truths,
+  read: Given,
+  *,
+  score_threshold: float,
+  iou_threshold: float,
+) -> Evaluation:
+  """Of a file's detections.
+
+  Args:
+    what: is evaluated, for people.
+    truths: with the data set's own classes.
+    read: the detections.
+    score_threshold, iou_threshold: of the confusion matrix.
+  """
+  classes = Classes(truths.dataset.class_names)
+  records = truths.dataset.records
+  figures = scoring.evaluate_found(
+    *(read.found, _listed(records), records), class_names=classes.names
+  )
+  truths = truths._replace(told={**truths.told, **read.told})
+  matrix = (score_threshold, iou_threshold)
+  return _evaluation(
+    what, truths, classes, read.found, read.rows, figures, matrix
+  )
+
+
+def boxes(
+  what: str,
+  truths: Truths,
+  classes: Classes,
+  detections: Sequence[Detections],
+  *,
+  score_threshold: float,
+  iou_threshold: float,
+) -> tuple[Evaluation, list[dict[str, Any]]]:
+  """Of a model's detections, in [0, 1]; and these as COCO's list of results.
+
+  Args:
+    what: is evaluated, for people.
+    truths: with the model's classes.
+    classes: the model's.
+    detections: of each picture.
+    score_threshold, iou_threshold: of the confusion matrix.
+  """
+  dataset, told = truths.dataset, dict(truths.told)
+  ids = np.array(dataset.category_ids)
+  if len(ids) and classes.tree is None and (ids < 0).any():
+    whole = sum(len(found.labels) for found in detections)
+    detections = [_only(found, ids[found.labels] >= 0) for found in detections]
+    told["detections of classes that the data set has not, left out"] = (
+      whole - sum(len(found.labels) for found in detections)
+    )
+  score = scoring.make_score(
+    metric="COCO AP",
+    classes=classes,
+    groups=truths.groups,
+    scored=truths.scored,
+  )
+  figures = score(detections, dataset.records)
+  rows = coco.result_list(detections, dataset, exact=True)
+  found, _ = voc.collect(detections, dataset.records)
+  truths = truths._replace(told=told)
+  matrix = (score_threshold, iou_threshold)
+  made = _evaluation(what, truths, classes, found, rows, figures, matrix)
+  return made, rows
+
+
+def _only(found: Detections, kept: np.ndarray) -> Detections:
+  return Detections(*(column[kept] for column in found))
+
+
+def _listed(records: Sequence[Any]) -> Found:
+  """The truths of records in one list."""
+  return voc.collect([protocol.NOTHING] * len(records), records)[1]
+
+
+def _evaluation(
+  what: str,
+  truths: Truths,
+  classes: Classes,
+  found: Found,
+  rows: Sequence[Mapping[str, Any]],
+  figures: dict[str, Any],
+  matrix: tuple[float, float],
+) -> Evaluation:
+  """The figures with what else is told of boxes."""
+  dataset, told = truths.dataset, dict(truths.told)
+  is_coco = truths.source.format == "coco"
+  truth = _listed(dataset.records)
+  figures.pop("metric")
+  if is_coco and classes.tree is None and not truths.scored:
+    figures = _by_file(truths, figures, rows, told)
+  told |= protocol.of_boxes(
+    *(found, truth),
+    pictures=len(dataset.records),
+    class_names=classes.names,
+    tree=classes.tree is not None,
+    coco_format=is_coco,
+  )
+  told |= protocol.of_matrix(*matrix)
+  judged = confusion.judge(
+    *(found, truth),
+    score_threshold=matrix[0],
+    iou_threshold=matrix[1],
+    crowds=is_coco,
+  )
+  for label, name in enumerate(classes.names):
+    row, mine = figures["per_class"][name], truth.label == label
+    row["difficult"] = int(np.sum(mine & truth.difficult))
+    row["detections"] = int(np.sum(found.label == label))
+  scored = protocol.scored_records(dataset.records, classes, truths.scored)
+  return Evaluation(
+    f"{what} on {truths.source}",
+    dataset,
+    figures,
+    told,
+    confusion.of_boxes(found, truth, judged, classes.names),
+    Boxes(found, truth, _listed(scored), judged),
+    None,
+  )
+
+
+def _by_file(
+  truths: Truths,
+  figures: dict[str, Any],
+  rows: Sequence[Mapping[str, Any]],
+  told: dict[str, Any],
+) -> dict[str, Any]:
+  """The figures, COCO's by the annotation file itself.
+
+  They stay as they are if classes of the file are left out or joined.
+  """
+  path = annotation_file(truths.source)
+  content = json.loads(read_text(str(path)))
+  ids = {row["id"] for row in content["categories"]}
+  used = {row["category_id"] for row in content["annotations"]}
+  if not used <= set(truths.dataset.category_ids):
+    return figures
+  told["COCO's figures"] = f"of {path} as it is, by COCO's own program"
+  if any(row.get("id") == 0 for row in content["annotations"]):
+    told["an annotation has the id 0"] = (
+      "COCO's program takes it for none: what finds that one counts as false"
+    )
+  rows = [row for row in rows if row["category_id"] in ids]
+  by_file = coco.evaluate_file(content, rows, library=coco.coco_library())
+  by_file.pop("metric")
+  per_class = dict(figures["per_class"])
+  for name, row in by_file.pop("per_class").items():
+    if name in per_class:
+      per_class[name] = {**per_class[name], **row}
+  return {**figures, **by_file, "per_class": per_class}
+
+
+def pictures(
+  what: str,
+  truths: Truths,
+  classes: Classes,
+  answers: Sequence[Detections],
+) -> Evaluation:
+  """Of a classifier's answers, as `boxes`."""
+  dataset = truths.dataset
+  score = scoring.make_score(
+    metric="top-1", classes=classes, groups={}, scored=()
+  )
+  figures = score(answers, dataset.records)
+  figures.pop("metric")
+  return Evaluation(
+    f"{what} on {truths.source}",
+    dataset,
+    figures,
+    {**truths.told, "pictures": len(dataset.records)},
+    confusion.of_pictures(answers, dataset.records, classes.names),
+    None,
+    [(int(one.labels[0]), float(one.scores[0])) for one in answers],
+  )
