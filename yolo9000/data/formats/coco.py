@@ -12,6 +12,7 @@ from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import unread
 from yolo9000.data.formats.places import Listing, find_picture, is_hidden
 from yolo9000.data.formats.reading import (
+  SIZE_TAKEN,
   Classes,
   Source,
   Truths,
@@ -287,7 +288,7 @@ def _truths(row, where, path, what: str, flaws: Flaws) -> Truths | None:
   """Of the size that is written or, without one, of the picture's."""
   size = row.get("width"), row.get("height")
   if all(side in (None, 0) for side in size):
-    flaws.notes["sizes that are not written, taken from the picture"] += 1
+    flaws.notes[SIZE_TAKEN] += 1
     return measured(where, flaws, in_pixels=True)
   width, height = (-1 if isinstance(x, str) else number(x) for x in size)
   if is_size(width, height):

@@ -21,6 +21,7 @@ from yolo9000.data.records import Dataset, Record, read_picture
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 # More than in COCO (93), Open Images (742) and SKU-110K (718).
 MOST_BOXES = 1000
+SIZE_TAKEN = "sizes that are not written, taken from the picture"
 UNKNOWN_SIDE = 100_000  # of a picture that is not there, see `measured`
 
 
@@ -297,6 +298,7 @@ def measured(
     return Truths(*picture_size(str(path)), flaws)
   except DataError as error:
     if in_pixels and not flaws.pictures and error.kind == "missing picture":
+      flaws.notes[SIZE_TAKEN] -= 1
       flaws.notes["pictures of a size that is not known"] += 1
       return Truths(UNKNOWN_SIDE, UNKNOWN_SIDE, flaws)
     return flaws.error("unreadable picture", path, *told(error, path))

@@ -13,6 +13,7 @@ from yolo9000.data.disk import DataError, read_bytes, shown, told
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import unread
 from yolo9000.data.formats.reading import (
+  SIZE_TAKEN,
   Classes,
   Truths,
   is_size,
@@ -55,7 +56,7 @@ def read(
   texts = [tree.findtext(f"size/{side}") for side in ("width", "height")]
   size = [number(text) for text in texts]
   if all(not text or number(text) == 0 for text in texts):
-    flaws.notes["sizes that are not written, taken from the picture"] += 1
+    flaws.notes[SIZE_TAKEN] += 1
     truths = measured(picture, flaws, in_pixels=True)
   elif is_size(*size):
     truths = Truths(int(size[0]), int(size[1]), flaws)
