@@ -91,17 +91,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(args: argparse.Namespace) -> None:
   """Raises ValueError for arguments that cannot be, or that say nothing."""
-  if args.file and args.data is None and not args.file.endswith(EXPORTED):
+  if args.file and not args.file.endswith(EXPORTED):
     raise ValueError(
       f"{args.file}: expected an exported file, {' or '.join(EXPORTED)}; a "
       f"data set follows --data"
     )
+  if args.file and (args.run or args.cfg):
+    raise ValueError(f"expected {args.file}, --run or --cfg, one of them")
   if args.detections is not None:
     names = ("file", "run", "cfg", "weights", "names", "map", "checkpoint")
     names += ("batch_norm", "size", "resize", "data_map", "nodes", "batch_size")
     for name in (*names, *arguments.FLAGS.values()):
       if getattr(args, name) is not None:
-        raise ValueError(f"--{name} is not for --detections")
+        name = name if name == "file" else f"--{name}"
+        raise ValueError(f"{name} is not for --detections")
   elif not args.file:
     arguments.check(args)
   if args.data is None:
@@ -111,7 +114,8 @@ def _check(args: argparse.Namespace) -> None:
       if getattr(args, name) is not None:
         raise ValueError(f"--{name} is for --data")
   for name in ("batch_size", "threads"):
-    if (getattr(args, name) or 1) < 1:
+    value = getattr(args, name)
+    if value is not None and value < 1:
       raise ValueError(f"--{name} must be at least 1")
   if args.shown < 0:
     raise ValueError("--shown must be at least 0")
@@ -172,7 +176,11 @@ def _truths(
     source = build.make_source(config, "test", config.data.test)
     how = config.evaluation.to_dict()
     dataset = build.test_data(config, classes)
-    told = {"data": f"{source}, of the run's config"}
+    told = {
+      "data": f"{source}, of the run's config",
+      "classes": len(classes.names),
+      **protocol.of_dataset(dataset),
+    }
     truths = Truths(dataset, source, how["groups"], how["classes"], told)
     return truths, batch
   source = _source(args)
@@ -182,11 +190,7 @@ def _truths(
   if classes is not None:
     told |= protocol.of_classes(dataset.class_names, classes.names)
     dataset = _joined(args, dataset, classes.names, str(source))
-  told |= dict(dataset.notes)
-  if dataset.flaws:
-    told["flaws of the annotations, mended"] = (
-      f"{len(dataset.flaws)}, such as {dataset.flaws[0]}"
-    )
+  told |= protocol.of_dataset(dataset)
   return Truths(dataset, source, {}, (), told), batch
 
 
@@ -255,7 +259,7 @@ def _detect(
   ):
     if isinstance(found, DataError):
       raise found
-    edges = np.array([*found.image.shape[1::-1]] * 2, np.float64)
+    edges = np.array([*found.image.shape[1::-1]] * 2, np.float32)
     detections = found.detections
     result.append(detections._replace(boxes=detections.boxes / edges))
   return result

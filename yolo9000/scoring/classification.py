@@ -10,6 +10,13 @@ import numpy as np
 from yolo9000.types import Detections
 
 
+def credited(answer: Any, classes: Any) -> set[int]:
+  """The labels of which an answer is right: its own, and those above it."""
+  if classes.tree is None:
+    return {int(answer)}
+  return set(classes.tree.path(int(answer)))
+
+
 def accuracy(
   answers: Sequence[Detections],
   records: Sequence[Any],
@@ -38,10 +45,7 @@ def accuracy(
   of_class: dict[int, list[bool]] = {}
   for found, record in zip(answers, records, strict=True):
     label = int(record.image_label)
-    paths = [
-      set(tree.path(int(answer))) if tree else {int(answer)}
-      for answer in found.labels
-    ]
+    paths = [credited(answer, classes) for answer in found.labels]
     right = [label in path for path in paths]
     first.append(right[0])
     first_five.append(any(right[:5]))

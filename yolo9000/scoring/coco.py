@@ -142,7 +142,7 @@ def evaluate_file(
     return _figures(library, truth, found, names)
 
 
-def _area(bbox: Sequence[float]) -> float:
+def _area(bbox: Sequence[int | float]) -> int | float:
   return bbox[2] * bbox[3]
 
 

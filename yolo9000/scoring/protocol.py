@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo9000.data.records import Record
+from yolo9000.data.records import Dataset, Record
 from yolo9000.scoring import trees
 from yolo9000.scoring.coco import coco_library
 from yolo9000.scoring.voc import VOC_IOU, Found
@@ -53,6 +53,18 @@ def of_model(
     "input size": f"{size[1]}x{size[0]}, {resize}",
     **told,
   }
+
+
+def of_dataset(dataset: Dataset) -> dict[str, Any]:
+  """What its reader noted and mended."""
+  told: dict[str, Any] = {
+    note: count for note, count in dataset.notes.items() if count
+  }
+  if dataset.flaws:
+    told["flaws of the annotations, mended"] = (
+      f"{len(dataset.flaws)}, such as {dataset.flaws[0]}"
+    )
+  return told
 
 
 def of_classes(names: Sequence[str], of_model: Sequence[str]) -> dict[str, Any]:

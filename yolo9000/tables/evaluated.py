@@ -25,7 +25,7 @@ SIDE = 480  # of a picture on the page, in pixels
 WIDEST = 25  # classes of a matrix that is shown whole
 PAIRS = 50  # of a larger one
 # What is drawn, each in the colour of the label of its number.
-KINDS = ("missed", "wrong class", "right", "false alarm")
+KINDS = ("missed", "of a wrong class", "right", "false alarms")
 MISSED, WRONG, RIGHT, FALSE = range(4)
 
 
@@ -42,7 +42,7 @@ class Evaluation(NamedTuple):
   """All that was learned.
 
   `boxes` is None for a classifier, and `answers` for a detector: the first
-  label of each picture and its score.
+  label of each picture, its score, and whether it is right.
   """
 
   title: str
@@ -51,7 +51,7 @@ class Evaluation(NamedTuple):
   protocol: Mapping[str, Any]
   confusion: Confusion
   boxes: Boxes | None
-  answers: Sequence[tuple[int, float]] | None
+  answers: Sequence[tuple[int, float, bool]] | None
 
 
 def lines(evaluation: Evaluation) -> Iterator[str]:
@@ -182,9 +182,11 @@ def _percent(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _matrix(confusion: Confusion, boxes: bool) -> Iterator[str]:
   """The matrix, or of a large one the most frequent mistakes."""
   names, counts = confusion
-  where = "; in the last column they are missed, in the last row there is none"
-  yield f"<p>A row is of truths, a column of answers{where if boxes else ''}."
-  yield "All of it is in confusion.csv.</p>"
+  where = "; in the last column are those missed, in the last row false alarms"
+  yield (
+    f"<p>A row is of truths, a column of answers{where if boxes else ''}. All "
+    f"of it is in confusion.csv.</p>"
+  )
   if len(names) <= WIDEST:
     body = [[n, *row] for n, row in zip(names, counts.tolist(), strict=True)]
     yield html_parts.table([["", *names], *body])
@@ -244,12 +246,15 @@ def _worst(evaluation: Evaluation, shown_pictures: int) -> Iterator[str]:
     (image for image in mistakes if mistakes[image].wrong),
     key=lambda image: -mistakes[image].wrong,
   )
-  yield f"<p>{len(order)} of {len(dataset.records)} pictures have mistakes"
-  yield f"; here are {min(len(order), shown_pictures)}. Colours:"
+  yield (
+    f"<p>{len(order)} of {len(dataset.records)} pictures have mistakes; here "
+    f"are {min(len(order), shown_pictures)}, those with the most first. "
+    f"Truths that were found are in white, the rest is coloured:"
+  )
   for number, kind in enumerate(KINDS):
     red, green, blue, _ = (round(255 * x) for x in drawing.colour(number))
     yield f'<b style="color: rgb({red} {green} {blue})">&#9632;</b> {kind}'
-  yield "; truths that were found are in white.</p>"
+  yield "</p>"
   absent = []
   for image in order[:shown_pictures]:
     record, made = dataset.records[image], mistakes[image]
@@ -305,12 +310,14 @@ def _worst_labels(evaluation: Evaluation, shown_pictures: int) -> Iterator[str]:
   dataset, names = evaluation.dataset, evaluation.dataset.class_names
   wrong = [
     (score, n, label)
-    for n, (label, score) in enumerate(evaluation.answers or ())
-    if label != dataset.records[n].image_label
+    for n, (label, score, right) in enumerate(evaluation.answers or ())
+    if not right
   ]
   wrong.sort(key=lambda one: -one[0])
-  yield f"<p>{len(wrong)} of {len(dataset.records)} first answers are wrong"
-  yield f"; here are {min(len(wrong), shown_pictures)}, the surest first.</p>"
+  yield (
+    f"<p>{len(wrong)} of {len(dataset.records)} first answers are wrong; here "
+    f"are {min(len(wrong), shown_pictures)}, the surest first.</p>"
+  )
   absent = []
   for score, n, label in wrong[:shown_pictures]:
     record = dataset.records[n]

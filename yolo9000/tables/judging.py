@@ -13,7 +13,7 @@ from yolo9000.data.disk import read_text
 from yolo9000.data.formats.coco import annotation_file
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset
-from yolo9000.scoring import coco, confusion, protocol, voc
+from yolo9000.scoring import classification, coco, confusion, protocol, voc
 from yolo9000.scoring.given import Given
 from yolo9000.scoring.voc import Found
 from yolo9000.tables.evaluated import Boxes, Evaluation
@@ -210,5 +210,12 @@ def pictures(
     {**truths.told, "pictures": len(dataset.records)},
     confusion.of_pictures(answers, dataset.records, classes.names),
     None,
-    [(int(one.labels[0]), float(one.scores[0])) for one in answers],
+    [
+      (
+        int(one.labels[0]),
+        float(one.scores[0]),
+        record.image_label in classification.credited(one.labels[0], classes),
+      )
+      for one, record in zip(answers, dataset.records, strict=True)
+    ],
   )
