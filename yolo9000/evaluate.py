@@ -40,7 +40,7 @@ from yolo9000.detector import Detector, detect_all
 from yolo9000.files import write_whole
 from yolo9000.scoring import given, protocol
 from yolo9000.tables import evaluated, judging
-from yolo9000.tables.judging import Truths
+from yolo9000.tables.judging import Limits, Truths
 from yolo9000.training import build, compilation
 from yolo9000.types import Detections
 from yolo9000.wordtree import Classes
@@ -77,11 +77,12 @@ def _parser() -> argparse.ArgumentParser:
   add("--classes", help="file with the data set's class names, one on a line")
   add("--data_map", help="file of pairs: class of the data, of the model")
   add("--outside", action="store_true", help="let paths leave ROOT")
-  add("--detections", type=Path, help="COCO's list of results, for no detector")
+  add("--detections", type=Path, help="a list of results, for no detector")
   add("--out", type=Path, default=Path("evaluation"))
   add("--batch_size", type=int, help="default: a run's own, or 16")
   add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
   add("--shown", type=int, default=24, help="pictures on the page")
+  add("--voc_iou", type=float, default=0.5, help="of a hit, for VOC's figures")
   add("--matrix_score", type=float, default=0.5, help="least in the matrix")
   add("--matrix_iou", type=float, default=0.5, help="of a hit in the matrix")
   arguments.add_model(parser)
@@ -119,8 +120,9 @@ def _check(args: argparse.Namespace) -> None:
       raise ValueError(f"--{name} must be at least 1")
   if args.shown < 0:
     raise ValueError("--shown must be at least 0")
-  if not 0 < args.matrix_iou <= 1:
-    raise ValueError("--matrix_iou must be above 0 and at most 1")
+  for name in ("voc_iou", "matrix_iou"):
+    if not 0 < getattr(args, name) <= 1:
+      raise ValueError(f"--{name} must be above 0 and at most 1")
 
 
 def _model(args: argparse.Namespace) -> Model:
@@ -268,16 +270,13 @@ def _detect(
 def _run(args: argparse.Namespace) -> int:
   _check(args)
   what = args.detections or args.file or args.run or args.weights
-  limits = {
-    "score_threshold": args.matrix_score,
-    "iou_threshold": args.matrix_iou,
-  }
+  limits = Limits(args.voc_iou, args.matrix_score, args.matrix_iou)
   if args.detections:
     truths, _ = _truths(args, None)
     protocol.check_boxes(truths.dataset.records)
     ordered = bool(args.classes) or truths.source.format not in UNORDERED
     read = given.read(args.detections, truths.dataset, ordered=ordered)
-    evaluation = judging.given_boxes(f"{what}", truths, read, **limits)
+    evaluation = judging.given_boxes(f"{what}", truths, read, limits)
     args.out.mkdir(parents=True, exist_ok=True)
   else:
     model = _model(args)
@@ -293,7 +292,7 @@ def _run(args: argparse.Namespace) -> int:
       evaluation = judging.pictures(what, truths, model.classes, found)
     else:
       evaluation, rows = judging.boxes(
-        *(what, truths, model.classes, found), **limits
+        *(what, truths, model.classes, found, limits)
       )
       write_whole(args.out / "detections.json", json.dumps(rows))
   evaluated.write(args.out, evaluation, shown_pictures=args.shown)

@@ -379,6 +379,11 @@ def blood():
   return root, data, [rows[n] for n in rng.permutation(len(rows))]
 
 
+def inclusive(box):
+  """xmin, ymin, xmax, ymax in pixels that count from 1."""
+  return [box[0] + 1, box[1] + 1, box[2], box[3]]
+
+
 def test_vocs_figures_follow_the_devkit(blood, tmp_path):
   """In whole pixels, with the last one in the box, as the devkit counts."""
   root, data, rows = blood
@@ -398,9 +403,21 @@ def test_vocs_figures_follow_the_devkit(blood, tmp_path):
     *("--data", "voc", root, "test", "--shown=1"),
   )
   assert code == 0
-
-  def inclusive(box):
-    return [box[0] + 1, box[1] + 1, box[2], box[3]]
+  (tmp_path / "devkit").mkdir()
+  for label, name in enumerate(data.class_names):
+    lines = [
+      " ".join(map(str, (image, score, *inclusive(box))))
+      for image, kind, score, box in rows
+      if kind == label
+    ]
+    path = tmp_path / "devkit" / f"comp4_det_test_{name}.txt"
+    path.write_text("\n".join(lines))
+  _, again = run(
+    *(tmp_path / "out", f"--detections={tmp_path / 'devkit'}"),
+    *("--data", "voc", root, "test", "--shown=0"),
+  )
+  for name in ("VOC07 AP", "VOC10 AP", "per_class"):
+    assert again[name] == figures[name], name
 
   for label, name in enumerate(data.class_names):
     truths = {
@@ -423,6 +440,22 @@ def test_vocs_figures_follow_the_devkit(blood, tmp_path):
       ours = figures["per_class"][name][figure]
       assert ours == pytest.approx(value, abs=1e-12), (name, figure)
       assert 0.05 < value < 1
+
+
+def test_another_iou_of_a_hit(tmp_path):
+  """It changes VOC's figures and not COCO's."""
+  _, results = coco_folder(tmp_path / "data")
+  words = (f"--detections={results}", "--data", "coco", tmp_path / "data")
+  _, strict = run(tmp_path / "strict", *words, "--voc_iou=.8")
+  _, loose = run(tmp_path / "loose", *words, "--voc_iou=.3")
+  _, plain = run(tmp_path / "plain", *words)
+  values = [figures["VOC10 AP"] for figures in (strict, plain, loose)]
+  assert values == sorted(values) and values[0] < values[2]
+  assert strict["COCO AP"] == loose["COCO AP"]
+  assert strict["protocol"]["VOC07 AP"].endswith("at least 0.8")
+  per_class = [row["VOC10 AP"] for row in strict["per_class"].values()]
+  known = [value for value in per_class if value is not None]
+  assert np.mean(known) == pytest.approx(strict["VOC10 AP"])
 
 
 def test_numbers_of_classes_need_an_order(blood, tmp_path, capsys):

@@ -163,3 +163,41 @@ def test_a_number_needs_an_order_of_the_classes(tmp_path):
   found, _, told = read(tmp_path, rows, VOC, ordered=True)
   assert found.label.tolist() == [1]
   assert told["class of a detection"] == "by category_id, from 0: cat, dog"
+
+
+def test_files_of_vocs_devkit(tmp_path):
+  """Their pixels count from 1 and include the last."""
+  (tmp_path / "comp4_det_test_cat.txt").write_text(
+    "000012 0.25 1 1 10 20\n\n000007 .5 3.5 4 8 9\n"
+  )
+  data = VOC._replace(class_names=("cat", "big_cat"))
+  found, rows, told = given.read(tmp_path, data, ordered=False)
+  assert found.image.tolist() == [1, 0] and found.label.tolist() == [0, 0]
+  assert found.boxes_px.tolist() == [[0, 0, 10, 20], [2.5, 3, 8, 9]]
+  assert found.score.tolist() == [0.25, 0.5]
+  assert rows[0]["bbox"] == [0, 0, 10, 20] and told["least score"] == 0.25
+  path = tmp_path / "comp4_det_test_big_cat.txt"
+  path.write_text("000007 .5 3.5 4 8 9")
+  assert given.read(path, data, ordered=False).found.label.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+  ("name", "line", "message"),
+  [
+    ("det_cat", "000007 .5 1 2 3", r"det_cat.txt:2: .*; expected a picture's"),
+    ("det_cat", "000007 .5 1 2 3 x", r"det_cat.txt:2: .*; expected a picture"),
+    ("det_cat", "000007 nan 1 2 3 4", r"det_cat.txt:2: .*; expected a pict"),
+    ("det_cat", "000007 .5 5 2 3 4", r"cat.txt:2: .*no maximum before its"),
+    ("det_cat", "000009 .5 1 2 3 4", r"cat.txt:2: image_id is '000009'; ex"),
+    ("det_eel", "000007 .5 1 2 3 4", "ends with no class of the data set"),
+  ],
+)
+def test_a_bad_file_of_the_devkit(tmp_path, name, line, message):
+  (tmp_path / f"{name}.txt").write_text(f"000007 .5 1 2 3 4\n{line}\n")
+  with pytest.raises(FileError, match=message):
+    given.read(tmp_path, VOC, ordered=False)
+
+
+def test_a_folder_without_files_of_the_devkit(tmp_path):
+  with pytest.raises(FileError, match="no .txt file is there; expected one"):
+    given.read(tmp_path, VOC, ordered=False)

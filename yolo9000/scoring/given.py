@@ -1,4 +1,4 @@
-"""Detections that somebody's program wrote: COCO's list of results."""
+"""Detections that somebody's program wrote, in COCO's form or in VOC's."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from yolo9000.data.records import Dataset, Record
 from yolo9000.files import FileError, read_text
+from yolo9000.scoring import devkit
 from yolo9000.scoring.voc import Found
 
 FIELDS = ("image_id", "category_id", "bbox", "score")
@@ -31,7 +32,7 @@ class Given(NamedTuple):
 
 
 def read(path: Any, dataset: Dataset, *, ordered: bool) -> Given:
-  """Reads a list of results for a data set.
+  """Reads a list of results for a data set, or files of VOC's devkit.
 
   An entry's picture is told by file_name, if all entries have one, and else by
   image_id; its class by category_name, if all have one, and else by category_id
@@ -47,10 +48,14 @@ def read(path: Any, dataset: Dataset, *, ordered: bool) -> Given:
     FileError: naming the entry, counted from 1, the field, the value and what
       is expected.
   """
-  entries = _entries(path)
-  boxes, scores = _numbers(path, entries)
-  image, by_image = _pictures(path, entries, dataset.records)
-  label, by_class = _labels(path, entries, dataset, ordered)
+  if Path(path).is_dir() or Path(path).suffix == ".txt":
+    entries, places = devkit.read(path, dataset.class_names)
+  else:
+    entries = _entries(path)
+    places = [f"{path}: entry {n}" for n in range(1, len(entries) + 1)]
+  boxes, scores = _numbers(places, entries)
+  image, by_image = _pictures(places, entries, dataset.records)
+  label, by_class = _labels(path, places, entries, dataset, ordered)
   edges = np.array(boxes, np.float64).reshape(-1, 4)
   edges[:, 2:] += edges[:, :2]
   found = Found(
@@ -104,10 +109,10 @@ def _spread(found: Found, pictures: int) -> dict[str, Any]:
   }
 
 
-def _wrong(path: Any, n: int, field: str, value: Any, wanted: str) -> FileError:
+def _wrong(place: str, field: str, value: Any, wanted: str) -> FileError:
   text = repr(value)
   text = text if len(text) <= 80 else f"{text[:77]}..."
-  return FileError(f"{path}: entry {n}: {field} is {text}; expected {wanted}")
+  return FileError(f"{place}: {field} is {text}; expected {wanted}")
 
 
 def _entries(path: Any) -> list[Mapping[str, Any]]:
@@ -149,10 +154,10 @@ def _is_finite(value: Any) -> bool:
     return False
 
 
-def _numbers(path: Any, entries: Sequence[Mapping[str, Any]]):
+def _numbers(places: Sequence[str], entries: Sequence[Mapping[str, Any]]):
   """The boxes and the scores."""
   boxes, scores = [], []
-  for n, entry in enumerate(entries, 1):
+  for place, entry in zip(places, entries, strict=True):
     bbox, score = entry["bbox"], entry["score"]
     if (
       not isinstance(bbox, list)
@@ -160,12 +165,12 @@ def _numbers(path: Any, entries: Sequence[Mapping[str, Any]]):
       or not all(map(_is_finite, bbox))
     ):
       wanted = "four finite numbers, x, y, width, height"
-      raise _wrong(path, n, "bbox", bbox, wanted)
+      raise _wrong(place, "bbox", bbox, wanted)
     if min(bbox[2:]) < 0:
       wanted = "x, y, width, height, the last two at least 0"
-      raise _wrong(path, n, "bbox", bbox, wanted)
+      raise _wrong(place, "bbox", bbox, wanted)
     if not _is_finite(score):
-      raise _wrong(path, n, "score", score, "a finite number")
+      raise _wrong(place, "score", score, "a finite number")
     boxes.append([float(number) for number in bbox])
     scores.append(float(score))
   return boxes, scores
@@ -204,7 +209,9 @@ def _have(entries: Sequence[Mapping[str, Any]], field: str) -> bool:
 
 
 def _pictures(
-  path: Any, entries: Sequence[Mapping[str, Any]], records: Sequence[Record]
+  places: Sequence[str],
+  entries: Sequence[Mapping[str, Any]],
+  records: Sequence[Record],
 ) -> tuple[list[int], str]:
   """The record of each entry, and the rule by which it was found.
 
@@ -222,9 +229,9 @@ def _pictures(
     found = [whole.get(n, short.get(PurePath(n).name)) for n in names]
     if None not in found:
       return [n for n in found if n is not None], "by file_name"
-    for n, (name, number) in enumerate(zip(names, found, strict=True), 1):
+    for place, name, number in zip(places, names, found, strict=True):
       if number is None and PurePath(name).name not in short:
-        raise _wrong(path, n, "file_name", name, _some(list(short)))
+        raise _wrong(place, "file_name", name, _some(list(short)))
   own = [r.image_id for r in records if r.image_id != -1]
   ids = [_key(entry["image_id"]) for entry in entries]
   wholes = [_whole(key) for key in ids]
@@ -256,7 +263,7 @@ def _pictures(
   assert best is not None
   n = best[0].index(None)
   wanted = f"{_some(list(best[2]))} ({best[1]})"
-  raise _wrong(path, n + 1, "image_id", entries[n]["image_id"], wanted)
+  raise _wrong(places[n], "image_id", entries[n]["image_id"], wanted)
 
 
 def _some(names: Sequence[Any]) -> str:
@@ -266,6 +273,7 @@ def _some(names: Sequence[Any]) -> str:
 
 def _labels(
   path: Any,
+  places: Sequence[str],
   entries: Sequence[Mapping[str, Any]],
   dataset: Dataset,
   ordered: bool,
@@ -279,14 +287,14 @@ def _labels(
   if _have(entries, "category_name"):
     known = {name: number for number, name in enumerate(names)}
     called: dict[Any, str] = {}
-    for n, entry in enumerate(entries, 1):
+    for place, entry in zip(places, entries, strict=True):
       name, key = entry["category_name"], _key(entry["category_id"])
       if name not in known:
         wanted = f"a class of the data set: {', '.join(names)}"
-        raise _wrong(path, n, "category_name", name, wanted)
+        raise _wrong(place, "category_name", name, wanted)
       if called.setdefault(key, name) != name:
         wanted = f"{called[key]}, as in an earlier entry of category_id {key}"
-        raise _wrong(path, n, "category_name", name, wanted)
+        raise _wrong(place, "category_name", name, wanted)
     return [known[e["category_name"]] for e in entries], "by category_name"
   ids = dataset.category_ids
   rule = "by category_id, the data set's own"
@@ -301,11 +309,11 @@ def _labels(
     rule = f"by category_id, from 0: {', '.join(names)}"
   table = {str(number): label for label, number in enumerate(ids)}
   labels = []
-  for n, entry in enumerate(entries, 1):
+  for place, entry in zip(places, entries, strict=True):
     label = table.get(_key(entry["category_id"]) or "")
     if label is None:
       pairs = [f"{i} ({name})" for i, name in zip(ids, names, strict=True)]
       wanted = f"one of {', '.join(pairs)}"
-      raise _wrong(path, n, "category_id", entry["category_id"], wanted)
+      raise _wrong(place, "category_id", entry["category_id"], wanted)
     labels.append(label)
   return labels, rule

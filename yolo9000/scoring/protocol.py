@@ -10,7 +10,7 @@ import numpy as np
 from yolo9000.data.records import Dataset, Record
 from yolo9000.scoring import trees
 from yolo9000.scoring.coco import coco_library
-from yolo9000.scoring.voc import VOC_IOU, Found
+from yolo9000.scoring.voc import Found
 from yolo9000.types import Detections
 
 PROGRAM_SCORE = 0.005  # of the original program's `detector valid`
@@ -82,6 +82,7 @@ def of_boxes(
   *,
   pictures: int,
   class_names: Sequence[str],
+  hit: float,
   tree: bool,
   coco_format: bool,
 ) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def of_boxes(
     found, truth: in pixels.
     pictures: of the data set.
     class_names: of the labels.
+    hit: IoU of a hit for VOC's figures.
     tree: whether a truth counts for the classes above its own.
     coco_format: whether difficult truths are COCO's crowds.
   """
@@ -99,8 +101,8 @@ def of_boxes(
   without = [n for label, n in enumerate(class_names) if label not in have]
   hard = "crowds (iscrowd)" if coco_format else "difficult truths"
   told = {
-    "VOC07 AP": f"11 points of recall, IoU of a hit at least {VOC_IOU:g}",
-    "VOC10 AP": f"area under the curve, IoU of a hit at least {VOC_IOU:g}",
+    "VOC07 AP": f"11 points of recall, IoU of a hit at least {hit:g}",
+    "VOC10 AP": f"area under the curve, IoU of a hit at least {hit:g}",
     "matching for VOC": (
       "a detection is compared with the truth that it overlaps most; equal "
       "scores keep their order"

@@ -187,12 +187,16 @@ def evaluate(
 
 
 def evaluate_found(
-  found: Found, truth: Found, *, class_names: Sequence[str]
+  found: Found,
+  truth: Found,
+  *,
+  class_names: Sequence[str],
+  iou_threshold: float = VOC_IOU,
 ) -> dict[str, Any]:
   """As `evaluate`, of two lists; detected boxes count as they are, uncut."""
   per_class, means = {}, {"VOC07 AP": [], "VOC10 AP": []}
   for label, name in enumerate(class_names):
-    curve = voc_curve(found, truth, label, iou_threshold=VOC_IOU)
+    curve = voc_curve(found, truth, label, iou_threshold=iou_threshold)
     row: dict[str, Any] = {"truths": curve.truths}
     for measure, function in (("VOC07 AP", voc07_ap), ("VOC10 AP", voc10_ap)):
       value = function(curve)

@@ -36,6 +36,7 @@ class Boxes(NamedTuple):
   truth: Found
   scored: Found  # the truths that average precision counts, as of a tree
   judged: Judged
+  hit: float  # IoU of a hit in the curves
 
 
 class Evaluation(NamedTuple):
@@ -136,7 +137,7 @@ def _write_curves(out: Path, boxes: Boxes, names: Sequence[str]) -> None:
   curves = {}
   for label, name in enumerate(names):
     curve = voc.voc_curve(
-      boxes.found, boxes.scored, label, iou_threshold=voc.VOC_IOU
+      boxes.found, boxes.scored, label, iou_threshold=boxes.hit
     )
     if not curve.truths:
       continue
@@ -146,7 +147,8 @@ def _write_curves(out: Path, boxes: Boxes, names: Sequence[str]) -> None:
     points += [(name, *map(float, values)) for values in columns]
   _write_csv(out / "precision_recall.csv", points)
   if curves:
-    plots.precision_recall(out / "precision_recall.png", curves)
+    path = out / "precision_recall.png"
+    plots.precision_recall(path, curves, hit=boxes.hit)
 
 
 def _parts(
@@ -213,7 +215,7 @@ class _Mistakes(NamedTuple):
 
 def _mistakes(boxes: Boxes, names: Sequence[str]) -> dict[int, _Mistakes]:
   """By picture, in the order of the pictures."""
-  found, truth, _, judged = boxes
+  found, truth, _, judged, _ = boxes
   rows: dict[int, list[tuple[Any, int, str]]] = {}
   for number in np.flatnonzero(~truth.difficult & (judged.answer < 0)):
     row = (truth.boxes_px[number], MISSED, f"{names[truth.label[number]]}?")

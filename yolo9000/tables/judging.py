@@ -35,13 +35,25 @@ class Truths(NamedTuple):
   told: Mapping[str, Any]
 
 
+class Limits(NamedTuple):
+  """Thresholds of an evaluation.
+
+  Attributes:
+    hit: IoU of a hit for VOC's figures.
+    matrix_score: least score of the confusion matrix.
+    matrix_iou: IoU of a hit there.
+  """
+
+  hit: float = voc.VOC_IOU
+  matrix_score: float = 0.5
+  matrix_iou: float = 0.5
+
+
 def given_boxes(
   what: str,
   truths: Truths,
   read: Given,
-  *,
-  score_threshold: float,
-  iou_threshold: float,
+  limits: Limits,
 ) -> Evaluation:
   """Of a file's detections.
 
@@ -49,7 +61,7 @@ def given_boxes(
     what: is evaluated, for people.
     truths: with the data set's own classes.
     read: the detections.
-    score_threshold, iou_threshold: of the confusion matrix.
+    limits: see there.
   """
   classes = Classes(truths.dataset.class_names)
   records = truths.dataset.records
@@ -57,9 +69,8 @@ def given_boxes(
     *(read.found, _listed(records), records), class_names=classes.names
   )
   truths = truths._replace(told={**truths.told, **read.told})
-  matrix = (score_threshold, iou_threshold)
   return _evaluation(
-    what, truths, classes, read.found, read.rows, figures, matrix
+    what, truths, classes, read.found, read.rows, figures, limits
   )
 
 
@@ -68,9 +79,7 @@ def boxes(
   truths: Truths,
   classes: Classes,
   detections: Sequence[Detections],
-  *,
-  score_threshold: float,
-  iou_threshold: float,
+  limits: Limits,
 ) -> tuple[Evaluation, list[dict[str, Any]]]:
   """Of a model's detections, in [0, 1]; and these as COCO's list of results.
 
@@ -79,7 +88,7 @@ def boxes(
     truths: with the model's classes.
     classes: the model's.
     detections: of each picture.
-    score_threshold, iou_threshold: of the confusion matrix.
+    limits: see there.
   """
   dataset, told = truths.dataset, dict(truths.told)
   ids = np.array(dataset.category_ids)
@@ -99,8 +108,7 @@ def boxes(
   rows = coco.result_list(detections, dataset, exact=True)
   found, _ = voc.collect(detections, dataset.records)
   truths = truths._replace(told=told)
-  matrix = (score_threshold, iou_threshold)
-  made = _evaluation(what, truths, classes, found, rows, figures, matrix)
+  made = _evaluation(what, truths, classes, found, rows, figures, limits)
   return made, rows
 
 
@@ -120,43 +128,68 @@ def _evaluation(
   found: Found,
   rows: Sequence[Mapping[str, Any]],
   figures: dict[str, Any],
-  matrix: tuple[float, float],
+  limits: Limits,
 ) -> Evaluation:
   """The figures with what else is told of boxes."""
   dataset, told = truths.dataset, dict(truths.told)
   is_coco = truths.source.format == "coco"
   truth = _listed(dataset.records)
   figures.pop("metric")
+  scored = _listed(
+    protocol.scored_records(dataset.records, classes, truths.scored)
+  )
+  if limits.hit != voc.VOC_IOU:
+    figures = _by_hit(figures, found, scored, classes, limits.hit)
   if is_coco and classes.tree is None and not truths.scored:
     figures = _by_file(truths, figures, rows, told)
   told |= protocol.of_boxes(
     *(found, truth),
     pictures=len(dataset.records),
     class_names=classes.names,
+    hit=limits.hit,
     tree=classes.tree is not None,
     coco_format=is_coco,
   )
-  told |= protocol.of_matrix(*matrix)
+  told |= protocol.of_matrix(limits.matrix_score, limits.matrix_iou)
   judged = confusion.judge(
     *(found, truth),
-    score_threshold=matrix[0],
-    iou_threshold=matrix[1],
+    score_threshold=limits.matrix_score,
+    iou_threshold=limits.matrix_iou,
     crowds=is_coco,
   )
   for label, name in enumerate(classes.names):
     row, mine = figures["per_class"][name], truth.label == label
     row["difficult"] = int(np.sum(mine & truth.difficult))
     row["detections"] = int(np.sum(found.label == label))
-  scored = protocol.scored_records(dataset.records, classes, truths.scored)
   return Evaluation(
     f"{what} on {truths.source}",
     dataset,
     figures,
     told,
     confusion.of_boxes(found, truth, judged, classes.names),
-    Boxes(found, truth, _listed(scored), judged),
+    Boxes(found, truth, scored, judged, limits.hit),
     None,
   )
+
+
+def _by_hit(
+  figures: dict[str, Any],
+  found: Found,
+  scored: Found,
+  classes: Classes,
+  hit: float,
+) -> dict[str, Any]:
+  """The figures, VOC's by another IoU of a hit; groups have none."""
+  other = voc.evaluate_found(
+    found, scored, class_names=classes.names, iou_threshold=hit
+  )
+  per_class = {
+    name: {**row, **other["per_class"][name]}
+    for name, row in figures["per_class"].items()
+  }
+  of_voc = {name: other[name] for name in ("VOC07 AP", "VOC10 AP")}
+  kept = {key: value for key, value in figures.items() if key != "groups"}
+  return {**kept, **of_voc, "per_class": per_class}
 
 
 def _by_file(

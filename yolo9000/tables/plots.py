@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from yolo9000.data.drawing import colour
-from yolo9000.scoring.voc import Curve, voc07_ap
+from yolo9000.scoring.voc import VOC_IOU, Curve, voc07_ap
 from yolo9000.types import Detections
 
 SHOWN_SCORE = 0.3  # weaker detections would hide the picture
@@ -65,8 +65,10 @@ def picture_grid(
   figure.savefig(path, dpi=80)
 
 
-def precision_recall(path: Path, curves: dict[str, Curve]) -> None:
-  """One precision-recall curve per class, with its VOC07 AP."""
+def precision_recall(
+  path: Path, curves: dict[str, Curve], *, hit: float = VOC_IOU
+) -> None:
+  """One precision-recall curve per class, with its VOC07 AP; IoU of a hit."""
   figure = Figure(figsize=(8, 6), layout="tight")
   axis = figure.subplots()
   for label, (name, curve) in enumerate(curves.items()):
@@ -80,7 +82,7 @@ def precision_recall(path: Path, curves: dict[str, Curve]) -> None:
     ylabel="precision",
     xlim=(0, 1),
     ylim=(0, 1.02),
-    title="precision and recall at IoU .5, VOC07 AP per class",
+    title=f"precision and recall at IoU {hit:g}, VOC07 AP per class",
   )
   axis.legend(fontsize=7, ncols=2)
   figure.savefig(path, dpi=100)
