@@ -210,7 +210,7 @@ def test_arguments_that_cannot_be(tmp_path, capsys, words, message):
   assert code == 2 and message in error and error.count("\n") == 1
 
 
-def coco_folder(folder, *, crowds=True):
+def coco_folder(folder, names=("dog", "emu", "cat", "never")):
   """Truths and results as programs write them, with what is easy to get wrong.
 
   Ids have gaps, areas are not the boxes', a picture has no truth, one has more
@@ -229,7 +229,7 @@ def coco_folder(folder, *, crowds=True):
         "category_id": [3, 9, 4][n % 3],
         "bbox": [x, y, w, h],
         "area": w * h * rng.uniform(0.4, 1),
-        "iscrowd": int(crowds and n % 9 == 0),
+        "iscrowd": int(n % 9 == 0),
       }
     )
   for _ in range(400):
@@ -253,10 +253,9 @@ def coco_folder(folder, *, crowds=True):
     ],
     "annotations": truths,
     "categories": [
-      {"id": i, "name": name}
-      for i, name in ((9, "cat"), (3, "dog"), (4, "emu"))
-    ]
-    + [{"id": 77, "name": "never"}],
+      {"id": number, "name": name}
+      for number, name in zip((3, 4, 9, 77), names, strict=True)
+    ],
   }
   (folder / "annotations").mkdir(parents=True)
   path = folder / "annotations" / "instances_val.json"
@@ -328,6 +327,34 @@ def test_so_are_those_of_cocos_own_pictures(shared, tmp_path, split):
   )
   stats, _ = by_hand(path, results_path)
   check_figures(figures, stats)
+
+
+def test_a_models_list_has_the_figures_of_the_page_by_hand(trained, tmp_path):
+  """What it writes, given to COCO's program; other classes are left out."""
+  names = ("red disc", "blue disc", "green ring", "red box")
+  truths, _ = coco_folder(tmp_path / "data", names)
+  rng = np.random.default_rng(0)
+  for row in json.loads(truths.read_text())["images"]:
+    picture = rng.integers(0, 256, (240, 320, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "data" / row["file_name"]), picture)
+  code, figures = run(
+    *(tmp_path / "out", f"--run={trained[0] / 'run'}", "--threshold=0"),
+    *("--data", "coco", tmp_path / "data", "val"),
+  )
+  path = tmp_path / "out" / "detections.json"
+  stats, _ = by_hand(truths, path)
+  assert code == 0
+  check_figures(figures, stats)
+  rows = json.loads(path.read_text())
+  assert {row["category_id"] for row in rows} <= {3, 4, 9, 77}
+  left = "detections of classes that the data set has not, left out"
+  assert figures["protocol"][left] > 0 and len(rows) > 0
+  _, again = run(
+    *(tmp_path / "again", f"--detections={path}"),
+    *("--data", "coco", tmp_path / "data", "val"),
+  )
+  check_figures(again, stats)
+  assert again["VOC07 AP"] == pytest.approx(figures["VOC07 AP"], abs=1e-9)
 
 
 def test_a_list_without_detections_is_worth_nothing(tmp_path):

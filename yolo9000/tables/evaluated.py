@@ -261,7 +261,7 @@ def _worst(evaluation: Evaluation, shown_pictures: int) -> Iterator[str]:
   for image in order[:shown_pictures]:
     record, made = dataset.records[image], mistakes[image]
     told = ", ".join(
-      f"{count} {kind}"
+      f"{kind} {count}"
       for count, kind in zip(made.counts, KINDS, strict=True)
       if count
     )
