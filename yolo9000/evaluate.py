@@ -186,13 +186,17 @@ def _truths(
     truths = Truths(dataset, source, how["groups"], how["classes"], told)
     return truths, batch
   source = _source(args)
-  flaws = Flaws(strict=True, pictures=args.detections is None)
+  flaws, as_it_is = Flaws(strict=True), False
+  if args.detections is not None:
+    as_it_is = source.format == "coco"
+    tolerated = judging.AS_THEY_ARE if as_it_is else ()
+    flaws = Flaws(strict=True, pictures=False, tolerated=tolerated)
   dataset = sources.read(source, flaws)
   told = {"data": str(source)}
   if classes is not None:
     told |= protocol.of_classes(dataset.class_names, classes.names)
     dataset = _joined(args, dataset, classes.names, str(source))
-  told |= protocol.of_dataset(dataset)
+  told |= protocol.of_dataset(dataset, as_it_is=as_it_is)
   return Truths(dataset, source, {}, (), told), batch
 
 

@@ -13,7 +13,7 @@ import pycocotools.cocoeval
 import pytest
 from conftest import SHARED
 from oracles import devkit
-from support import in_browser, tiny_config
+from support import in_browser, joint_config, tiny_config
 
 from experiments import base
 from yolo9000 import evaluate
@@ -77,6 +77,24 @@ def test_the_protocol_is_told(trained):
   assert told["pictures"] == 8 and told["truths"] == 29
   assert told["difficult truths, not counted"] == 0
   assert "11 points" in told["VOC07 AP"] and "101 points" in told["COCO AP"]
+
+
+def test_a_tree_credits_the_classes_above(libraries_promote, tmp_path):
+  changes = {
+    "evaluation.groups": {"outlines": ("disc", "ring")},
+    "evaluation.classes": ("disc", "ring", "red disc"),
+  }
+  config = plan.with_changes(joint_config(run__total_steps=1), changes.items())
+  results = runs.run_alone(config, tmp_path / "run")
+  code, figures = run(tmp_path / "out", f"--run={tmp_path / 'run'}")
+  assert code == 0
+  for name in ("VOC07 AP", "VOC10 AP", "truths", "groups"):
+    assert figures[name] == results[name], name
+  assert (
+    figures["per_class"]["disc"]["truths"]
+    == (results["per_class"]["disc"]["truths"])
+  )
+  assert "tree" in figures["protocol"]
 
 
 def test_flags_change_what_is_measured_and_told(trained, tmp_path):
@@ -327,6 +345,36 @@ def test_so_are_those_of_cocos_own_pictures(shared, tmp_path, split):
   )
   stats, _ = by_hand(path, results_path)
   check_figures(figures, stats)
+
+
+def test_truths_are_judged_as_they_are(tmp_path):
+  """Tiny boxes, one out of its picture, one twice: COCO's program has them."""
+  truths, results = coco_folder(tmp_path / "data")
+  content = json.loads(truths.read_text())
+  row = content["annotations"][1]
+  odd = ([0, 0, 1, 1.5], [400, 300, 20, 20], [-30, -20, 90, 60], [5, 5, 0, 9])
+  for n, bbox in enumerate((*odd, row["bbox"])):
+    content["annotations"].append({**row, "id": 900 + n, "bbox": list(bbox)})
+  for image in content["images"]:
+    del image["file_name"]
+  del content["images"][0]["width"], content["images"][0]["height"]
+  truths.write_text(json.dumps(content))
+  rows = json.loads(results.read_text())
+  keys = ("image_id", "category_id")
+  more = {key: row[key] for key in keys} | {"score": 0.99}
+  rows += [{**more, "bbox": list(bbox)} for bbox in odd]
+  results.write_text(json.dumps(rows))
+  code, figures = run(
+    *(tmp_path / "out", f"--detections={results}"),
+    *("--data", "coco", tmp_path / "data", "val"),
+  )
+  stats, _ = by_hand(truths, results)
+  assert code == 0
+  check_figures(figures, stats)
+  told = figures["protocol"]
+  assert told["truths"] == 40
+  flaws = told["flaws of the annotations, judged as they are"]
+  assert "1 outside" in flaws and "1 like fractions" in flaws
 
 
 def test_a_models_list_has_the_figures_of_the_page_by_hand(trained, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from yolo9000.data.disk import DataError, shown
@@ -66,10 +67,18 @@ class Flaws:
   `measured` those whose size was taken from the picture. `notes` and `passed`
   are as in a Dataset. Without `pictures` a reader does not need them: one that
   is not there gets the path that it would have, and is counted in `notes`.
+  Flaws of a kind in `tolerated` are collected though it is strict.
   """
 
-  def __init__(self, *, strict: bool, pictures: bool = True):
+  def __init__(
+    self,
+    *,
+    strict: bool,
+    pictures: bool = True,
+    tolerated: Collection[str] = (),
+  ):
     self.pictures = pictures
+    self._tolerated = frozenset(tolerated)
     self.found: list[Flaw] = []
     self.met: set[str] = set()
     self.incomplete: set[str] = set()
@@ -106,8 +115,8 @@ class Flaws:
     """Reports a flaw because of which something is left out.
 
     Raises:
-      DataError: if strict.
+      DataError: if strict, unless the kind is tolerated.
     """
-    if self._strict:
+    if self._strict and kind not in self._tolerated:
       raise DataError(str(Flaw(kind, str(path), line, message)))
     self.mended(kind, path, line, f"{message}; left out", box_px)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,14 +56,21 @@ def of_model(
   }
 
 
-def of_dataset(dataset: Dataset) -> dict[str, Any]:
-  """What its reader noted and mended."""
+def of_dataset(dataset: Dataset, *, as_it_is: bool = False) -> dict[str, Any]:
+  """What its reader noted and mended.
+
+  Args:
+    dataset: the data set.
+    as_it_is: whether annotations are judged as they are, and not mended.
+  """
   told: dict[str, Any] = {
     note: count for note, count in dataset.notes.items() if count
   }
   if dataset.flaws:
-    told["flaws of the annotations, mended"] = (
-      f"{len(dataset.flaws)}, such as {dataset.flaws[0]}"
+    kinds = Counter(flaw.kind for flaw in dataset.flaws)
+    what = "judged as they are" if as_it_is else "mended"
+    told[f"flaws of the annotations, {what}"] = ", ".join(
+      f"{count} {kind}" for kind, count in kinds.most_common()
     )
   return told
 

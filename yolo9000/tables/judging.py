@@ -20,6 +20,10 @@ from yolo9000.tables.evaluated import Boxes, Evaluation
 from yolo9000.types import Detections
 from yolo9000.wordtree import Classes
 
+# Flaws of annotations in COCO's format that change nothing where these are
+# judged as they are.
+AS_THEY_ARE = ("like fractions", "not read", "outside")
+
 
 class Truths(NamedTuple):
   """What is evaluated on, and how.
@@ -63,14 +67,47 @@ def given_boxes(
     read: the detections.
     limits: see there.
   """
-  classes = Classes(truths.dataset.class_names)
-  records = truths.dataset.records
-  figures = scoring.evaluate_found(
-    *(read.found, _listed(records), records), class_names=classes.names
-  )
+  dataset, source = truths.dataset, truths.source
+  classes = Classes(dataset.class_names)
   truths = truths._replace(told={**truths.told, **read.told})
+  truth = _listed(dataset.records)
+  if source.format == "coco":
+    truth = _of_file(dataset, _content(source))
+    figures = voc.evaluate_found(read.found, truth, class_names=classes.names)
+  else:
+    figures = scoring.evaluate_found(
+      *(read.found, truth, dataset.records), class_names=classes.names
+    )
   return _evaluation(
-    what, truths, classes, read.found, read.rows, figures, limits
+    *(what, truths, classes, read.found, truth, read.rows, figures, limits)
+  )
+
+
+def _content(source: Source) -> dict[str, Any]:
+  """The annotation file of a data set in COCO's format."""
+  return json.loads(read_text(str(annotation_file(source))))
+
+
+def _of_file(dataset: Dataset, content: Mapping[str, Any]) -> Found:
+  """The truths of an annotation file as they are, uncut and unrounded.
+
+  What belongs to no picture or no class counts in no program.
+  """
+  places = {record.image_id: n for n, record in enumerate(dataset.records)}
+  labels = {number: label for label, number in enumerate(dataset.category_ids)}
+  rows = [
+    row
+    for row in content["annotations"]
+    if row["image_id"] in places and row["category_id"] in labels
+  ]
+  edges = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+  edges[:, 2:] += edges[:, :2]
+  return Found(
+    np.array([places[row["image_id"]] for row in rows], np.int64),
+    np.array([labels[row["category_id"]] for row in rows], np.int64),
+    edges,
+    np.ones(len(rows)),
+    np.array([bool(row.get("iscrowd")) for row in rows], bool),
   )
 
 
@@ -108,7 +145,10 @@ def boxes(
   rows = coco.result_list(detections, dataset, exact=True)
   found, _ = voc.collect(detections, dataset.records)
   truths = truths._replace(told=told)
-  made = _evaluation(what, truths, classes, found, rows, figures, limits)
+  truth = _listed(dataset.records)
+  made = _evaluation(
+    *(what, truths, classes, found, truth, rows, figures, limits)
+  )
   return made, rows
 
 
@@ -126,6 +166,7 @@ def _evaluation(
   truths: Truths,
   classes: Classes,
   found: Found,
+  truth: Found,
   rows: Sequence[Mapping[str, Any]],
   figures: dict[str, Any],
   limits: Limits,
@@ -133,11 +174,12 @@ def _evaluation(
   """The figures with what else is told of boxes."""
   dataset, told = truths.dataset, dict(truths.told)
   is_coco = truths.source.format == "coco"
-  truth = _listed(dataset.records)
   figures.pop("metric")
-  scored = _listed(
-    protocol.scored_records(dataset.records, classes, truths.scored)
-  )
+  scored = truth
+  if classes.tree is not None or truths.scored:
+    scored = _listed(
+      protocol.scored_records(dataset.records, classes, truths.scored)
+    )
   if limits.hit != voc.VOC_IOU:
     figures = _by_hit(figures, found, scored, classes, limits.hit)
   if is_coco and classes.tree is None and not truths.scored:
@@ -202,10 +244,9 @@ def _by_file(
 
   They stay as they are if classes of the file are left out or joined.
   """
-  path = annotation_file(truths.source)
-  content = json.loads(read_text(str(path)))
+  path, content = annotation_file(truths.source), _content(truths.source)
   ids = {row["id"] for row in content["categories"]}
-  used = {row["category_id"] for row in content["annotations"]}
+  used = {row["category_id"] for row in content["annotations"]} & ids
   if not used <= set(truths.dataset.category_ids):
     return figures
   told["COCO's figures"] = f"of {path} as it is, by COCO's own program"
