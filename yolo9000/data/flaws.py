@@ -67,7 +67,8 @@ class Flaws:
   `measured` those whose size was taken from the picture. `notes` and `passed`
   are as in a Dataset. Without `pictures` a reader does not need them: one that
   is not there gets the path that it would have, and is counted in `notes`.
-  Flaws of a kind in `tolerated` are collected though it is strict.
+  Flaws of a kind in `tolerated` are collected though it is strict. Without
+  `mends` boxes stay as they are, see `formats.reading.Truths.add`.
   """
 
   def __init__(
@@ -76,7 +77,9 @@ class Flaws:
     strict: bool,
     pictures: bool = True,
     tolerated: Collection[str] = (),
+    mends: bool = True,
   ):
+    self.mends = mends
     self.pictures = pictures
     self._tolerated = frozenset(tolerated)
     self.found: list[Flaw] = []

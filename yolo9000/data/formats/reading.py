@@ -96,7 +96,8 @@ class Truths:
   def __init__(self, width: int, height: int, flaws: Flaws):
     self.size, self._flaws = (width, height), flaws
     self._complete, self._flat = True, 0
-    self._objects: dict[tuple, tuple[bool, float]] = {}
+    self._objects: list[tuple[float, ...]] = []
+    self._there: set[tuple[float, ...]] = set()
 
   def error(
     self,
@@ -124,7 +125,9 @@ class Truths:
     """Adds a box with continuous edges (left, top, right, bottom).
 
     One that sticks out is cut; one that is no box, and a second one of the same
-    class at the same place, is left out. All this is reported.
+    class at the same place, is left out. All this is reported. If the flaws are
+    not to be mended, boxes without area, those that stick out and second ones
+    are reported and stay as they are.
 
     Args:
       edges_px: in pixels.
@@ -145,7 +148,10 @@ class Truths:
     if right == left or bottom == top:
       self._flat += 1
       message = f"{what} has no area; left out"
-      return self._flaws.mended("no area", path, line, message, edges)
+      self._flaws.mended("no area", path, line, message, edges)
+      if not self._flaws.mends:
+        self._objects.append((label, *edges, difficult, area_px))
+      return None
     if max(right, bottom) < 2 < min(width, height):
       message = (
         f"{what} lies within the first two pixels of the {width}x{height} "
@@ -170,10 +176,15 @@ class Truths:
         f"{what} is thinner than a pixel of the {width}x{height} picture"
       )
       self._flaws.mended("thin box", path, line, message, edges)
-    if (label, *cut) in self._objects:
+    again = (label, *cut) in self._there
+    if again:
       message = f"{what} is there already; left out"
-      return self._flaws.mended("duplicate box", path, line, message, edges)
-    self._objects[label, *cut] = (difficult, area_px)
+      self._flaws.mended("duplicate box", path, line, message, edges)
+    self._there.add((label, *cut))
+    if not self._flaws.mends:
+      self._objects.append((label, *edges, difficult, area_px))
+    elif not again:
+      self._objects.append((label, *cut, difficult, area_px))
     return None
 
   def record(
@@ -187,17 +198,16 @@ class Truths:
     if count > MOST_BOXES:
       message = f"{count} boxes on one picture"
       self._flaws.mended("many boxes", path, 0, message)
-    rows = np.array(list(self._objects), np.float64).reshape(-1, 5)
-    rest = np.array(list(self._objects.values()), np.float64).reshape(-1, 2)
+    rows = np.array(self._objects, np.float64).reshape(-1, 7)
     return Record(
       path=str(path),
       width=self.size[0],
       height=self.size[1],
-      boxes_px=rows[:, 1:].astype(np.float32),
+      boxes_px=rows[:, 1:5].astype(np.float32),
       labels=rows[:, 0].astype(np.int32),
-      difficult=rest[:, 0] > 0,
+      difficult=rows[:, 5] > 0,
       image_label=image_label,
-      areas_px=None if np.isnan(rest[:, 1]).any() else rest[:, 1],
+      areas_px=None if np.isnan(rows[:, 6]).any() else rows[:, 6],
       image_id=image_id,
     )
 
