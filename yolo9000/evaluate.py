@@ -186,11 +186,10 @@ def _truths(
     truths = Truths(dataset, source, how["groups"], how["classes"], told)
     return truths, batch
   source = _source(args)
-  flaws, as_it_is = Flaws(strict=True), False
-  if args.detections is not None:
-    as_it_is = source.format == "coco"
-    tolerated = judging.AS_THEY_ARE if as_it_is else ()
-    flaws = Flaws(strict=True, pictures=False, tolerated=tolerated)
+  flaws, as_it_is = Flaws(strict=True), args.detections is not None
+  if as_it_is:
+    tolerated = judging.AS_THEY_ARE if source.format == "coco" else ()
+    flaws = Flaws(strict=True, pictures=False, tolerated=tolerated, mends=False)
   dataset = sources.read(source, flaws)
   told = {"data": str(source)}
   if classes is not None:

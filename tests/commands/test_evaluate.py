@@ -533,6 +533,43 @@ def test_another_iou_of_a_hit(tmp_path):
   assert np.mean(known) == pytest.approx(strict["VOC10 AP"])
 
 
+def test_so_do_truths_that_training_would_mend(tmp_path):
+  """One from pixel 0, one that sticks out, one twice; a line for each."""
+  truths = [(0, 0, 9, 9), (90, 40, 130, 80), (20, 20, 50, 50), (20, 20, 50, 50)]
+  found = [(0, 0, 9, 5), (80, 40, 135, 80), (20, 20, 50, 50), (21, 20, 50, 50)]
+  objects = "".join(
+    f"<object><name>cat</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin>"
+    f"<xmax>{c}</xmax><ymax>{d}</ymax></bndbox></object>"
+    for a, b, c, d in truths
+  )
+  (tmp_path / "voc").mkdir()
+  (tmp_path / "voc" / "a.xml").write_text(
+    f"<annotation><size><width>100</width><height>60</height></size>{objects}"
+    f"</annotation>"
+  )
+  scores = (0.9, 0.8, 0.7, 0.6)
+  (tmp_path / "det_cat.txt").write_text(
+    "".join(
+      " ".join(map(str, ("a", score, *box))) + "\n"
+      for score, box in zip(scores, found, strict=True)
+    )
+  )
+  code, figures = run(
+    *(tmp_path / "out", f"--detections={tmp_path / 'det_cat.txt'}"),
+    *("--data", "voc", tmp_path / "voc"),
+  )
+  assert code == 0 and figures["per_class"]["cat"]["truths"] == 4
+  value = devkit.average_precision(
+    {"a": [(box, False) for box in truths]},
+    [("a", score, box) for score, box in zip(scores, found, strict=True)],
+    points=None,
+  )
+  assert figures["VOC10 AP"] == pytest.approx(value, abs=1e-12)
+  assert 0.5 < value < 1
+  flaws = figures["protocol"]["flaws of the annotations, judged as they are"]
+  assert "out of range" in flaws and "1 duplicate box" in flaws
+
+
 def test_numbers_of_classes_need_an_order(blood, tmp_path, capsys):
   root, data, rows = blood
   path = tmp_path / "results.json"
