@@ -62,20 +62,27 @@ def take_file(args: argparse.Namespace) -> None:
   args.inputs = [word for word in args.inputs if word not in files]
 
 
-def add_detect(parser: argparse.ArgumentParser) -> None:
-  """Adds the options of detection."""
-  add = parser.add_argument_group("options of detection").add_argument
-  add("--size", metavar="N", help="of the network's input: 416 or 640x384")
-  resizes = tuple(augment.RESIZES)
-  add("--resize", choices=resizes, metavar="HOW", help=", ".join(resizes))
-  add("--threshold", type=float, metavar="P", help="weaker ones are left out")
-  add("--iou", type=float, metavar="P", help="of boxes that exclude another")
-  add("--tree_threshold", type=float, metavar="P", help="where a walk stops")
-  walks = ("paths", "conditional")
-  add("--walk_by", choices=walks, metavar="HOW", help=", ".join(walks))
-  add("--nodes", help="of a tree, no walk: leaves, level 2, below dog, a,b")
-  add("--max_cells", type=int, metavar="N", help="of a large tree; 0: all")
-  add("--max_detections", type=int, metavar="N", help="on one picture")
+def add_detect(parser: argparse.ArgumentParser, *, listed: bool = True) -> None:
+  """Adds the options of detection; --help lists them, or says where it does."""
+  told = None if listed else "those that `detect --help` lists"
+  group = parser.add_argument_group("options of detection", told)
+
+  def add(name: str, help: str, **options: Any) -> None:
+    text = help if listed else argparse.SUPPRESS
+    group.add_argument(name, help=text, **options)
+
+  number: dict[str, Any] = {"type": int, "metavar": "N"}
+  share: dict[str, Any] = {"type": float, "metavar": "P"}
+  resizes, walks = tuple(augment.RESIZES), ("paths", "conditional")
+  add("--size", "of the network's input: 416 or 640x384", metavar="N")
+  add("--resize", ", ".join(resizes), choices=resizes, metavar="HOW")
+  add("--threshold", "weaker ones are left out", **share)
+  add("--iou", "of boxes that exclude another", **share)
+  add("--tree_threshold", "where a walk stops", **share)
+  add("--walk_by", ", ".join(walks), choices=walks, metavar="HOW")
+  add("--nodes", "of a tree, no walk: leaves, level 2, below dog, a,b")
+  add("--max_cells", "of a large tree; 0: all", **number)
+  add("--max_detections", "on one picture", **number)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -1,17 +1,11 @@
-"""Figures of a detector on any data set: python -m yolo9000.evaluate ...
+"""Figures of a detector, or of a file of detections, on any data set.
 
-Of a run, on its own validation data or on other data; of files of the original
-program; or of detections that any program wrote, without a detector:
-
-  python -m yolo9000.evaluate --run=runs/voc
   python -m yolo9000.evaluate --run=runs/voc --data voc FOLDER test
-  python -m yolo9000.evaluate --cfg=yolov2-voc.cfg \
-    --weights=yolov2-voc.weights --names=voc.names --data voc FOLDER test
-  python -m yolo9000.evaluate --detections=detections.json \
-    --data coco FOLDER val2017
+  python -m yolo9000.evaluate --cfg=F.cfg --weights=F.weights --data ...
+  python -m yolo9000.evaluate detector.onnx --data voc FOLDER test
+  python -m yolo9000.evaluate --detections=found.json --data coco FOLDER val2017
 
-Prints by which protocol it measures, and the figures of each class. The folder
---out has them as files, the detections, and index.html with the worst pictures.
+Prints its protocol and each class's figures; --out has the worst pictures too.
 """
 
 from __future__ import annotations
@@ -29,7 +23,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from yolo9000 import arguments
+from yolo9000 import arguments, command_line
 from yolo9000.data import records, sources
 from yolo9000.data.disk import DataError, read_text
 from yolo9000.data.flaws import Flaws
@@ -37,6 +31,8 @@ from yolo9000.data.formats.reading import Source, read_names
 from yolo9000.data.pictures import Item
 from yolo9000.data.records import Dataset
 from yolo9000.detector import Detector, detect_all
+from yolo9000.export.engines import ENDINGS, Exported
+from yolo9000.extras import MissingExtra
 from yolo9000.files import write_whole
 from yolo9000.scoring import given, protocol
 from yolo9000.tables import evaluated, judging
@@ -48,7 +44,6 @@ from yolo9000.wordtree import Classes
 # Formats whose class names are those that come up, so that their order says
 # nothing.
 UNORDERED = ("csv", "open_images", "voc")
-EXPORTED = (".onnx", ".stablehlo")
 
 
 class Model(NamedTuple):
@@ -61,44 +56,37 @@ class Model(NamedTuple):
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    prog="python -m yolo9000.evaluate",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  add = parser.add_argument
-  add("file", nargs="?", help=f"an exported detector, {' or '.join(EXPORTED)}")
-  add(
-    *("--data",),
-    nargs="+",
-    metavar=("FORMAT", "ROOT SPLIT"),
-    help=f"of {', '.join(sources.FORMATS)}; without it, a run's own",
-  )
-  add("--classes", help="file with the data set's class names, one on a line")
-  add("--data_map", help="file of pairs: class of the data, of the model")
+  parser = command_line.parser("yolo9000.evaluate", __doc__, "[options] [FILE]")
+  add = parser.add_argument_group("what is measured, and how").add_argument
+  number: dict[str, Any] = {"type": int, "metavar": "N"}
+  share: dict[str, Any] = {"type": float, "metavar": "P", "default": 0.5}
+  add("file", nargs="?", metavar="FILE", help="exported, .onnx or .stablehlo")
+  data = "FORMAT ROOT SPLIT; without it, a run's own"
+  add("--data", nargs="+", metavar="WORD", help=data)
+  add("--classes", metavar="FILE", help="the data set's class names")
+  pairs = "pairs: class of the data, of the model"
+  add("--data_map", metavar="FILE", help=pairs)
   add("--outside", action="store_true", help="let paths leave ROOT")
-  add("--detections", type=Path, help="a list of results, for no detector")
-  add("--out", type=Path, default=Path("evaluation"))
-  add("--batch_size", type=int, help="default: a run's own, or 16")
-  add("--threads", type=int, default=os.cpu_count(), help="that read pictures")
-  add("--shown", type=int, default=24, help="pictures on the page")
-  add("--voc_iou", type=float, default=0.5, help="of a hit, for VOC's figures")
-  add("--matrix_score", type=float, default=0.5, help="least in the matrix")
-  add("--matrix_iou", type=float, default=0.5, help="of a hit in the matrix")
+  add("--detections", type=Path, metavar="FILE", help="of any program")
+  add("--out", type=Path, default=Path("evaluation"), help="folder")
+  add("--batch_size", **number, help="default: a run's own, or 16")
+  add("--threads", **number, default=os.cpu_count(), help="that read files")
+  add("--shown", **number, default=24, help="pictures on the page")
+  add("--voc_iou", **share, help="of a hit, for VOC's figures; .5")
+  add("--matrix_score", **share, help="least in the confusion matrix; .5")
+  add("--matrix_iou", **share, help="of a hit in the matrix; .5")
   arguments.add_model(parser)
-  arguments.add_detect(parser)
+  arguments.add_detect(parser, listed=False)
   return parser
 
 
 def _check(args: argparse.Namespace) -> None:
   """Raises ValueError for arguments that cannot be, or that say nothing."""
-  if args.file and not args.file.endswith(EXPORTED):
+  if args.file and not args.file.endswith(ENDINGS):
     raise ValueError(
-      f"{args.file}: expected an exported file, {' or '.join(EXPORTED)}; a "
+      f"{args.file}: expected an exported file, {' or '.join(ENDINGS)}; a "
       f"data set follows --data"
     )
-  if args.file and (args.run or args.cfg):
-    raise ValueError(f"expected {args.file}, --run or --cfg, one of them")
   if args.detections is not None:
     names = ("file", "run", "cfg", "weights", "names", "map", "checkpoint")
     names += ("batch_norm", "size", "resize", "data_map", "nodes", "batch_size")
@@ -106,7 +94,7 @@ def _check(args: argparse.Namespace) -> None:
       if getattr(args, name) is not None:
         name = name if name == "file" else f"--{name}"
         raise ValueError(f"{name} is not for --detections")
-  elif not args.file:
+  else:
     arguments.check(args)
   if args.data is None:
     if not args.run:
@@ -130,8 +118,6 @@ def _model(args: argparse.Namespace) -> Model:
 
   Files of the original program take those of its `detector valid`.
   """
-  if args.file:
-    return _exported(args.file)
   trained = arguments.read_model(args)
   options = {**trained.detect, **arguments.read_detect(args, trained)}
   if args.cfg and args.threshold is None and "score_threshold" in options:
@@ -139,19 +125,15 @@ def _model(args: argparse.Namespace) -> Model:
   detector = Detector(
     trained, size=arguments.read_size(args), resize=args.resize, **options
   )
-  where = args.run or f"{args.cfg} and {args.weights}"
+  where = args.file or args.run or f"{args.cfg} and {args.weights}"
   if args.run:
     where += f", {args.checkpoint or 'latest'} checkpoint"
-  learns_from = trained.make_task({}).learns_from
-  told = protocol.of_model(
-    where, detector.size, args.resize or trained.resize, options
-  )
+  if isinstance(trained, Exported):
+    learns_from = trained.learns_from
+  else:
+    learns_from = trained.make_task({}).learns_from
+  told = protocol.of_model(where, detector.size, detector.resize, options)
   return Model(detector, trained.classes, learns_from == "image labels", told)
-
-
-def _exported(path: str) -> Model:
-  """A file of the exporter; its options of detection are inside it."""
-  raise ValueError(f"{path}: exported files cannot be read yet")
 
 
 def _with_tuples(value: Any) -> Any:
@@ -312,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   compilation.enable_cache()
   try:
     return _run(args)
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, MissingExtra) as error:
     message = " ".join(str(error).splitlines())
     print(f"{parser.prog}: {message}", file=sys.stderr)
     return 2

@@ -214,7 +214,7 @@ def test_a_picture_that_cannot_be_read_ends_it(trained, tmp_path, capsys):
     (["--detections=a"], "expected --data FORMAT ROOT SPLIT"),
     (["--detections=a", "--size=64"], "--size is not for --detections"),
     (["photo.jpg", "--run=a"], "photo.jpg: expected an exported file"),
-    (["a.onnx", "--run=a"], "expected a.onnx, --run or --cfg, one of them"),
+    (["a.onnx", "--run=a"], "expected --run, or --cfg and --weights, or"),
     (["--detections=a", "--data", "coco"], "coco: expected FORMAT ROOT SPLIT"),
     (["--detections=a", "--data", "x", "/"], "data format 'x' is unknown"),
     (["--run=a", "--matrix_iou=0"], "--matrix_iou must be above 0"),

@@ -38,6 +38,7 @@ class Exported(NamedTuple):
     steps: of how many pixels the sides must be multiples; 0: fixed.
     resize: how: "letterbox", "stretch" or "centre_crop".
     detect: options of detection that are inside, by name.
+    learns_from: as a Task's.
   """
 
   run: Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -47,6 +48,7 @@ class Exported(NamedTuple):
   steps: tuple[int, int]
   resize: str
   detect: Mapping[str, Any]
+  learns_from: str
 
   def check_size(self, size: tuple[int, int]) -> None:
     """Raises ValueError for a size that the file does not take."""
@@ -198,4 +200,5 @@ def _exported(engine: Any, path: str, description: dict[str, Any]) -> Exported:
     tuple(description["steps"]),
     description["resize"],
     description["detect"],
+    description["learns_from"],
   )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def cast(x: Any, dtype: Any) -> Any:
   return plain("Cast", x, dtype=dtype, to=kind)
 
 
-def axes(*numbers: int) -> np.ndarray:
+def axes(*numbers: Any) -> np.ndarray:
   """Axes as an input of an operator."""
   return np.array(numbers, INT)
 
@@ -104,7 +104,7 @@ def choose(condition: Any, yes: Any, no: Any, dtype: Any) -> Any:
   return plain("Or", yes, no, dtype=dtype)
 
 
-def any_of(x: Any, along: Sequence[int], shape: Sequence[Any]) -> Any:
+def any_of(x: Any, along: Iterable[Any], shape: Sequence[Any]) -> Any:
   """Whether one is true; ONNX has no reduction of truths."""
   inputs = [cast(x, np.int32), axes(*along)]
   return cast(Value("ReduceMax", inputs, shape, np.int32, keepdims=0), bool)

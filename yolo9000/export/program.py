@@ -20,6 +20,7 @@ from yolo9000.export.equation import (
   INT,
   Equation,
   any_of,
+  cast,
   choose,
   expand,
   reshape,
@@ -46,7 +47,7 @@ def convert(
   Raises:
     CannotExport: naming the primitive that is not known, and where it is.
   """
-  constants = [np.asarray(one) for one in closed.consts]
+  constants = [_array(one, one.dtype) for one in closed.consts]
   found = run(closed.jaxpr, [*constants, *inputs], sides)
   return [
     expand(x, out.shape, sides)
@@ -121,6 +122,8 @@ def _computed(
   A constant that stands for a larger one is computed small, number by number.
   """
   name, params = eqn.primitive.name, dict(eqn.params)
+  if name == "convert_element_type":  # bfloat16 would round
+    return [cast(inputs[0], _dtype(params["new_dtype"]))]
   if name == "broadcast_in_dim":
     shape = [1] * len(eqn.outvars[0].aval.shape)
     for side, axis in zip(

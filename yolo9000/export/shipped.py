@@ -92,6 +92,7 @@ def ship(
     "size": list(size),
     "steps": steps,
     "resize": resize or trained.resize,
+    "learns_from": task.learns_from,
     "detect": {**trained.detect, **detect},
     "seen": trained.seen,
     "commit": commit(),
