@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   it, cannot be done.
   """
   parser = _parser()
-  args = parser.parse_args(argv)
+  args = parser.parse_intermixed_args(argv)
   compilation.enable_cache()
   try:
     return _run(args)

@@ -290,7 +290,7 @@ def _run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
   """The command; returns 2 if what is asked for cannot be done."""
   parser = _parser()
-  args = parser.parse_args(argv)
+  args = parser.parse_intermixed_args(argv)
   compilation.enable_cache()
   try:
     return _run(args)

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jax.extend.source_info_util import summarize
 
 from yolo9000.export.arithmetic import ARITHMETIC
 from yolo9000.export.arrays import ARRAYS
@@ -36,7 +37,12 @@ CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 class CannotExport(ValueError):
-  """A program that has no ONNX form here, saying why."""
+  """A program that has no ONNX form here, saying why; `where`: its line."""
+
+  where = ""
+
+  def __str__(self) -> str:
+    return f"{self.where}: {super().__str__()}"
 
 
 def convert(
@@ -66,7 +72,11 @@ def run(jaxpr: Any, inputs: Sequence[Any], sides: Dimensions) -> list[Any]:
 
   values.update(zip((*jaxpr.constvars, *jaxpr.invars), inputs, strict=True))
   for eqn in jaxpr.eqns:
-    found = _equation(eqn, [read(one) for one in eqn.invars], sides)
+    try:
+      found = _equation(eqn, [read(one) for one in eqn.invars], sides)
+    except CannotExport as error:  # what lies in JAX itself has no line
+      error.where = error.where or summarize(eqn.source_info)
+      raise
     values.update(zip(eqn.outvars, found, strict=True))
   return [read(one) for one in jaxpr.outvars]
 
@@ -107,9 +117,8 @@ def _equation(eqn: Any, inputs: list[Any], sides: Dimensions) -> list[Any]:
       Equation(inputs, shapes, out.shape, _dtype(out.dtype), eqn.params, sides)
     )
   except NotImplementedError as error:
-    where = jax.extend.source_info_util.summarize(eqn.source_info)
     raise CannotExport(
-      f"{where}: the primitive {name} has no ONNX form here, {error}"
+      f"the primitive {name} has no ONNX form here, {error}"
     ) from None
   return made if isinstance(made, list) else [made]
 

@@ -7,7 +7,7 @@ The function is a Task's predict with the weights inside: from uint8 pictures
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import InconclusiveDimensionOperation
 
 from yolo9000.tables.run import commit
 from yolo9000.training.trained import Trained
@@ -64,14 +65,6 @@ def ship(
   task.check_size(size)
   variables = jax.device_get(trained.variables)
   steps = [step_of_side(task.check_size, size, axis) for axis in (0, 1)]
-  names = [f"{step}*{name}" for step, name in zip(steps, "hw", strict=True)]
-  sides = [
-    name if step else str(side)
-    for name, step, side in zip(names, steps, size, strict=True)
-  ]
-  shape = jax.export.symbolic_shape(
-    f"b, {sides[0]}, {sides[1]}, 3", constraints=["b >= 1"]
-  )
 
   def function(images: Any) -> dict[str, Any]:
     with open_sides():
@@ -84,6 +77,12 @@ def ship(
       "count": jnp.sum(mask.astype(jnp.int32), axis=1, dtype=jnp.int32),
     }
 
+  images = open_images(size, steps)
+  try:
+    jax.eval_shape(function, images)
+  except (TypeError, ValueError, InconclusiveDimensionOperation):
+    steps = [0, 0]  # it asks how large the picture is
+    images = open_images(size, steps)
   tree = trained.classes.tree
   description = {
     "form": FORM,
@@ -97,8 +96,21 @@ def ship(
     "seen": trained.seen,
     "commit": commit(),
   }
-  images = jax.ShapeDtypeStruct(shape, np.uint8)
   return Shipped(function, images, description)
+
+
+def open_images(
+  size: tuple[int, int], steps: Sequence[int]
+) -> jax.ShapeDtypeStruct:
+  """Pictures (B, H, W, 3) of which B is open, and sides that have a step."""
+  sides = [
+    f"{step}*{name}" if step else str(side)
+    for name, step, side in zip("hw", steps, size, strict=True)
+  ]
+  shape = jax.export.symbolic_shape(
+    f"b, {sides[0]}, {sides[1]}, 3", constraints=["b >= 1"]
+  )
+  return jax.ShapeDtypeStruct(shape, np.uint8)
 
 
 def with_ending(path: Path, ending: str) -> Path:
