@@ -196,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """
   parser = _parser()
   args = parser.parse_intermixed_args(argv)
-  compilation.enable_cache()
+  compilation.set_up()
   try:
     return _run(args)
   except (ValueError, OSError, MissingExtra) as error:

@@ -291,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """The command; returns 2 if what is asked for cannot be done."""
   parser = _parser()
   args = parser.parse_intermixed_args(argv)
-  compilation.enable_cache()
+  compilation.set_up()
   try:
     return _run(args)
   except (ValueError, OSError, MissingExtra) as error:

@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
   absl.logging.set_verbosity(absl.logging.WARNING)  # orbax tells every file
   config = CONFIG.value
   workdir = Path(WORKDIR.value or Path("runs") / config.name)
-  compilation.enable_cache()
+  compilation.set_up()
   problem = None
   try:
     if not DRY_RUN.value:

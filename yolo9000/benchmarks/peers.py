@@ -1,8 +1,14 @@
-"""The forward pass here and elsewhere: python -m yolo9000.benchmarks.peers
+"""The same network here and elsewhere: python -m yolo9000.benchmarks.peers
 
-The same weights, batch norm folded, in this package, PyTorch, ONNX Runtime and
-OpenCV, on the CPU, all with as many threads as there are cores. Their outputs
-are compared before anything is timed; rounds are interleaved.
+On the CPU, all with as many threads as there are cores, in rounds that take
+turns, after their outputs were compared. --what says what is timed:
+
+  forward  the network, batch norm folded: this package, PyTorch, ONNX Runtime
+           on the exporter's graph, OpenCV on our .cfg and .weights
+  train    its output's mean square and all gradients: this package, PyTorch
+           eager and compiled
+  detect   a Detector, from pictures to boxes: by JAX, by ONNX Runtime, and ONNX
+           Runtime alone with the same exported file
 
 Needs pip install -e '.[bench]'.
 """
@@ -11,14 +17,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import jax
+import jax.export
 import numpy as np
 
 from experiments import base
@@ -30,6 +37,7 @@ from yolo9000.darknet.weights import (
   gpu_deviation,
   write_weights,
 )
+from yolo9000.detector import Detector
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.rows import (
   Conv,
@@ -39,12 +47,13 @@ from yolo9000.networks.rows import (
   Reorg,
   Route,
   layer_name,
-  output_shapes,
 )
 from yolo9000.tables.timing import interleaved
-from yolo9000.training import build
+from yolo9000.training import build, compilation
+from yolo9000.training.trained import Trained
 
-Forward = Callable[[np.ndarray], Any]  # (B, 3, H, W) to (B, D, Y, X)
+Forward = Callable[[np.ndarray], Any]  # pictures to the network's output
+Step = Callable[[np.ndarray], tuple[float, np.ndarray]]  # a loss, a gradient
 
 
 def run_table(
@@ -69,6 +78,24 @@ def ours(layers: Sequence[Layer], variables: Any) -> Forward:
   return lambda x: jax.block_until_ready(run(variables, x))
 
 
+def torch_operations() -> dict[type, Callable[..., Any]]:
+  """What PyTorch does for rows without weights."""
+  import torch
+  from torch.nn import functional
+
+  def reorg(row: Any, index: int, x: Any) -> Any:
+    batch, channels, height, width = x.shape
+    x = x.contiguous().view(batch, channels // 4, height, 2, width, 2)
+    x = x.permute(0, 3, 5, 1, 2, 4).contiguous()
+    return x.view(batch, channels * 4, height // 2, width // 2)
+
+  return {
+    MaxPool: lambda row, index, x: functional.max_pool2d(x, 2),
+    Reorg: reorg,
+    Route: lambda row, index, x: x[0] if len(x) == 1 else torch.cat(x, dim=1),
+  }
+
+
 def pytorch(layers: Sequence[Layer], variables: Any) -> Forward:
   """PyTorch, eager, channels last in memory, which is its fastest here."""
   import torch
@@ -88,18 +115,7 @@ def pytorch(layers: Sequence[Layer], variables: Any) -> Forward:
     x = functional.conv2d(x, kernel, bias, padding=row.pad)
     return functional.leaky_relu_(x, 0.1) if row.activation == "leaky" else x
 
-  def reorg(row, index, x):
-    batch, channels, height, width = x.shape
-    x = x.contiguous().view(batch, channels // 4, height, 2, width, 2)
-    x = x.permute(0, 3, 5, 1, 2, 4).contiguous()
-    return x.view(batch, channels * 4, height // 2, width // 2)
-
-  operations = {
-    Conv: conv,
-    MaxPool: lambda row, index, x: functional.max_pool2d(x, 2),
-    Reorg: reorg,
-    Route: lambda row, index, x: x[0] if len(x) == 1 else torch.cat(x, dim=1),
-  }
+  operations = {**torch_operations(), Conv: conv}
 
   def run(x):
     with torch.inference_mode():
@@ -109,67 +125,28 @@ def pytorch(layers: Sequence[Layer], variables: Any) -> Forward:
   return run
 
 
-def onnx_runtime(network: Network, variables: Any) -> Forward:
-  """ONNX Runtime on a graph that is written here."""
-  import onnx
-  import onnxruntime
-  from onnx import helper, numpy_helper
+def onnx_runtime(layers: Sequence[Layer], variables: Any, size: int) -> Forward:
+  """ONNX Runtime on the graph that the exporter writes; channels last."""
+  from yolo9000.export import onnx as writer
 
-  layers, (height, width, _) = network
-  shapes = output_shapes(layers, network.shape)
-  nodes, constants = [], []
-
-  def constant(name, array):
-    constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-    return name
-
-  def node(kind, inputs, name, **attributes):
-    nodes.append(helper.make_node(kind, inputs, [name], **attributes))
-    return name
-
-  def conv(row, index, x):
-    name = layer_name(index)
-    weights = variables["params"][name]
-    kernel = constant(f"{name}_k", weights["kernel"].transpose(3, 2, 0, 1))
-    bias = constant(f"{name}_b", weights["bias"])
-    x = node("Conv", [x, kernel, bias], name, pads=[row.pad] * 4)
-    if row.activation == "leaky":
-      x = node("LeakyRelu", [x], f"{name}_leaky", alpha=0.1)
-    return x
-
-  def reorg(row, index, x):
-    height, width, channels = shapes[index - 1]
-    view = (-1, channels // 4, height, 2, width, 2)
-    joined = (-1, channels * 4, height // 2, width // 2)
-    view = constant(f"view_{index}", np.array(view))
-    joined = constant(f"joined_{index}", np.array(joined))
-    x = node("Reshape", [x, view], f"split_{index}")
-    x = node("Transpose", [x], f"turned_{index}", perm=[0, 3, 5, 1, 2, 4])
-    return node("Reshape", [x, joined], f"reorg_{index}")
-
-  operations = {
-    Conv: conv,
-    MaxPool: lambda row, index, x: node(
-      "MaxPool", [x], f"pool_{index}", kernel_shape=[2, 2], strides=[2, 2]
-    ),
-    Reorg: reorg,
-    Route: lambda row, index, x: node("Concat", x, f"route_{index}", axis=1),
-  }
-  output = run_table(layers, "image", operations)
-  kind = onnx.TensorProto.FLOAT
-  graph = helper.make_graph(
-    nodes,
-    "detector",
-    [helper.make_tensor_value_info("image", kind, ["B", 3, height, width])],
-    [helper.make_tensor_value_info(output, kind, None)],
-    constants,
+  network = Chain(tuple(layers))
+  shape = jax.export.symbolic_shape(f"b, {size}, {size}, 3")
+  model = writer.model_of(
+    lambda x: {"raw": network.apply(variables, x, train=False)},
+    jax.ShapeDtypeStruct(shape, np.float32),
+    ["raw"],
   )
-  opset = [helper.make_opsetid("", 17)]
-  made = helper.make_model(graph, opset_imports=opset, ir_version=8)
+  run = session(model.SerializeToString())
+  return lambda x: run.run(None, {"images": x})[0]
+
+
+def session(model: bytes) -> Any:
+  """ONNX Runtime with a file."""
+  import onnxruntime
+
   options = onnxruntime.SessionOptions()
   options.intra_op_num_threads = os.cpu_count() or 1
-  session = onnxruntime.InferenceSession(made.SerializeToString(), options)
-  return lambda x: session.run(None, {"image": x})[0]
+  return onnxruntime.InferenceSession(model, options)
 
 
 def opencv(network: Network, variables: Any, folder: Path) -> Forward:
@@ -191,8 +168,85 @@ def opencv(network: Network, variables: Any, folder: Path) -> Forward:
   return run
 
 
-def random_network(width: float, size: int) -> tuple[Network, Any]:
-  """The detector with the program's reorg, and random weights."""
+def our_step(layers: Sequence[Layer], variables: Any) -> Step:
+  """The loss and its gradients by JAX."""
+  network = Chain(tuple(layers))
+
+  def loss(params: Any, x: Any) -> Any:
+    found = {"params": params, "batch_stats": variables["batch_stats"]}
+    y, _ = network.apply(found, x, train=True, mutable=["batch_stats"])
+    return (y**2).mean()
+
+  step = jax.jit(jax.value_and_grad(loss))
+  params = jax.device_put(variables["params"])
+
+  def run(x: np.ndarray) -> tuple[float, np.ndarray]:
+    value, grads = jax.block_until_ready(step(params, x))
+    return float(value), np.asarray(grads[layer_name(0)]["kernel"])
+
+  return run
+
+
+def pytorch_step(
+  layers: Sequence[Layer], variables: Any, *, compiled: bool
+) -> Step:
+  """The same by PyTorch, channels last in memory."""
+  import torch
+  from torch.nn import functional
+
+  def tensor(x: Any) -> Any:
+    x = torch.tensor(np.asarray(x))
+    last = {"memory_format": torch.channels_last} if x.ndim == 4 else {}
+    return x.to(**last).requires_grad_()
+
+  weights = {
+    name: {
+      key: tensor(x.transpose(3, 2, 0, 1) if x.ndim == 4 else x)
+      for key, x in own.items()
+    }
+    for name, own in variables["params"].items()
+  }
+
+  def conv(row: Any, index: int, x: Any) -> Any:
+    own = weights[layer_name(index)]
+    x = functional.conv2d(x, own["kernel"], own.get("bias"), padding=row.pad)
+    if row.batch_norm:
+      norm = weights[f"{layer_name(index)}_norm"]
+      factors = (norm["scale"], norm["bias"])
+      x = functional.batch_norm(x, None, None, *factors, training=True)
+    return functional.leaky_relu(x, 0.1) if row.activation == "leaky" else x
+
+  operations = {**torch_operations(), Conv: conv}
+  every = [x for own in weights.values() for x in own.values()]
+
+  def loss(x: Any) -> Any:
+    return (run_table(layers, x, operations) ** 2).mean()
+
+  forward = torch.compile(loss) if compiled else loss
+
+  def run(x: np.ndarray) -> tuple[float, np.ndarray]:
+    x = torch.from_numpy(x).permute(0, 3, 1, 2)  # channels last already
+    value = forward(x)
+    grads = torch.autograd.grad(value, every)
+    return value.item(), grads[0].permute(2, 3, 1, 0).numpy()
+
+  return run
+
+
+class Subject(NamedTuple):
+  """What is timed: the detector with the program's reorg, random weights."""
+
+  network: Network
+  trained: Trained
+
+  @property
+  def variables(self) -> Any:
+    """Of the network."""
+    return self.trained.variables
+
+
+def random_detector(width: float, size: int) -> Subject:
+  """A detector of this width, for pictures of this size."""
   config = base.detector()
   config.task.network.update(
     width=width, passthrough="program", program_reorg=True
@@ -204,12 +258,91 @@ def random_network(width: float, size: int) -> tuple[Network, Any]:
   )
   rows = detectors.network_rows(config.task.to_dict(), classes)
   assert rows is not None
-  return Network(rows, (size, size, 3)), jax.device_get(variables)
+  trained = Trained(
+    make_task=lambda detect: task,
+    detect={},
+    variables=jax.device_get(variables),
+    classes=classes,
+    size=(size, size),
+    resize="stretch",
+    network=Network(rows, (size, size, 3)),
+    norm_epsilon=1e-5,
+    seen=0,
+  )
+  return Subject(Network(rows, (size, size, 3)), trained)
+
+
+Job = Callable[[], Any]
+
+
+def forward_jobs(
+  subject: Subject, image: np.ndarray, folder: Path
+) -> dict[str, Job]:
+  """The network by each library; each gives (B, Y, X, D)."""
+  network = subject.network
+  layers, variables = fold(network.layers, subject.variables, gpu_deviation)
+  planar = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+  torch_run = pytorch(layers, variables)
+  opencv_run = opencv(network, subject.variables, folder)
+  onnx_run = onnx_runtime(layers, variables, image.shape[1])
+  return {
+    "yolo9000": partial(ours(layers, variables), image),
+    "PyTorch": lambda: torch_run(planar).transpose(0, 2, 3, 1),
+    "ONNX Runtime": partial(onnx_run, image),
+    "OpenCV": lambda: opencv_run(planar).transpose(0, 2, 3, 1),
+  }
+
+
+def train_jobs(
+  subject: Subject, image: np.ndarray, folder: Path
+) -> dict[str, Job]:
+  """A loss and its gradients; each gives the first kernel's."""
+  del folder
+  given = (subject.network.layers, subject.variables)
+  steps = {
+    "yolo9000": our_step(*given),
+    "PyTorch": pytorch_step(*given, compiled=False),
+    "compiled": pytorch_step(*given, compiled=True),
+  }
+  return {
+    name: lambda step=step: step(image)[1] for name, step in steps.items()
+  }
+
+
+def detect_jobs(
+  subject: Subject, image: np.ndarray, folder: Path
+) -> dict[str, Job]:
+  """From pictures to boxes; each gives the scores."""
+  from yolo9000.export import onnx as writer
+
+  pictures = (image * 255).astype(np.uint8)
+  (path,) = writer.write(subject.trained, folder / "it.onnx")
+  alone = session(path.read_bytes())
+
+  def by(detector: Detector) -> Job:
+    prepared = [detector.prepare(one) for one in pictures]
+
+    def run() -> np.ndarray:
+      found = detector.start(prepared, len(prepared))
+      detector.finish(found, prepared)
+      return np.asarray(found.scores)
+
+    return run
+
+  return {
+    "yolo9000": by(Detector(subject.trained)),
+    "engine=onnx": by(Detector(subject.trained, engine="onnx")),
+    "ONNX Runtime": lambda: alone.run(["scores"], {"images": pictures})[0],
+  }
+
+
+WHAT = {"forward": forward_jobs, "train": train_jobs, "detect": detect_jobs}
 
 
 def main() -> None:
   """Prints a line for each library and batch size."""
   parser = command_line.parser("yolo9000.benchmarks.peers", __doc__)
+  parser.add_argument("--what", default="forward,train,detect")
   parser.add_argument("--width", type=float, default=1.0)
   parser.add_argument("--size", type=int, default=416)
   parser.add_argument("--batch_sizes", default="1,8")
@@ -218,35 +351,35 @@ def main() -> None:
   needed = ("torch", "onnx", "onnxruntime")
   if missing := [name for name in needed if find_spec(name) is None]:
     parser.error(f"needs {', '.join(missing)}: pip install -e '.[bench]'")
-  network, variables = random_network(args.width, args.size)
-  folded = fold(network.layers, variables, gpu_deviation)
+  what = args.what.split(",")
+  if wrong := set(what) - set(WHAT):
+    parser.error(f"--what has {', '.join(wrong)}; there are {', '.join(WHAT)}")
+  compilation.set_up()
+  subject = random_detector(args.width, args.size)
   rng = np.random.default_rng(0)
-  with tempfile.TemporaryDirectory() as folder:
-    engines = {
-      "yolo9000": ours(*folded),
-      "PyTorch": pytorch(*folded),
-      "ONNX Runtime": onnx_runtime(
-        network._replace(layers=folded[0]), folded[1]
-      ),
-      "OpenCV": opencv(network, variables, Path(folder)),
-    }
+  for kind in what:
     for batch_size in map(int, args.batch_sizes.split(",")):
       shape = (batch_size, args.size, args.size, 3)
       image = rng.uniform(0, 1, shape).astype(np.float32)
-      planar = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
-      inputs = {name: planar for name in engines} | {"yolo9000": image}
-      expected = np.asarray(engines["yolo9000"](image)).transpose(0, 3, 1, 2)
-      for name in list(engines)[1:]:
-        error = np.abs(engines[name](planar) - expected).max()
-        if not error < 1e-3 * np.abs(expected).max():
-          raise SystemExit(f"{name} computes something else: {error} apart")
-      jobs = {n: partial(engines[n], inputs[n]) for n in engines}
-      seconds = interleaved(jobs, rounds=args.rounds)
+      with tempfile.TemporaryDirectory() as folder:
+        jobs = WHAT[kind](subject, image, Path(folder))
+        compare(jobs)
+        seconds = interleaved(jobs, rounds=args.rounds)
       for name, total in seconds.items():
         print(
-          f"batch {batch_size}  {name:13} {1000 * total / batch_size:7.1f} "
-          f"ms/image  {total / seconds['yolo9000']:.2f}"
+          f"{kind:8} batch {batch_size}  {name:13} "
+          f"{1000 * total / batch_size:7.1f} ms/image  "
+          f"{total / seconds['yolo9000']:.2f}"
         )
+
+
+def compare(jobs: Mapping[str, Job]) -> None:
+  """Ends the command if one computes something else than this package."""
+  expected = np.asarray(jobs["yolo9000"]())
+  for name, job in jobs.items():
+    error = np.abs(np.asarray(job()) - expected).max(initial=0.0)
+    if not error <= 1e-3 * np.abs(expected).max(initial=0.0):
+      raise SystemExit(f"{name} computes something else: {error} apart")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Everything is inside, from uint8 pictures to boxes; see `shipped`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,28 +43,43 @@ def write(trained: Trained, path: Path, **options: Any) -> list[Path]:
 
 def make(what: shipped.Shipped) -> onnx.ModelProto:
   """The file's content."""
-  closed = jax.make_jaxpr(what.function)(what.images)
-  names = sorted(shipped.OUTPUTS)  # in the order of the traced outputs
-  shape = what.images.shape
-  images = Value("", (), shape, np.uint8)
-  outputs = convert(closed, [images], sides_of(images, what.description))
-  found = dict(zip(names, outputs, strict=True))
-  model = Writer().model(
-    {shipped.INPUT: images},
-    {name: found[name] for name in shipped.OUTPUTS},
-    "detector",
-  )
-  model.producer_name = "yolo9000"
+  steps = what.description["steps"]
+  model = model_of(what.function, what.images, shipped.OUTPUTS, steps=steps)
   for key, value in what.description.items():
     model.metadata_props.add(key=key, value=json.dumps(value))
   return model
 
 
-def sides_of(images: Value, description: Mapping[str, Any]) -> Dimensions:
+def model_of(
+  function: Callable[[Any], dict[str, Any]],
+  images: jax.ShapeDtypeStruct,
+  names: Sequence[str],
+  *,
+  steps: Sequence[int] = (0, 0),
+) -> onnx.ModelProto:
+  """Any function of pictures as ONNX, without a description.
+
+  Args:
+    function: images -> arrays by name.
+    images: (B, H, W, 3); a side that is open is called b, h or w.
+    names: the outputs, in the order of the file.
+    steps: of how many pixels H and W are multiples, where they are open.
+  """
+  closed = jax.make_jaxpr(function)(images)
+  value = Value("", (), images.shape, images.dtype)
+  outputs = convert(closed, [value], sides_of(value, steps))
+  found = dict(zip(sorted(names), outputs, strict=True))  # as JAX has them
+  model = Writer().model(
+    {shipped.INPUT: value}, {name: found[name] for name in names}, "detector"
+  )
+  model.producer_name = "yolo9000"
+  return model
+
+
+def sides_of(images: Value, steps: Sequence[int]) -> Dimensions:
   """The open sides of the input: how many pictures, and steps of pixels."""
-  steps = {"b": 1, "h": description["steps"][0], "w": description["steps"][1]}
   names = {}
-  for axis, (name, step) in enumerate(steps.items()):
+  for axis, (name, step) in enumerate(zip("bhw", (1, *steps), strict=True)):
     if step:
       side = Value("Shape", [images], (1,), np.int64, start=axis, end=axis + 1)
       side = Value("Squeeze", [side, np.array([0])], (), np.int64)

@@ -1,4 +1,4 @@
-"""Programs compiled ahead of time, and kept from one start to the next."""
+"""How and when programs are compiled, and that they are kept for next time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,24 @@ import jax
 import jaxlib.version
 
 from yolo9000.types import Batch
+
+# By default XLA gives convolutions on a CPU to YNNPACK. Its own are faster: with
+# them YOLOv2 at full size takes .80 to .89 of the time forward and .59 of it in
+# training with jaxlib 0.10.2, .66 in training with 0.11.2 and 0.12.0.1, and the
+# networks of the miniature .89 to .97 in training (2 cores, interleaved).
+CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+KNOWN = ((0, 10, 2), (0, 13))  # jaxlibs that know it; XLA ends at another flag
+
+
+def set_up() -> None:
+  """For commands, before anything is compiled: the cache, and XLA's flags.
+
+  A user's own XLA_FLAGS are left as they are.
+  """
+  enable_cache()
+  version = jaxlib.version.__version_info__
+  if KNOWN[0] <= tuple(version) < KNOWN[1]:
+    os.environ.setdefault("XLA_FLAGS", CONVOLUTIONS)
 
 
 def enable_cache() -> None:
