@@ -177,12 +177,13 @@ def our_step(layers: Sequence[Layer], variables: Any) -> Step:
     y, _ = network.apply(found, x, train=True, mutable=["batch_stats"])
     return (y**2).mean()
 
+  last = layer_name(len(layers) - 2)
   step = jax.jit(jax.value_and_grad(loss))
   params = jax.device_put(variables["params"])
 
   def run(x: np.ndarray) -> tuple[float, np.ndarray]:
     value, grads = jax.block_until_ready(step(params, x))
-    return float(value), np.asarray(grads[layer_name(0)]["kernel"])
+    return float(value), np.asarray(grads[last]["kernel"])
 
   return run
 
@@ -218,6 +219,8 @@ def pytorch_step(
 
   operations = {**torch_operations(), Conv: conv}
   every = [x for own in weights.values() for x in own.values()]
+  last = weights[layer_name(len(layers) - 2)]["kernel"]
+  place = next(n for n, x in enumerate(every) if x is last)
 
   def loss(x: Any) -> Any:
     return (run_table(layers, x, operations) ** 2).mean()
@@ -228,7 +231,7 @@ def pytorch_step(
     x = torch.from_numpy(x).permute(0, 3, 1, 2)  # channels last already
     value = forward(x)
     grads = torch.autograd.grad(value, every)
-    return value.item(), grads[0].permute(2, 3, 1, 0).numpy()
+    return value.item(), grads[place].permute(2, 3, 1, 0).numpy()
 
   return run
 
@@ -296,7 +299,7 @@ def forward_jobs(
 def train_jobs(
   subject: Subject, image: np.ndarray, folder: Path
 ) -> dict[str, Job]:
-  """A loss and its gradients; each gives the first kernel's."""
+  """A loss and its gradients; each gives the last kernel's."""
   del folder
   given = (subject.network.layers, subject.variables)
   steps = {

@@ -15,10 +15,10 @@ import jaxlib.version
 
 from yolo9000.types import Batch
 
-# By default XLA gives convolutions on a CPU to YNNPACK. Its own are faster: with
-# them YOLOv2 at full size takes .80 to .89 of the time forward and .59 of it in
-# training with jaxlib 0.10.2, .66 in training with 0.11.2 and 0.12.0.1, and the
-# networks of the miniature .89 to .97 in training (2 cores, interleaved).
+# By default XLA gives convolutions on a CPU to YNNPACK. Its own are faster.
+# With them YOLOv2 at full size takes .80 to .89 of the time forward and .59 of
+# it in training with jaxlib 0.10.2, .66 in training with 0.11.2 and 0.12.0.1,
+# and the miniature's networks .89 to .97 in training (2 cores, interleaved).
 CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 KNOWN = ((0, 10, 2), (0, 13))  # jaxlibs that know it; XLA ends at another flag
 
