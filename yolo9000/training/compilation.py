@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,16 +24,33 @@ from yolo9000.types import Batch
 CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 KNOWN = ((0, 10, 2), (0, 13))  # jaxlibs that know it; XLA ends at another flag
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+
 
 def set_up() -> None:
-  """For commands, before anything is compiled: the cache, and XLA's flags.
+  """For commands, before anything is compiled: cache, flags and memory.
 
   A user's own XLA_FLAGS are left as they are.
   """
   enable_cache()
+  keep_memory()
   version = jaxlib.version.__version_info__
   if KNOWN[0] <= tuple(version) < KNOWN[1]:
     os.environ.setdefault("XLA_FLAGS", CONVOLUTIONS)
+
+
+def keep_memory() -> None:
+  """Keeps memory that is freed, instead of faulting it in again at each call.
+
+  Of glibc; elsewhere nothing happens. A training step at batch 1 takes .95 of
+  the time, other things the same; on a machine where faults are dear more.
+  """
+  if sys.platform != "linux":
+    return
+  mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+  if mallopt is not None:  # not so in musl
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def enable_cache() -> None:
