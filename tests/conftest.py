@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import jax
+import jaxlib.version
 import jaxtyping
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ import pytest
 # Most of the time goes into compiling for speed that no test wants; commands
 # that tests start inherit this. Without fusion emitters, and in one module, a
 # step compiles in a third of the time. XLA ends at a flag that it does not
-# know: jaxlib 0.10, 0.11 and 0.12, which setup.cfg allows, know these. With
-# XLA_FLAGS= programs are compiled as for users.
-os.environ.setdefault(
-  "XLA_FLAGS",
-  "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+# know: jaxlib 0.11 has lost the first. With XLA_FLAGS= programs are compiled as
+# for users.
+FLAGS = [
+  "--xla_backend_optimization_level=0",
   "--xla_cpu_parallel_codegen_split_count=1",
-)
+]
+if jaxlib.version.__version_info__ < (0, 11):
+  FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 # Before anything of the package is imported: shapes are checked at every call.
 jaxtyping.install_import_hook("yolo9000", "beartype.beartype")

@@ -19,7 +19,7 @@ print(jax.jit(lambda x, k: jax.lax.conv_general_dilated(x, k, (1, 1), "SAME",
 """
 
 
-@pytest.mark.parametrize("own", [None, "--xla_cpu_use_fusion_emitters=false"])
+@pytest.mark.parametrize("own", [None, "--xla_backend_optimization_level=1"])
 def test_xla_knows_the_flags_and_a_users_own_come_first(own):
   """XLA ends the process at a flag that it does not know."""
   env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
