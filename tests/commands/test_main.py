@@ -72,7 +72,7 @@ def test_the_quick_ablation_makes_its_table(tmp_path):
   assert done.returncode == 0, done.stderr
   assert (tmp_path / "net.weights").is_file()
   done = run_module(*export, "--run=w/passthrough", "other", cwd=tmp_path)
-  assert done.returncode == 1 and "the plain reorg is no layer" in done.stderr
+  assert done.returncode == 2 and "the plain reorg is no layer" in done.stderr
 
 
 def test_the_quick_yolo9000_makes_its_table(tmp_path):

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "yolo9000"
 FLOORS = (
   *("types", "files", "extras", "command_line", "boxes", "wordtree", "losses"),
   *("networks", "darknet", "data", "scoring", "detectors", "training"),
-  *("tables", "export", "benchmarks", "commands"),
+  *("tables", "export", "commands", "benchmarks"),
 )
 WITHOUT_JAX = ("data", "scoring", "files", "boxes.geometry", "boxes.priors")
 

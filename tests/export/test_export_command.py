@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import ROOT, tiny_config
-from test_files import make_trained, make_yolov2
+from test_exported import make_trained, make_yolov2
 
 from yolo9000 import detect, evaluate
 from yolo9000.detector import Detector
@@ -166,7 +166,9 @@ def test_an_unknown_primitive_is_named():
 
   other = Task(task.init, task.loss, predict, task.check_size)
   strange = trained._replace(make_task=lambda detect: other)
-  with pytest.raises(ValueError, match=r"test_command.py:\d+.*primitive fft"):
+  with pytest.raises(
+    ValueError, match=r"test_export_command.py:\d+.*primitive fft"
+  ):
     writer.make(shipped.ship(strange))
 
 
