@@ -18,6 +18,7 @@ from yolo9000.export.equation import (
   Equation,
   axes,
   cast,
+  choose,
   expand,
   reshape,
 )
@@ -30,11 +31,15 @@ def gather(eqn: Equation) -> Any:
   indices = eqn.full(1)
   if is_constant(indices) and indices.ndim == 1:
     return _window(eqn, indices)
-  sizes, indexed = eqn.params["slice_sizes"], numbers.start_index_map
-  batch = numbers.operand_batching_dims
+  sizes, batch = eqn.params["slice_sizes"], numbers.operand_batching_dims
+  # A part as long as its axis begins at 0 whatever is asked for.
+  used = [
+    k for k, n in enumerate(numbers.start_index_map) if not whole_axis(eqn, n)
+  ]
+  indexed = [numbers.start_index_map[k] for k in used]
   whole = [n for n in range(len(sizes)) if n not in (*indexed, *batch)]
-  if set(numbers.collapsed_slice_dims) != set(indexed) or any(
-    sizes[n] != eqn.shapes[0][n] for n in whole
+  if any(sizes[n] != 1 for n in indexed) or not all(
+    whole_axis(eqn, n) for n in whole
   ):
     raise NotImplementedError("of parts at places that are known only later")
   x = transpose(eqn.full(), (*batch, *indexed, *whole))
@@ -44,6 +49,10 @@ def gather(eqn: Equation) -> Any:
   last = len(eqn.shapes[1]) - 1
   others = [n for n in range(last) if n not in first]
   indices = transpose(indices, (*first, *others, last))
+  if len(used) < eqn.shapes[1][last]:
+    shape = [eqn.shapes[1][n] for n in (*first, *others)] + [len(used)]
+    part = [indices, axes(*used)]
+    indices = Value("Gather", part, shape, indices.dtype, axis=last)
   indices, inside = _bounded(eqn, indices, sides)
   index_shape = [eqn.shapes[1][n] for n in (*first, *others)]
   shape = [*index_shape, *(eqn.shapes[0][n] for n in whole)]
@@ -56,16 +65,56 @@ def gather(eqn: Equation) -> Any:
     )
   if inside is not None:
     inside = reshape(inside, [*index_shape, *[1] * len(whole)], eqn.sides)
-    fill = eqn.params["fill_value"]
-    if fill is None:
-      fill = np.nan if eqn.dtype.kind == "f" else np.iinfo(eqn.dtype).min
-    found = eqn.plain("Where", inside, found, np.array(fill, eqn.dtype))
+    fill = np.array(_fill(eqn.params["fill_value"], eqn.dtype), eqn.dtype)
+    found = choose(inside, found, fill, eqn.dtype)
+  # Parts of one number keep their axes, where they are not collapsed.
+  kept = [n for n in indexed if n not in numbers.collapsed_slice_dims]
+  gone = [n for n in whole if n in numbers.collapsed_slice_dims]
+  window = sorted([n for n in (*whole, *kept) if n not in gone])
+  found = reshape(found, [*index_shape, *(sizes[n] for n in window)], eqn.sides)
   # Where each of these axes is in the output.
-  free = [n for n in range(len(shape)) if n not in numbers.offset_dims]
-  order = [n for _, n in sorted(zip((*first, *others), free, strict=False))]
+  free = [n for n in range(len(eqn.shape)) if n not in numbers.offset_dims]
   place = dict(zip(sorted((*first, *others)), free, strict=True))
   order = [place[n] for n in (*first, *others)] + list(numbers.offset_dims)
   return transpose(found, np.argsort(order))
+
+
+def whole_axis(eqn: Equation, axis: Any) -> bool:
+  """Whether what is taken is as long as this axis."""
+  return bool(eqn.params["slice_sizes"][axis] == eqn.shapes[0][axis])
+
+
+def dynamic_slice(eqn: Equation) -> Any:
+  """A part at a place that is known only later, moved inside if it leaves."""
+  x, *starts = (eqn.full(n) for n in range(len(eqn.inputs)))
+  sizes, shape = eqn.params["slice_sizes"], eqn.shapes[0]
+  cut = [n for n in range(len(sizes)) if not whole_axis(eqn, n)]
+  begins, ends = [], []
+  for n in cut:
+    most = eqn.sides.scalar(shape[n] - sizes[n])
+    begin = plain("Max", cast(starts[n], INT), np.array(0, INT), dtype=INT)
+    begin = plain("Min", begin, most, dtype=INT)
+    end = plain("Add", begin, eqn.sides.scalar(sizes[n]), dtype=INT)
+    begins.append(Value("Unsqueeze", [begin, axes(0)], (1,), INT))
+    ends.append(Value("Unsqueeze", [end, axes(0)], (1,), INT))
+  if not cut:
+    return x
+  vectors = [
+    Value("Concat", values, (len(cut),), INT, axis=0)
+    for values in (begins, ends)
+  ]
+  return Value("Slice", [x, *vectors, axes(*cut)], eqn.shape, eqn.dtype)
+
+
+def _fill(given: Any, dtype: np.dtype) -> Any:
+  """What JAX gives for an index that lies outside."""
+  if given is not None:
+    return given
+  if dtype.kind == "f":
+    return np.nan
+  if dtype.kind == "b":
+    return True
+  return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
 
 
 def _window(eqn: Equation, start: np.ndarray) -> Any:
@@ -150,6 +199,7 @@ def _scatter(reduction: str) -> Any:
 
 
 INDEXING = {
+  "dynamic_slice": dynamic_slice,
   "gather": gather,
   "scatter": _scatter("none"),
   "scatter-add": _scatter("add"),
