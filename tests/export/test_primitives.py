@@ -120,7 +120,7 @@ FUNCTIONS = {
     *(
       x * jnp.asarray(x.shape[0], x.dtype),
       jnp.zeros((x.shape[0], 2)),
-      x.squeeze()[None],
+      x[:, None].squeeze(1),
     ),
   ],
   "taking": lambda x: [
