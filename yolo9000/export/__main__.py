@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   for path in written:
     print(f"{path}: {path.stat().st_size / 1e6:,.1f} MB")
   if args.to != "darknet":
-    print(f"next: python -m yolo9000.detect {written[0]} PICTURE ...")
+    detect = command_line.typed("yolo9000.detect")
+    print(f"next: {detect} {written[0]} PICTURE ...")
   return 0
 
 
