@@ -26,6 +26,9 @@ from yolo9000.wordtree import Classes, WordTree
 ENGINES = ("jax", "onnx")
 ENDINGS = (".onnx", ".stablehlo")
 
+# Pictures to arrays by the names of OUTPUTS.
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+
 
 class Exported(NamedTuple):
   """An exported detector.
@@ -41,7 +44,7 @@ class Exported(NamedTuple):
     learns_from: as a Task's.
   """
 
-  run: Callable[[np.ndarray], dict[str, np.ndarray]]
+  run: Run
   path: str
   classes: Classes
   size: tuple[int, int]
@@ -114,7 +117,8 @@ def of_trained(trained: Trained, detect: Mapping[str, Any]) -> Exported:
 
   what = shipped.ship(trained, **detect)
   model = writer.make(what).SerializeToString()
-  return _exported(_session(model), "the network", what.description)
+  run, _ = _onnx_runner(model)
+  return _exported(run, "the network", what.description)
 
 
 def read(path: str | Path) -> Exported:
@@ -132,32 +136,38 @@ def read(path: str | Path) -> Exported:
   except OSError as error:
     raise FileError(f"{path}: cannot be read: {error.strerror}") from None
   if path.suffix == ".onnx":
-    session = _session(content, path)
-    found = session.get_modelmeta().custom_metadata_map
-    return _exported(session, str(path), _described(path, found))
+    run, texts = _onnx_runner(content, path)
+    return _exported(run, str(path), _described(path, texts))
   try:
     with zipfile.ZipFile(path) as archive:
       found = json.loads(archive.read(DESCRIPTION))
     exported = jax.export.deserialize(bytearray(content))
   except Exception as error:  # what a damaged file raises differs
     raise FileError(f"{path}: is no StableHLO file of ours ({error})") from None
-  run = jax.jit(exported.call)
+  call = jax.jit(exported.call)
   return _exported(
-    lambda images: jax.device_get(run(images)),
+    lambda images: jax.device_get(call(images)),
     str(path),
     _checked(path, found),
   )
 
 
-def _session(content: bytes, path: Path | None = None) -> Any:
+def _onnx_runner(content: bytes, path: Path | None = None) -> tuple[Run, Any]:
+  """What ONNX Runtime makes of a file, and the texts inside it."""
   runtime = extras.load("onnxruntime", "export", "an ONNX file")
   try:
-    return runtime.InferenceSession(
+    session = runtime.InferenceSession(
       content, providers=runtime.get_available_providers()
     )
   except Exception as error:  # its errors have no class in common
     reason = str(error).splitlines()[0]
     raise FileError(f"{path}: ONNX Runtime cannot read it: {reason}") from None
+
+  def run(images: np.ndarray) -> dict[str, np.ndarray]:
+    found = session.run(list(shipped.OUTPUTS), {shipped.INPUT: images})
+    return dict(zip(shipped.OUTPUTS, found, strict=True))
+
+  return run, session.get_modelmeta().custom_metadata_map
 
 
 def _described(path: Path, found: Mapping[str, str]) -> dict[str, Any]:
@@ -181,11 +191,7 @@ def _foreign(path: Path) -> str:
   )
 
 
-def _exported(engine: Any, path: str, description: dict[str, Any]) -> Exported:
-  def run(images: np.ndarray) -> dict[str, np.ndarray]:
-    found = engine.run(list(shipped.OUTPUTS), {shipped.INPUT: images})
-    return dict(zip(shipped.OUTPUTS, found, strict=True))
-
+def _exported(run: Run, path: str, description: dict[str, Any]) -> Exported:
   tree = description["tree"]
   classes = Classes(
     tuple(description["names"]),
@@ -193,7 +199,7 @@ def _exported(engine: Any, path: str, description: dict[str, Any]) -> Exported:
   )
   height, width = description["size"]
   return Exported(
-    run if hasattr(engine, "run") else engine,
+    run,
     path,
     classes,
     (height, width),

@@ -28,14 +28,6 @@ Shape = Sequence[Any]
 OPSET = 18
 IR_VERSION = 8
 
-# Operators whose every output number comes from the numbers at its place.
-PLAIN = frozenset(
-  "Abs Add And Cast Ceil Clip Cos Div Equal Erf Exp Floor Greater "
-  "GreaterOrEqual IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Min Mod Mul "
-  "Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Sqrt Sub Tanh Where "
-  "Xor".split()
-)
-
 
 class Value:
   """One output of an operator.
@@ -136,12 +128,18 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
   )
 
 
-def plain(kind: str, *values: Any, dtype: Any = None, **attributes: Any) -> Any:
-  """An operator of PLAIN; where ONNX has a shorter form, that."""
+def plain(kind: str, *values: Any, dtype: Any, **attributes: Any) -> Any:
+  """An operator that works number by number; its shorter form, if it has one.
+
+  Args:
+    kind: the operator's name in ONNX.
+    *values: its inputs; axes of 1 are broadcast.
+    dtype: of its output.
+    **attributes: of the operator.
+  """
   below, order = lift(*values)
   if order is not None:
     return transpose(plain(kind, *below, dtype=dtype, **attributes), order)
-  dtype = dtype or next(x for x in values if x.dtype != bool).dtype
   short = folded(kind, values) or leaky(kind, values)
   if short is not None:
     return short

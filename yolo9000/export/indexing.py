@@ -69,8 +69,8 @@ def gather(eqn: Equation) -> Any:
     found = choose(inside, found, fill, eqn.dtype)
   # Parts of one number keep their axes, where they are not collapsed.
   kept = [n for n in indexed if n not in numbers.collapsed_slice_dims]
-  gone = [n for n in whole if n in numbers.collapsed_slice_dims]
-  window = sorted([n for n in (*whole, *kept) if n not in gone])
+  left = [n for n in whole if n not in numbers.collapsed_slice_dims]
+  window = sorted([*left, *kept])
   found = reshape(found, [*index_shape, *(sizes[n] for n in window)], eqn.sides)
   # Where each of these axes is in the output.
   free = [n for n in range(len(eqn.shape)) if n not in numbers.offset_dims]
