@@ -168,6 +168,7 @@ def training(
         weight_decay=5e-4,
         clip_norm=10.0,  # 0: off
         average=0.99,  # of the weights that are evaluated; 0: off
+        held=(),  # layers of the start point that do not learn: ("layer_0*",)
       ),
       schedule=dict(
         name="cosine",
@@ -182,6 +183,7 @@ def training(
         seed=0,
         start_from="",  # a run's folder, a .weights file or an .npz
         start_cfg="",  # of that .weights file; see training/start.py
+        start_layers=0,  # its first rows alone, so many; 0: all that fit
         total_steps=total_steps,
         extend=0,  # steps more, for a run that is finished; see docs/tables.md
         batch_size=batch_size,  # over all devices

@@ -336,3 +336,23 @@ def test_a_file_that_is_cut_is_not_read_with_the_other_header(
   path.write_bytes(data[:change] if change < 0 else data + bytes(change))
   with pytest.raises(FileError):
     read_weights(path, NETWORK, partial=False)
+
+
+@pytest.mark.parametrize("width", [8, 4])
+def test_first_layers_are_read_whatever_follows(tmp_path, width):
+  """Of a file that another network than ours goes on in."""
+  variables = random_variables(NETWORK)
+  path = tmp_path / "a.weights"
+  write_weights(path, NETWORK, variables, Header(seen=7))
+  head = struct.pack("<3i", 0, 2, 0) + (7).to_bytes(width, "little")
+  path.write_bytes(head + path.read_bytes()[20:])
+  ours = Network((*LAYERS[:2], Conv(9, 3), Conv(5, 1)), (6, 4, 3))
+  found, header, covered = read_weights(path, ours, partial=False, first=2)
+  assert header.seen == 7 and covered == 2
+  assert list(found["params"]) == ["layer_00_norm", "layer_00"]
+  for name, of_layer in found["params"].items():
+    for key, array in of_layer.items():
+      np.testing.assert_array_equal(array, variables["params"][name][key])
+  path.write_bytes(path.read_bytes()[:100])
+  with pytest.raises(FileError, match="has 100 bytes and ends in layer 0"):
+    read_weights(path, ours, partial=True, first=2)

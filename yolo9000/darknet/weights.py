@@ -159,7 +159,7 @@ def _read_header(path: Path, data: bytes) -> Header:
 
 
 def read_weights(
-  path: str | Path, network: Network, *, partial: bool
+  path: str | Path, network: Network, *, partial: bool, first: int = 0
 ) -> tuple[Variables, Header, int]:
   """Parameters and batch statistics of a network.
 
@@ -168,6 +168,8 @@ def read_weights(
     network: that the file was written for.
     partial: take a file that ends after any layer, as `darknet partial` makes
       them (darknet19_448.conv.23); the later layers have no entry then.
+    first: read so many layers, whatever follows them in the file; 0 for all.
+      The file may be of another network that begins with the same ones.
 
   Returns:
     float32 NumPy variables, the header, and how many layers the file covers.
@@ -186,15 +188,23 @@ def read_weights(
   layers = list(_arrays(network, transposed=header.transposed))
   sizes = [4 * sum(math.prod(a.shape) for a in arrays) for arrays in layers]
   position = struct.calcsize(header.format)
-  covered = _covered(len(data), position, sizes, partial)
+  if first:
+    layers, sizes = layers[:first], sizes[:first]
+
+  def covers(header: int) -> int | None:
+    end = min(len(data), header + sum(sizes)) if first else len(data)
+    return _covered(end, header, sizes, partial and not first)
+
+  has_upper_half = data[16:20] == bytes(4)
+  fits = not first or position == 16 or has_upper_half
+  covered = covers(position) if fits else None
   if covered is None and len(data) >= 20:
     # Programs of 32 bits, and some converters, write a counter of the other
     # width. Then the numbers fill the file only after the other header, and the
     # counter's upper half is 0 exactly if the header has one.
     other = "<3iQ" if position == 16 else "<3ii"
-    has_upper_half = struct.unpack_from("<i", data, 16) == (0,)
     if has_upper_half == (position == 16):
-      covered = _covered(len(data), struct.calcsize(other), sizes, partial)
+      covered = covers(struct.calcsize(other))
     if covered is not None:
       position = struct.calcsize(other)
       header = Header(*struct.unpack_from(other, data))

@@ -35,25 +35,30 @@ from yolo9000.networks.rows import (
 from yolo9000.types import Batch, Detections, Float, Step, Task, UInt8
 from yolo9000.wordtree import Classes
 
-# Section 2, training for detection: three 3 x 3 convolutions of 1024 filters,
-# the last one after the passthrough from layer 16, "the final 3 x 3 x 512".
-HEADS: dict[str, tuple[Layer, ...]] = {
-  "none": (Conv(1024, 3), Conv(1024, 3), Conv(1024, 3)),
-  "paper": (
-    *(Conv(1024, 3), Conv(1024, 3)),
-    *(Route((16,)), Reorg(), Route((-1, 24))),
-    Conv(1024, 3),
-  ),
-  # From March 2017 the program first narrows the passthrough to 64 channels.
-  "program": (
-    *(Conv(1024, 3), Conv(1024, 3)),
-    *(Route((16,)), Conv(64, 1), Reorg(), Route((-1, 24))),
-    Conv(1024, 3),
-  ),
-  # YOLO9000 has no convolution here, in the program's yolo9000.cfg.
-  "bare": (),
+# What follows each backbone, by `passthrough`.
+HEADS: dict[str, dict[str, tuple[Layer, ...]]] = {
+  # Section 2, training for detection: three 3 x 3 convolutions of 1024 filters,
+  # the last one after the passthrough from layer 16, "the final 3 x 3 x 512".
+  "darknet19": {
+    "none": (Conv(1024, 3), Conv(1024, 3), Conv(1024, 3)),
+    "paper": (
+      *(Conv(1024, 3), Conv(1024, 3)),
+      *(Route((16,)), Reorg(), Route((-1, 24))),
+      Conv(1024, 3),
+    ),
+    # From March 2017 the program first narrows the passthrough to 64 channels.
+    "program": (
+      *(Conv(1024, 3), Conv(1024, 3)),
+      *(Route((16,)), Conv(64, 1), Reorg(), Route((-1, 24))),
+      Conv(1024, 3),
+    ),
+    # YOLO9000 has no convolution here, in the program's yolo9000.cfg.
+    "bare": (),
+  },
+  # Tiny YOLOv2, in the program's yolov2-tiny-voc.cfg.
+  "tiny": {"none": (Conv(1024, 3),)},
 }
-# Of networks without a passthrough: YOLO's last four, none halves the picture.
+# What follows any other: YOLO's last four, none halves the picture.
 PLAIN_HEADS = {"none": (Conv(1024, 3),) * 4}
 
 
@@ -158,7 +163,7 @@ def layers(how: Network, region: Region) -> tuple[Layer, ...]:
   check_priors(how.priors)
   check_location(how.location)
   first = backbone(how.backbone, batch_norm=True, width=how.width)
-  heads = HEADS if how.backbone == "darknet19" else PLAIN_HEADS
+  heads = HEADS.get(how.backbone, PLAIN_HEADS)
   if how.passthrough not in heads:
     raise ValueError(
       f"task.network.passthrough is {how.passthrough!r}; allowed with backbone "

@@ -3,8 +3,13 @@
 from yolo9000.networks.darknet19 import DARKNET19
 from yolo9000.networks.extraction import EXTRACTION
 from yolo9000.networks.rows import Conv, Layer, widen
+from yolo9000.networks.tiny import TINY
 
-BACKBONES = {"darknet19": DARKNET19, "extraction": EXTRACTION}
+BACKBONES = {
+  "darknet19": DARKNET19,
+  "extraction": EXTRACTION,
+  "tiny": TINY,
+}
 
 
 def backbone(name: str, *, batch_norm: bool, width: float) -> tuple[Layer, ...]:

@@ -230,13 +230,12 @@ class Chain(nn.Module):
   def _norm(self, name: str, x: Array, train: bool) -> Array:
     norm: Any = ProgramBatchNorm if self.norm.program else nn.BatchNorm
     return norm(
-      use_running_average=not train,
       momentum=self.norm.momentum,
       epsilon=self.norm.epsilon,
       axis_name=self.norm.axis or None,
       dtype=self.dtype,
       name=f"{name}_norm",
-    )(x)
+    )(x, use_running_average=not train)
 
   def _local(self, row: Local, name: str, x: Array) -> Array:
     x = nn.ConvLocal(

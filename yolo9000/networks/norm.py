@@ -111,14 +111,15 @@ class ProgramBatchNorm(nn.Module):
   each device's batch alone.
   """
 
-  use_running_average: bool
   momentum: float
   epsilon: float
   axis_name: str | None
   dtype: Any
 
   @nn.compact
-  def __call__(self, x: Float[Array, "*N C"]) -> Float[Array, "*N C"]:
+  def __call__(
+    self, x: Float[Array, "*N C"], *, use_running_average: bool
+  ) -> Float[Array, "*N C"]:
     """Normalised, scaled and shifted; updates batch_stats in training."""
     if self.axis_name is not None:
       raise ValueError(
@@ -134,7 +135,7 @@ class ProgramBatchNorm(nn.Module):
     def wide(vector: Array) -> Array:
       return vector.reshape(*[1] * (x.ndim - 1), -1)
 
-    if self.use_running_average:
+    if use_running_average:
       x = (x - wide(mean.value)) / jnp.sqrt(wide(var.value) + self.epsilon)
     else:
       outputs: Any = normalise_batch(x, self.epsilon)

@@ -141,7 +141,7 @@ def select(config: Any, chosen: Mapping[str, str]) -> None:
   if "seeds" in chosen:
     config.seeds = tuple(range(int(chosen["seeds"])))
   names = [name for name, *_ in config.rows]
-  for name, allowed in (("row", names), ("stage", config.stages)):
+  for name, allowed in (("row", names), ("stage", config.get("stages", ()))):
     if name not in chosen:
       continue
     if chosen[name] not in allowed:

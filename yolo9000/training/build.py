@@ -25,7 +25,7 @@ from yolo9000.data.batches import (
 )
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset
-from yolo9000.training import board, devices, optimizer
+from yolo9000.training import board, devices, held, optimizer
 from yolo9000.types import Batch, Task
 from yolo9000.wordtree import Classes
 from yolo9000.wordtree.files import make_classes, read_tree, write_tree
@@ -97,7 +97,7 @@ def make_schedule(config: Any) -> optimizer.Schedule:
 def make_optimizer(config: Any) -> optax.GradientTransformation:
   """The optimizer and its schedule."""
   options = config.optimizer.to_dict()
-  options.pop("average")
+  del options["average"], options["held"]  # the step's
   return optimizer.make_optimizer(make_schedule(config), **options)
 
 
@@ -126,6 +126,7 @@ LEAST = {
   "run.seed": 0,
   "run.total_steps": 0,
   "run.extend": 0,
+  "run.start_layers": 0,
   "run.log_every": 1,
   "run.checkpoint_every": 0,
   "run.evaluate_every": 0,
@@ -169,6 +170,15 @@ def check_config(config: Any, task: Task) -> None:
       f"run.start_from is {run.start_from!r}, which is not there; expected a "
       f"run's folder, a .weights file or an .npz"
     )
+  if names := config.optimizer.held:
+    if not run.start_from:
+      raise ValueError(
+        f"optimizer.held is {tuple(names)}, and run.start_from is ''; expected "
+        f"what the layers that are held still begin with"
+      )
+    size = (run.image_sizes[0],) * 2
+    fresh = jax.eval_shape(lambda key: task.init(key, size), jax.random.key(0))
+    held.layers(names, fresh)
   if wrong := set(config.data.test) - set(Source._fields):
     raise ValueError(
       f"data.test has unknown {sorted(wrong)}; allowed are "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from operator import gt
@@ -31,6 +31,7 @@ from yolo9000.training import (
   checks,
   compilation,
   devices,
+  held,
   processes,
   start,
 )
@@ -81,9 +82,9 @@ def init_state(config: Any, task: Task, tx: Any) -> State:
   average = (
     jax.tree.map(jnp.copy, variables) if config.optimizer.average else ()
   )
-  return State(
-    jnp.zeros((), jnp.int32), variables, tx.init(variables["params"]), average
-  )
+  learned, _ = held.split(config.optimizer.held, variables)
+  opt_state = tx.init(learned["params"])
+  return State(jnp.zeros((), jnp.int32), variables, opt_state, average)
 
 
 def train_step(
@@ -95,8 +96,11 @@ def train_step(
   average: float,
   subdivisions: int,
   seed: int,
+  still: Sequence[str] = (),
 ) -> tuple[State, dict[str, Array]]:
   """One update on one device's share of the batch; collectives over AXIS.
+
+  Layers of the names in `still` are held, see `held.py`.
 
   The share is computed in so many subdivisions, one after the other, and its
   update is that of the whole, but for batch norm: each subdivision is
@@ -109,30 +113,34 @@ def train_step(
     images_seen, jax.random.fold_in(jax.random.key(seed), images_seen)
   )
 
+  learned, kept = held.split(still, state.variables)
+
   def gradient(stats, part):
     def loss_fn(params):
-      variables = {"params": params, "batch_stats": stats}
-      return task.loss(variables, part, step)
+      variables = held.join({"params": params, "batch_stats": stats}, kept)
+      with held.by_own_statistics(still):
+        loss, (new, parts) = task.loss(variables, part, step)
+      new, _ = held.split(still, {"batch_stats": new})
+      return loss, (new["batch_stats"], parts)
 
     gradient = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, (stats, parts)), grads = gradient(state.variables["params"])
+    (loss, (stats, parts)), grads = gradient(learned["params"])
     return stats, (grads, parts, loss)
 
-  stats, means = in_parts(
-    gradient, state.variables["batch_stats"], batch, subdivisions
-  )
+  stats, means = in_parts(gradient, learned["batch_stats"], batch, subdivisions)
   stats, (grads, parts, loss) = jax.lax.pmean((stats, means), AXIS)
-  updates, opt_state = tx.update(
-    grads, state.opt_state, state.variables["params"]
-  )
-  params = optax.apply_updates(state.variables["params"], updates)
-  variables = {"params": params, "batch_stats": stats}
+  updates, opt_state = tx.update(grads, state.opt_state, learned["params"])
+  params = optax.apply_updates(learned["params"], updates)
+  learned = {"params": params, "batch_stats": stats}
   averaged = state.average
   if average:
     # Young averages forget faster, or they would remember the initial weights.
     age = state.step.astype(jnp.float32)
     rate = 1 - jnp.minimum(average, (1 + age) / (10 + age))
-    averaged = optax.incremental_update(variables, averaged, rate)
+    mean, same = held.split(still, averaged)
+    mean = optax.incremental_update(learned, mean, rate)
+    averaged = held.join(mean, same)
+  variables = held.join(learned, kept)
   new = State(state.step + 1, variables, opt_state, averaged)
   return new, {"loss": loss, **parts}
 
@@ -146,6 +154,7 @@ def step_of(config: Any, task: Task, tx: Any) -> Callable[..., Any]:
     average=config.optimizer.average,
     subdivisions=config.run.subdivisions,
     seed=config.run.seed,
+    still=config.optimizer.held,
   )
 
 
@@ -233,16 +242,23 @@ def begin(config: Any, classes: Classes, state: State, workdir: Path) -> State:
   network = rows and Network(rows, (*(run.image_sizes[0],) * 2, 3))
   epsilon = described.get("norm", {}).get("epsilon", PROGRAM_EPSILON)
   found = start.read_start(
-    run.start_from, run.start_cfg, network, epsilon=epsilon
+    run.start_from,
+    run.start_cfg,
+    network,
+    epsilon=epsilon,
+    num_layers=run.start_layers,
   )
-  variables, report = start.take(jax.device_get(state.variables), found, rows)
+  fresh = jax.device_get(state.variables)
+  layers = held.layers(config.optimizer.held, fresh)
+  variables, report = start.take(fresh, found, rows, held=layers)
   if processes.first():
     text = "\n".join([run.start_from, *report, ""])
     write_whole(workdir / "start.txt", text)
-  count = sum(line.endswith(": taken") for line in report)
+  count = sum(": taken" in line for line in report)
   logger.info(
-    "%s: %d of %d layers start from %s; start.txt says which",
-    *(workdir, count, len(report), run.start_from),
+    "%s: %d of %d layers start from %s, %d are held still; start.txt says "
+    "which",
+    *(workdir, count, len(report), run.start_from, len(layers)),
   )
   average = variables if config.optimizer.average else ()
   return state._replace(variables=variables, average=average)

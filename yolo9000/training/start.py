@@ -30,6 +30,7 @@ from yolo9000.networks.rows import (
   Softmax,
   layer_name,
 )
+from yolo9000.training.held import layer_of
 from yolo9000.training.trained import from_run
 
 
@@ -51,7 +52,12 @@ def flat(variables: Any) -> dict[str, Any]:
 
 
 def read_start(
-  path: str | Path, cfg: str | Path, network: Network | None, *, epsilon: float
+  path: str | Path,
+  cfg: str | Path,
+  network: Network | None,
+  *,
+  epsilon: float,
+  num_layers: int = 0,
 ) -> Start:
   """The arrays that a training starts from.
 
@@ -61,6 +67,8 @@ def read_start(
       network to be trained, such as darknet19_448.conv.23.
     network: the one to be trained, if it is a chain of rows...
     epsilon: ...and that of its batch norm. A start with another is converted.
+    num_layers: take the first so many rows alone; 0 for all. A .weights file
+      may then go on in another way than the network to be trained.
 
   Raises:
     ValueError: if it cannot be read; FileNotFoundError if there is none.
@@ -68,7 +76,7 @@ def read_start(
   path = Path(path)
   if path.is_dir():
     run = from_run(path)
-    layers = run.network and run.network.layers
+    network = run.network
     variables, theirs = run.variables, run.norm_epsilon
   elif not path.is_file():
     raise FileNotFoundError(
@@ -78,37 +86,55 @@ def read_start(
   elif path.suffix == ".npz":
     try:
       with np.load(path) as arrays:
-        return Start(dict(arrays), None)
+        return Start(_first(dict(arrays), num_layers), None)
     except (OSError, ValueError) as error:
       raise FileError(f"{path}: cannot be read: {error}") from None
   else:
-    start = read_cfg(cfg) if cfg else network
-    if start is None:
+    network = read_cfg(cfg) if cfg else network
+    if network is None:
       raise ValueError(
         f"{path}: the network to be trained is no chain of rows; expected the "
         f".cfg of the weights as run.start_cfg"
       )
-    variables, layers = _read_weights(path, start, cfg), start.layers
+    variables = _read_weights(path, network, cfg, num_layers)
     theirs = PROGRAM_EPSILON
   if theirs != epsilon:
     old, new = epsilon_deviation(theirs), epsilon_deviation(epsilon)
     variables = change_deviation(variables, old, new)
-  return Start(flat(variables), layers)
+  layers = network and network.layers[: num_layers or None]
+  return Start(_first(flat(variables), num_layers), layers)
 
 
-def _read_weights(path: Path, network: Network, cfg: str | Path) -> Any:
+def _first(arrays: dict[str, Any], count: int) -> dict[str, Any]:
+  """The arrays of the first so many rows; all for 0."""
+  names = {layer_name(n) for n in range(count)}
+  return {
+    name: array
+    for name, array in arrays.items()
+    if not count or _module(name) in names
+  }
+
+
+def _read_weights(
+  path: Path, network: Network, cfg: str | Path, first: int
+) -> Any:
   try:
-    return read_weights(path, network, partial=True)[0]
+    return read_weights(path, network, partial=True, first=first)[0]
   except FileError as error:
     hint = (
       ". If the weights are of another network than the one to be trained, "
-      "give its .cfg as run.start_cfg"
+      "give its .cfg as run.start_cfg, or as run.start_layers how many of its "
+      "first layers are the same"
     )
     raise FileError(f"{error}{'' if cfg else hint}") from None
 
 
 def take(
-  fresh: Any, start: Start, layers: Sequence[Layer] | None
+  fresh: Any,
+  start: Start,
+  layers: Sequence[Layer] | None,
+  *,
+  held: Sequence[str] = (),
 ) -> tuple[Any, list[str]]:
   """Fresh variables with the arrays of the same name and shape.
 
@@ -121,12 +147,13 @@ def take(
     fresh: of the network to be trained.
     start: from `read_start`.
     layers: of the network to be trained, if it is a chain.
+    held: modules that will not learn.
 
   Returns:
     The variables, and a sentence for each module: taken, or why not.
 
   Raises:
-    ValueError: if nothing can be taken.
+    ValueError: if nothing can be taken, or not all that is held.
   """
   ours = flat(fresh)
   barred = {}
@@ -146,12 +173,19 @@ def take(
       reasons.setdefault(module, "")
   taken = [name for name in ours if not reasons[_module(name)]]
   report = [
-    f"{module}: fresh, {reason}" if reason else f"{module}: taken"
+    f"{module}: fresh, {reason}"
+    if reason
+    else f"{module}: taken{', held still' if module in held else ''}"
     for module, reason in reasons.items()
   ]
   if not taken:
     raise ValueError(
       "nothing of the start point fits the network:\n  " + "\n  ".join(report)
+    )
+  if fresh_ones := [module for module in held if reasons[module]]:
+    raise ValueError(
+      f"optimizer.held names {', '.join(fresh_ones)}, of which the start point "
+      f"gives nothing; expected layers that it has:\n  " + "\n  ".join(report)
     )
   for name in taken:
     ours[name] = np.asarray(start.arrays[name], ours[name].dtype)
@@ -162,7 +196,7 @@ def take(
 def _module(name: str) -> str:
   """Whose array it is; batch norm belongs to its layer."""
   _, *modules, _ = name.split("/")
-  return "/".join(modules).removesuffix("_norm")
+  return layer_of(modules)
 
 
 def _after_the_first_difference(
