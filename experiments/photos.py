@@ -81,9 +81,7 @@ def transfer(folder: str, start: str, how: dict[str, str]) -> ConfigDict:
   )
   config.optimizer.held = ("layer_0?", "layer_10", "layer_12")
   config.evaluation.update(image_size=size, batch_size=8)
-  scratch = {
-    "run.start_from": "", "run.start_layers": 0, "optimizer.held": ()
-  }
+  scratch = {"run.start_from": "", "run.start_layers": 0, "optimizer.held": ()}
   config.rows = (
     row("from the start"),
     row("from scratch", None, scratch, on="base"),

@@ -18,11 +18,17 @@ def test_the_benchmark_command(tmp_path):
   done = run_module(
     "yolo9000.benchmarks.speed",
     *"--width=.0625 --size=64 --batch_size=2 --rounds=1".split(),
+    *"--backbone=tiny --held layer_0? layer_1[02]".split(),
     cwd=tmp_path,
   )
   assert done.returncode == 0, done.stderr
-  for line in ("forward", "train step"):
-    assert re.search(rf"{line} +[\d.]+ ms/image +[\d.]+ images/s", done.stdout)
+  memory = {}
+  for what in ("forward", "train step", "held still"):
+    line = rf"{what} +[\d.]+ ms/image +[\d.]+ images/s +\d+ % +(\d+) MiB"
+    found = re.search(line, done.stdout)
+    assert found, done.stdout
+    memory[what] = int(found[1])
+  assert memory["held still"] < memory["train step"]
 
 
 def test_the_tree_benchmark_command(tmp_path):

@@ -210,6 +210,36 @@ def test_a_detector_starts_from_a_classifier_file(tmp_path):
     start(tmp_path / "w", run__start_from=str(tmp_path / "d.weights"))
 
 
+def test_the_first_rows_of_any_start(run, tmp_path):
+  """Of a file that goes on in another way, of a run, and of an .npz."""
+  options = classifier.Options(classifier.Network(width=1 / 16))
+  rows = classifier.network_rows(options, Classes(tuple("abcdefghij")))
+  network = Network(rows, (64, 64, 3))
+  variables = random_variables(network)
+  write_weights(tmp_path / "d.weights", network, variables, Header())
+  np.savez(tmp_path / "d.npz", **flat(variables))
+  for path in (tmp_path / "d.weights", tmp_path / "d.npz", run):
+    fresh, state = start(
+      tmp_path / "w", run__start_from=str(path), run__start_layers=3
+    )
+    arrays, old = state.variables["params"], fresh.variables["params"]
+    for layer in ("layer_00", "layer_02"):
+      assert not np.array_equal(arrays[layer]["kernel"], old[layer]["kernel"])
+      if path != run:
+        assert_equal(arrays[layer], variables["params"][layer])
+    assert_equal(arrays["layer_04"], jax.device_get(old["layer_04"]))
+    report = (tmp_path / "w" / "start.txt").read_text()
+    assert report.count(": taken") == 2
+  with pytest.raises(
+    ValueError, match="start_layers is 99; the network has 32"
+  ):
+    start(
+      tmp_path / "w",
+      run__start_from=str(tmp_path / "d.weights"),
+      run__start_layers=99,
+    )
+
+
 def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
   workdir = run
   config = json.loads((workdir / "config.json").read_text())

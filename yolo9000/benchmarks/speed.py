@@ -7,7 +7,7 @@ Medians of interleaved rounds, so that a noisy machine troubles all alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from experiments import base
 from yolo9000 import command_line
 from yolo9000.data.batches import empty_batch
 from yolo9000.tables.timing import interleaved
-from yolo9000.training import build, devices, loop
+from yolo9000.training import build, devices, held, loop
 from yolo9000.types import Batch, Task
 
 PRODUCT, SIDE = "matrix product", 2048  # the reference, and its sides
@@ -68,18 +68,31 @@ class Jobs(NamedTuple):
   train_step_operations: float
 
 
-def network_jobs(task: Task, batch: Batch) -> Jobs:
-  """Forward pass with detections, and training step."""
+def network_jobs(
+  task: Task, batch: Batch, *, still: Sequence[str] = ()
+) -> Jobs:
+  """Forward pass with detections, and training step.
+
+  In training the layers of the names in `still` are held, see
+  `training/held.py`.
+  """
   tx = optax.sgd(1e-4, momentum=0.9)
   mesh = devices.make_mesh()
   size = batch.image.shape[1:3]
   variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), size)
   local_step = partial(
-    loop.train_step, task=task, tx=tx, average=0.0, subdivisions=1, seed=0
+    loop.train_step,
+    task=task,
+    tx=tx,
+    average=0.0,
+    subdivisions=1,
+    seed=0,
+    still=still,
   )
   step, place = devices.make_step(local_step, spmd="shard_map", mesh=mesh)
+  learned, _ = held.split(still, variables)
   state = loop.State(
-    *(jnp.zeros((), jnp.int32), variables, tx.init(variables["params"]), ())
+    *(jnp.zeros((), jnp.int32), variables, tx.init(learned["params"]), ())
   )
   kept = [devices.replicate(jax.tree.map(jnp.copy, state), mesh)]
   placed, images = place(batch), devices.shard(batch.image, mesh)
@@ -127,11 +140,19 @@ def main() -> None:
   parser.add_argument("--batch_size", type=int, default=8)
   parser.add_argument("--dtype", default="float32")
   parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--backbone", default="darknet19")
+  parser.add_argument(
+    "--held",
+    nargs="+",
+    metavar="LAYER",
+    default=[],
+    help="a training step with these layers held still too, such as 'layer_0*'",
+  )
   args = parser.parse_args()
   found = jax.devices()
   print(
-    f"the detector of experiments/base.py, width {args.width:g}, "
-    f"{args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, on "
+    f"the detector of experiments/base.py, {args.backbone}, width "
+    f"{args.width:g}, {args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, on "
     f"{len(found)} x {found[0].device_kind}, jax {jax.__version__}"
   )
   config = full_size(
@@ -141,8 +162,19 @@ def main() -> None:
     batch_size=args.batch_size,
     dtype=args.dtype,
   )
-  made = network_jobs(build.make_task(config), random_batch(config))
+  if args.backbone != config.task.network.backbone:
+    config.task.network.update(backbone=args.backbone, passthrough="none")
+  task, batch = build.make_task(config), random_batch(config)
+  made = network_jobs(task, batch)
   jobs = {"forward": made.forward, "train step": made.train_step}
+  costs = {
+    "forward": (made.forward_operations, made.forward_bytes),
+    "train step": (made.train_step_operations, made.train_step_bytes),
+  }
+  if args.held:
+    less = network_jobs(task, batch, still=args.held)
+    jobs["held still"] = less.train_step
+    costs["held still"] = less.train_step_operations, less.train_step_bytes
   jobs[PRODUCT] = matrix_product(args.dtype)
   seconds = interleaved(jobs, rounds=args.rounds)
   product = 2 * SIDE**3 / seconds.pop(PRODUCT)
@@ -150,15 +182,12 @@ def main() -> None:
     f"matrix product of {SIDE}: {product / 1e9:.0f} GFLOP/s; of this rate, the "
     f"operations counted in the programs have a share:"
   )
-  for name, operations in (
-    ("forward", made.forward_operations),
-    ("train step", made.train_step_operations),
-  ):
+  for name, (operations, memory) in costs.items():
     each = seconds[name] / args.batch_size
     share = operations / seconds[name] / product
     print(
       f"{name:12} {1000 * each:8.1f} ms/image {1 / each:8.1f} images/s "
-      f"{100 * share:6.0f} %"
+      f"{100 * share:6.0f} % {memory / 2**20:8.0f} MiB"
     )
 
 

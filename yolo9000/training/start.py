@@ -91,6 +91,11 @@ def read_start(
       raise FileError(f"{path}: cannot be read: {error}") from None
   else:
     network = read_cfg(cfg) if cfg else network
+    if network and num_layers > len(network.layers):
+      raise ValueError(
+        f"run.start_layers is {num_layers}; the network has "
+        f"{len(network.layers)} rows"
+      )
     if network is None:
       raise ValueError(
         f"{path}: the network to be trained is no chain of rows; expected the "
