@@ -17,6 +17,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from yolo9000.data.formats import shapes
+from yolo9000.networks.rows import Conv, layer_name
+from yolo9000.networks.tiny import TINY
 from yolo9000.tables import plan
 
 OUTLINES = tuple(shapes.OUTLINES)  # disc, ring, box, triangle, cross
@@ -38,8 +40,10 @@ def detector(
       main=source("shapes", split="boxes[:2000]", map=TO_OUTLINES, weight=1.0),
     ),
     test=source("shapes", split="boxes_test", map=TO_OUTLINES),
-    class_names=class_names,  # (): the nodes of the file data.tree
+    # (): the nodes of the file data.tree, or the training data's own classes.
+    class_names=class_names,
     tree=tree,  # a .tree file, or the number of each class's parent; "": none
+    priors=0,  # so many by k-means on the training data, not the network's
     max_objects=30,  # of a picture
     train_on_difficult=False,
     augment=dict(
@@ -220,6 +224,19 @@ def source(format: str, **options: Any) -> dict[str, Any]:
     outside=False,  # whether its paths may leave root
   )
   return complete | options
+
+
+def transfer(config: ConfigDict) -> None:
+  """From the first layers of tiny YOLOv2, which all but the last are held.
+
+  --config.run.start_from=FILE must be given: yolov3-tiny.weights,
+  yolov2-tiny.weights, or a run with this backbone.
+  """
+  config.task.network.update(backbone="tiny", passthrough="none", width=1.0)
+  config.run.start_layers = len(TINY)
+  config.optimizer.held = tuple(
+    layer_name(n) for n, one in enumerate(TINY[:-1]) if isinstance(one, Conv)
+  )
 
 
 def full_scale(config: ConfigDict) -> None:

@@ -84,6 +84,7 @@ ARGUMENTS = ("choices", "quick", "own", "animals", "full")
 WITH_FOLDER = ("own", "animals", "full")
 BOXED = tuple(n for n in shapes.CLASS_NAMES if n not in shapes.NEVER_BOXED)
 STEPS = 6000
+PHOTO_STEPS = 800
 # The program's priors, in cells; the paper gives YOLO9000 three, not five.
 YOLO9000 = ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
 
@@ -278,16 +279,22 @@ def animals(folder: Path) -> ConfigDict:
     "coco", root="eval_mosaic", split="instances_fine.json"
   )
   config.data.augment.update(jitter=0.2, hue=0.05)
-  config.task.network.update(
-    priors=((0.75, 0.75), (1.2, 1.2), (1.6, 1.6), (2.0, 2.0), (4.5, 4.5)),
-    width=0.25,
+  base.transfer(config)
+  # A picture of a mosaic has a side of 3 cells, one alone of up to 9.
+  config.task.network.priors = (
+    *((1.1, 1.3), (1.9, 1.9), (2.7, 2.7)),
+    *((4.5, 4.5), (7.5, 7.5)),
   )
+  config.task.joint.warm_up_images = 800
+  config.schedule.rate = 1e-3
+  config.run.update(total_steps=PHOTO_STEPS, image_sizes=(288,))
+  config.evaluation.image_size = 288
   config.evaluation.groups = {
     "coarse": tuple(sorted({one["coarse_name"] for one in classes})),
     "boxed coarsely": tuple(seen),
     "never boxed": tuple(n for n in fine if n not in seen),
   }
-  config.rows = rows(fine, boxes_alone=STEPS // 2)
+  config.rows = rows(fine, boxes_alone=PHOTO_STEPS // 2)
   return config
 
 

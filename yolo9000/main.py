@@ -20,6 +20,7 @@ from ml_collections import config_flags
 from yolo9000 import command_line
 from yolo9000.data.disk import DataError
 from yolo9000.tables import cost, plan, results, run, summary, sweep
+from yolo9000.tables.completed import complete
 from yolo9000.training import build, compilation, loop, processes
 
 logger = logging.getLogger("yolo9000")
@@ -77,6 +78,7 @@ def main(argv: list[str]) -> None:
         num_processes=NUM_PROCESSES.value,
         process_id=PROCESS_ID.value,
       )
+    config = complete(config)
     check(config, workdir)
   except (ValueError, AttributeError, TypeError, OSError) as error:
     print(f"{command_line.typed(MODULE)}: {error}", file=sys.stderr)

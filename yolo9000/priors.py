@@ -24,6 +24,7 @@ from yolo9000.boxes.priors import (
   table_1,
 )
 from yolo9000.tables import plan, plots
+from yolo9000.tables.completed import complete
 from yolo9000.training import build
 
 MODULE = "yolo9000.priors"
@@ -41,7 +42,7 @@ def report(config: Any, count: int, plot: str | None) -> str:
     ValueError: if the pictures cannot be read or have no boxes, or there are
       fewer different boxes than count.
   """
-  config = plan.last_stage(config)
+  config = complete(plan.last_stage(config))
   data, size = config.data, config.run.image_sizes[0]
   read = build.read_training(config, build.read_classes(data))
   records = [record for one in read.values() for record in one.records]

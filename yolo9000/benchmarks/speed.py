@@ -152,8 +152,9 @@ def main() -> None:
   found = jax.devices()
   print(
     f"the detector of experiments/base.py, {args.backbone}, width "
-    f"{args.width:g}, {args.size}x{args.size}, batch {args.batch_size}, {args.dtype}, on "
-    f"{len(found)} x {found[0].device_kind}, jax {jax.__version__}"
+    f"{args.width:g}, {args.size}x{args.size}, batch {args.batch_size}, "
+    f"{args.dtype}, on {len(found)} x {found[0].device_kind}, jax "
+    f"{jax.__version__}"
   )
   config = full_size(
     base.detector(),

@@ -132,6 +132,7 @@ LEAST = {
   "run.evaluate_every": 0,
   "run.profile": 0,
   "data.max_objects": 0,
+  "data.priors": 0,
   "data.num_threads": 1,
   "data.num_processes": 0,
 }
