@@ -4,8 +4,19 @@ python -m yolo9000.main --config=experiments/gallery.py
 
 The miniature of YOLOv2 detects things of four colours, whatever their outline.
 All rows start from one classifier. docs/gallery.md shows their curves and
-pictures, and says how each fault is recognised and what to do about it.
-VOC07 AP in percent is in its table.
+pictures, and says how each fault is recognised and what to do about it. On 2
+cores (AMD EPYC, no GPU), commit ac5e359, seed 0, in percent on 400 pictures:
+
+  row                 VOC07 AP  recall  overlap  right class
+  good                    64.9      92       67           99
+  rate too high           14.6      70       61           74
+  pictures too small       8.9      29       60           92
+  learned by heart        19.0      72       63           77
+  colours spoiled         21.9      96       72           22
+  rate too low             4.6      54       60           80
+
+The cores had other work, so the time was not measured; --dry-run estimates 3.5
+minutes without evaluation and compilation.
 
 Arguments, separated by commas, as in --config=experiments/gallery.py:seed=1
   row=NAME   this row alone; seed=N this seed alone; seeds=N that many.
