@@ -101,6 +101,14 @@ def test_what_a_table_says_of_itself(made, tmp_path):
     assert ("recorded, 2 seeds" in page) == bool(setting)
     told = sentences.steps_in_words(config, filled)
     assert bool(told) == (kind != "sizes")
+  # It stands beside no paper.
+  with config.unlocked():
+    config.paper = ""
+  alone = [row._replace(paper=None) for row in filled]
+  note = sentences.notes(config, alone)[0]
+  assert "This is a miniature on drawn shapes. Data:" in note
+  assert "paper" not in note + results.heading(config)
+  assert "paper" not in results.cells(config, alone)[0]
   with config.unlocked():
     config.table = "rows"
   with pytest.raises(ValueError, match="table is 'rows'; allowed are steps"):

@@ -16,6 +16,7 @@ from yolo9000.scoring.voc import VOC_IOU, Curve, voc07_ap
 from yolo9000.types import Detections
 
 SHOWN_SCORE = 0.3  # weaker detections would hide the picture
+DIAGNOSED = ("recall", "overlap", "right class")  # see scoring.diagnosis
 
 
 def picture_grid(
@@ -89,7 +90,12 @@ def precision_recall(
 
 
 def curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-  """Loss parts and VOC07 AP against steps, from the lines of metrics.jsonl."""
+  """Loss and parts, VOC07 AP and its diagnosis, by step.
+
+  Args:
+    path: where the picture goes.
+    lines: of metrics.jsonl.
+  """
   losses = [line for line in lines if "loss" in line]
   scores = [line for line in lines if "VOC07 AP" in line]
   figure = Figure(figsize=(8, 7), layout="tight")
@@ -101,13 +107,18 @@ def curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
       upper.plot(steps, values, label=name, lw=2 if name == "loss" else 1)
     upper.set(ylabel="loss per picture", yscale="symlog")
     upper.legend(fontsize=8)
-  lower.plot(
-    [line["step"] for line in scores],
-    [line["VOC07 AP"] or 0 for line in scores],
-    marker="o",
-  )
-  lower.set(xlabel="step", ylabel="VOC07 AP", ylim=(0, 1))
+  steps = [line["step"] for line in scores]
+  aps = [line["VOC07 AP"] or 0 for line in scores]
+  lower.plot(steps, aps, marker="o", lw=2, label="VOC07 AP")
+  for name in DIAGNOSED:
+    found = [line.get("diagnosis", {}).get(name) for line in scores]
+    if any(value is not None for value in found):
+      values = [np.nan if value is None else value for value in found]
+      lower.plot(steps, values, marker=".", lw=1, label=name)
+  lower.set(xlabel="step", ylabel="on the test pictures", ylim=(0, 1.02))
   lower.grid(alpha=0.3)
+  if scores:
+    lower.legend(fontsize=8)
   figure.savefig(path, dpi=100)
 
 

@@ -72,7 +72,9 @@ def frame(config: Any) -> Frame:
 
 
 def heading(config: Any) -> str:
-  """The table's name, and whether it is the paper's or a miniature of it."""
+  """The table's name, and whether it is a paper's or a miniature of it."""
+  if not config.paper:
+    return config.name
   paper = f"a miniature of {config.paper}"
   return f"{config.name}: {paper if frame(config).setting else config.paper}"
 
@@ -204,7 +206,8 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
       cells.append("" if size is None else f"{size:.0f}")
   for figure in figures:
     theirs = [row.of_paper(figure, first=figure == first) for row in filled]
-    told = figure == first or any(value is not None for value in theirs)
+    told = any(value is not None for value in theirs)
+    told |= figure == first and config.paper != ""
     head += [figure, "paper"] if told else [figure]
     for cells, row, paper in zip(table, filled, theirs, strict=True):
       cells.append(spread(row.values(figure)))

@@ -96,15 +96,17 @@ def notes(config: Any, filled: Sequence[Filled]) -> list[str]:
     )
   how = frame(config)
   data = f"{last.data.test.format} {last.data.test.split}"
-  comparable = (
-    f" This is {how.setting}. Its numbers cannot be compared with those of the "
-    f"paper, which are of {config.paper}; what rows add to each other can."
-    if how.setting
-    else ""
-  )
+  setting = f" This is {how.setting}." if how.setting else ""
+  if setting and config.paper:
+    setting += (
+      f" Its numbers cannot be compared with those of the paper, which are of "
+      f"{config.paper}; what rows add to each other can."
+    )
+  if config.paper:
+    data += f"; paper: {config.paper}"
   return [
-    f"{KINDS[how.kind]}{comparable} Data: {data}; paper: {config.paper}. In "
-    f"percent, {_seeds_in_words(filled, how)}{of_boxes}",
+    f"{KINDS[how.kind]}{setting} Data: {data}. In percent, "
+    f"{_seeds_in_words(filled, how)}{of_boxes}",
     MINUTES,
     *(
       f"{row.name}, {group}: {extremes}."
