@@ -28,6 +28,7 @@ from yolo9000.files import read_json_lines
 from yolo9000.tables import plan, run
 from yolo9000.training import build, checkpoint, checks, loop
 from yolo9000.training import devices as parallel
+from yolo9000.training.start import flat
 from yolo9000.training.trained import from_run
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -104,13 +105,14 @@ def add_or_die(log, parts):  # at step 7, with the checkpoint of step 5 written
 loop.Log.add = add_or_die
 loop.train(tiny_config(
   run__total_steps=10, run__checkpoint_every=5, run__spmd="shard_map",
-  run__image_sizes=(64, 96), run__resize_every=2,
+  run__image_sizes=(64, 96), run__resize_every=2, **{changes!r},
 ), workdir)
 """
 
 
-def run_ten_steps(workdir, kill=False):
+def run_ten_steps(workdir, changes, kill=False):
   code = RUN.format(
+    changes=changes,
     workdir=str(workdir),
     cache=str(workdir.parents[1] / "cache"),
     tests=str(Path(__file__).parents[1]),
@@ -133,13 +135,23 @@ def final_arrays(workdir):
 
 # By pmap, and two processes of two devices: see test_processes.py.
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
-def test_ten_steps_are_five_a_kill_and_five_to_the_bit(tmp_path):
+@pytest.mark.parametrize("held", [(), ("layer_0[0-4]",)], ids=["all", "held"])
+def test_ten_steps_are_five_a_kill_and_five_to_the_bit(tmp_path, held):
   """Parameters, optimizer, batch statistics, average, order of the data."""
   whole, killed = tmp_path / "whole", tmp_path / "killed"
-  run_ten_steps(whole)
-  run_ten_steps(killed, kill=True)
+  changes = {}
+  if held:
+    arrays = flat(
+      build.make_task(tiny_config()).init(jax.random.key(1), (64, 64))
+    )
+    np.savez(tmp_path / "start.npz", **arrays)
+    changes = dict(
+      optimizer__held=held, run__start_from=str(tmp_path / "start.npz")
+    )
+  run_ten_steps(whole, changes)
+  run_ten_steps(killed, changes, kill=True)
   assert not (killed / "checkpoints" / "latest" / "10").is_dir()
-  run_ten_steps(killed)
+  run_ten_steps(killed, changes)
   expected, got = final_arrays(whole), final_arrays(killed)
   assert len(expected) > 100
   for (path, a), (_, b) in zip(expected, got, strict=True):
