@@ -2,6 +2,24 @@
 
 python -m yolo9000.main --config=experiments/photos.py
   --config.data.root=FOLDER --config.run.start_from=yolov3-tiny.weights
+
+Tiny YOLOv2 of full width, from the first 13 layers of the program's released
+tiny YOLOv3, or of any file or run that begins with them. All but the last of
+these are held still. Beside it the same network from scratch. Class names and
+priors are those of the data. FOLDER is in VOC's layout and has the splits train
+and test; for others set data.train.main.format and data.test.format, and the
+splits, see docs/data.md.
+
+On voc_fruit (chanjianliu's fruit_recognition, MIT licence; apple, banana,
+orange; 240 photos to train on, 60 with 117 objects to test), 2 cores of an AMD
+EPYC without a GPU, commit e1cb406, seed 0, from the start: VOC07 AP .825 in
+12.7 minutes; .744 after 300 steps, .779 after 600. Tried with the same seed:
+.808 with jitter .3, hue .05 and an average of .998; .777 with batches of 4 and
+colours distorted less (1.3 for 1.5).
+
+Arguments, as in --config=experiments/photos.py:seeds=3
+  row=NAME   this row alone.
+  seed=N     this seed alone; seeds=N that many, with means and spreads.
 """
 
 from ml_collections import ConfigDict
