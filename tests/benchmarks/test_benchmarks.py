@@ -28,7 +28,7 @@ def test_the_benchmark_command(tmp_path):
     found = re.search(line, done.stdout)
     assert found, done.stdout
     memory[what] = int(found[1])
-  assert memory["held still"] < memory["train step"]
+  assert memory["held still"] <= memory["train step"]
 
 
 def test_the_tree_benchmark_command(tmp_path):

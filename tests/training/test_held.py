@@ -1,6 +1,7 @@
 """Layers that are held still: what they are, and that nothing is computed."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import tiny_config
@@ -83,12 +84,13 @@ def test_the_optimizer_has_nothing_for_what_is_held():
 def compiled(config):
   """The training step and its batch."""
   task, tx = build.make_task(config), build.make_optimizer(config)
+  size = config.run.image_sizes[0]
   mesh = parallel.make_mesh()
   step, place = parallel.make_step(
     loop.step_of(config, task, tx), spmd="shard_map", mesh=mesh
   )
   state = parallel.replicate(loop.init_state(config, task, tx), mesh)
-  batch = place(empty_batch(4, size=64, max_objects=5))
+  batch = place(empty_batch(4, size=size, max_objects=5))
   return step.lower(state, batch).compile()
 
 
@@ -99,16 +101,22 @@ def test_no_gradient_is_computed_for_what_is_held():
   many operations as its output each. The first layer's input has none, and the
   input of the first that learns needs none.
   """
-  wide = {"task__network__width": 1 / 4, "run__start_from": "."}
+  wide = {
+    "task__network__width": 1 / 8,
+    "run__start_from": ".",
+    "run__image_sizes": (160,),
+  }
   config = tiny_config(**wide)
   whole, less = compiled(config), compiled(tiny_config(**wide, **IS_HELD))
   layers = network_rows(config.task.to_dict(), build.read_classes(config.data))
-  ends = [rows.operations(layers[:n], (64, 64, 3)) for n in (0, 1, 3, 5, 7)]
+  ends = [rows.operations(layers[:n], (160, 160, 3)) for n in (0, 1, 3, 5, 7)]
   each = 4 // jax.device_count()
   first, second, third, fourth = each * np.diff(ends)
   expected = first + 2 * second + 2 * third + fourth
   flops = [one.cost_analysis()["flops"] for one in (whole, less)]
-  assert expected < flops[0] - flops[1] < 1.2 * expected
+  assert (
+    expected < flops[0] - flops[1] < 1.6 * expected
+  )  # and of norms and pools
   memory = [one.memory_analysis().temp_size_in_bytes for one in (whole, less)]
   assert memory[1] < 0.7 * memory[0]
 
@@ -122,7 +130,8 @@ def test_a_held_layer_is_normalised_by_its_own_statistics():
   batch = empty_batch(2, size=64, max_objects=5)
   noise = np.random.default_rng(0).integers(0, 256, batch.image.shape)
   batch = batch._replace(image=noise.astype(np.uint8))
-  step = loop.Step(np.int32(1), jax.random.key(0))
+  batch = jax.tree.map(jnp.asarray, batch)
+  step = loop.Step(jnp.int32(1), jax.random.key(0))
 
   def statistics(names):
     with held.by_own_statistics(names):

@@ -115,12 +115,16 @@ class ProgramBatchNorm(nn.Module):
   epsilon: float
   axis_name: str | None
   dtype: Any
+  use_running_average: bool | None = None
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "*N C"], *, use_running_average: bool
+    self, x: Float[Array, "*N C"], use_running_average: bool | None = None
   ) -> Float[Array, "*N C"]:
     """Normalised, scaled and shifted; updates batch_stats in training."""
+    average = nn.merge_param(
+      "use_running_average", self.use_running_average, use_running_average
+    )
     if self.axis_name is not None:
       raise ValueError(
         f"the program's batch norm has no axis_name; got {self.axis_name!r}"
@@ -135,7 +139,7 @@ class ProgramBatchNorm(nn.Module):
     def wide(vector: Array) -> Array:
       return vector.reshape(*[1] * (x.ndim - 1), -1)
 
-    if use_running_average:
+    if average:
       x = (x - wide(mean.value)) / jnp.sqrt(wide(var.value) + self.epsilon)
     else:
       outputs: Any = normalise_batch(x, self.epsilon)
