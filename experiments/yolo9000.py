@@ -304,7 +304,15 @@ def animals(folder: Path) -> ConfigDict:
     "boxed coarsely": tuple(seen),
     "never boxed": tuple(n for n in fine if n not in seen),
   }
-  config.rows = rows(fine, boxes_alone=PHOTO_STEPS // 2)
+  all_fine = {
+    f"data.train.{name}.split": "instances_fine.json"
+    for name in ("mosaics", "singles")
+  }
+  config.rows = (
+    *rows(fine, boxes_alone=PHOTO_STEPS // 2),
+    row("joint, tree, boxes of fine classes", None, all_fine, on="base"),
+    *choices()[1:4],
+  )
   return config
 
 
