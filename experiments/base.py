@@ -226,17 +226,18 @@ def source(format: str, **options: Any) -> dict[str, Any]:
   return complete | options
 
 
-def transfer(config: ConfigDict) -> None:
-  """From the first layers of tiny YOLOv2, which all but the last are held.
+def transfer(config: ConfigDict, *, learning: int) -> None:
+  """From the first layers of tiny YOLOv2, of which the last `learning` learn.
 
   --config.run.start_from=FILE must be given: yolov3-tiny.weights,
   yolov2-tiny.weights, or a run with this backbone.
   """
   config.task.network.update(backbone="tiny", passthrough="none", width=1.0)
   config.run.start_layers = len(TINY)
-  config.optimizer.held = tuple(
-    layer_name(n) for n, one in enumerate(TINY[:-1]) if isinstance(one, Conv)
-  )
+  convolutions = [
+    layer_name(n) for n, one in enumerate(TINY) if isinstance(one, Conv)
+  ]
+  config.optimizer.held = tuple(convolutions[:-learning])
 
 
 def full_scale(config: ConfigDict) -> None:

@@ -4,11 +4,11 @@ python -m yolo9000.main --config=experiments/photos.py
   --config.data.root=FOLDER --config.run.start_from=yolov3-tiny.weights
 
 Tiny YOLOv2 of full width, from the first 13 layers of the program's released
-tiny YOLOv3, or of any file or run that begins with them. All but the last of
-these are held still. Beside it the same network from scratch. Class names and
-priors are those of the data. FOLDER is in VOC's layout and has the splits train
-and test; for others set data.train.main.format and data.test.format, and the
-splits, see docs/data.md.
+tiny YOLOv3, or of any file or run that begins with them. Of their seven
+convolutions the first five are held still. Beside it the same network from
+scratch. Class names and priors are those of the data. FOLDER is in VOC's layout
+and has the splits train and test; for others set data.train.main.format and
+data.test.format, and the splits, see docs/data.md.
 
 On voc_fruit (chanjianliu's fruit_recognition, MIT licence; apple, banana,
 orange; 240 photos to train on, 60 with 117 objects to test), 2 cores of an AMD
@@ -29,7 +29,7 @@ from yolo9000.boxes import priors
 from yolo9000.tables import plan
 from yolo9000.tables.plan import row
 
-SIZE, LARGER = 320, 352
+SIZE, LARGER = 288, 320
 
 
 def get_config(argument: str = "") -> ConfigDict:
@@ -46,15 +46,15 @@ def get_config(argument: str = "") -> ConfigDict:
   config.data.priors = 5
   config.data.train.main = base.source("voc", split="train", weight=1.0)
   config.data.test = base.source("voc", split="test")
-  config.data.augment.update(jitter=0.2, hue=0.02)
-  base.transfer(config)
+  config.data.augment.update(jitter=0.3, hue=0.02)
+  base.transfer(config, learning=2)
   config.task.network.priors = priors.VOC  # until the data are known
   config.task.loss.prior_pull_images = 0
   config.schedule.update(rate=1e-3, burn_in_steps=30)
   config.run.update(
-    total_steps=900,
+    total_steps=1000,
     image_sizes=(SIZE,),
-    evaluate_every=300,
+    evaluate_every=250,
   )
   config.evaluation.update(image_size=LARGER, batch_size=8)
   scratch = {

@@ -289,7 +289,7 @@ def animals(folder: Path) -> ConfigDict:
     "coco", root="eval_mosaic", split="instances_fine.json"
   )
   config.data.augment.update(jitter=0.2, hue=0.05)
-  base.transfer(config)
+  base.transfer(config, learning=1)
   # A picture of a mosaic has a side of 3 cells, one alone of up to 9.
   config.task.network.priors = (
     *((1.1, 1.3), (1.9, 1.9), (2.7, 2.7)),
