@@ -92,7 +92,7 @@ ARGUMENTS = ("choices", "quick", "own", "animals", "full")
 WITH_FOLDER = ("own", "animals", "full")
 BOXED = tuple(n for n in shapes.CLASS_NAMES if n not in shapes.NEVER_BOXED)
 STEPS = 6000
-PHOTO_STEPS = 600
+PHOTO_STEPS = 800
 # The program's priors, in cells; the paper gives YOLO9000 three, not five.
 YOLO9000 = ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
 
