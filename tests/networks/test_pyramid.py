@@ -75,11 +75,11 @@ def test_a_dilated_last_stage_has_the_same_weights_and_16_pixels_a_cell():
 
 def test_published_networks_by_name():
   for change, message in (
-    (dict(name="resnet18"), "resnet18'; allowed are resnet50, resnet101"),
+    (dict(which="resnet18"), "resnet18'; allowed are resnet50, resnet101"),
     (dict(width=0.0), "width is 0.0; it must be above 0"),
   ):
     with pytest.raises(ValueError, match=message):
-      resnet(**{"name": "resnet50", "width": 1.0, **change})
+      resnet(**{"which": "resnet50", "width": 1.0, **change})
 
 
 def of_pyramid(name):

@@ -133,24 +133,24 @@ class ResNet(nn.Module):
     return tuple(stages)
 
 
-def resnet(name: str, *, width: float, **options: Any) -> ResNet:
-  """A published network by its name.
+def resnet(which: str, *, width: float, **options: Any) -> ResNet:
+  """A published network.
 
   Args:
-    name: of BLOCKS.
+    which: of BLOCKS.
     width: factor of all numbers of channels; 1 is the paper's.
     **options: other attributes of `ResNet`.
 
   Raises:
     ValueError: for another name, or a width that cannot be.
   """
-  if name not in BLOCKS:
+  if which not in BLOCKS:
     raise ValueError(
-      f"task.network.backbone is {name!r}; allowed are {', '.join(BLOCKS)}"
+      f"task.network.backbone is {which!r}; allowed are {', '.join(BLOCKS)}"
     )
   if width <= 0:
     raise ValueError(
       f"task.network.width is {width}; it must be above 0 (1 is the paper's)"
     )
   stem, *planes = (max(4, round(n * width)) for n in (64, *PLANES))
-  return ResNet(BLOCKS[name], tuple(planes), stem, **options)
+  return ResNet(BLOCKS[which], tuple(planes), stem, **options)
