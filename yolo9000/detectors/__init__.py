@@ -24,10 +24,11 @@ from yolo9000.wordtree import Classes
 
 DETECTORS = {
   "classifier": "yolo9000.detectors.classifier",
-  "ssd": "yolo9000.detectors.ssd",
   "yolov1": "yolo9000.detectors.yolov1",
   "yolov2": "yolo9000.detectors.yolov2",
   "yolo9000": "yolo9000.detectors.yolo9000",
+  "ssd": "yolo9000.detectors.ssd",
+  "retinanet": "yolo9000.detectors.retinanet",
 }
 
 
