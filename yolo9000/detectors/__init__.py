@@ -28,6 +28,7 @@ DETECTORS = {
   "yolov2": "yolo9000.detectors.yolov2",
   "yolo9000": "yolo9000.detectors.yolo9000",
   "ssd": "yolo9000.detectors.ssd",
+  "fssd": "yolo9000.detectors.fssd",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 
