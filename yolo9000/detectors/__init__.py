@@ -29,6 +29,7 @@ DETECTORS = {
   "yolo9000": "yolo9000.detectors.yolo9000",
   "ssd": "yolo9000.detectors.ssd",
   "fssd": "yolo9000.detectors.fssd",
+  "rfbnet": "yolo9000.detectors.rfbnet",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 
