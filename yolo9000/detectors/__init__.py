@@ -30,6 +30,7 @@ DETECTORS = {
   "ssd": "yolo9000.detectors.ssd",
   "fssd": "yolo9000.detectors.fssd",
   "rfbnet": "yolo9000.detectors.rfbnet",
+  "refinedet": "yolo9000.detectors.refinedet",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 
