@@ -31,6 +31,7 @@ DETECTORS = {
   "fssd": "yolo9000.detectors.fssd",
   "rfbnet": "yolo9000.detectors.rfbnet",
   "refinedet": "yolo9000.detectors.refinedet",
+  "m2det": "yolo9000.detectors.m2det",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 
