@@ -209,13 +209,11 @@ class Heads(nn.Module):
     per_cell: boxes of a cell, for each level.
     num_classes: C, without the background.
     dtype: of the computation.
-    size: side of the kernels.
   """
 
   per_cell: tuple[int, ...]
   num_classes: int
   dtype: Any = jnp.float32
-  size: int = 3
 
   @nn.compact
   def __call__(self, maps: Sequence[Float[Array, "B _ _ _"]]) -> Raw:
@@ -228,12 +226,12 @@ class Heads(nn.Module):
       ):
         numbers = nn.Conv(
           count * each,
-          (self.size, self.size),
+          (3, 3),
           kernel_init=nn.initializers.xavier_uniform(),
           dtype=self.dtype,
           name=f"{name}_{level}",
         )(x)
-        said.append(numbers.reshape(len(x), -1, each))  # (B, Y X A, each)
+        said.append(numbers.reshape(x.shape[0], -1, each))  # (B, Y X A, each)
     return Raw(
       jnp.concatenate(logits, axis=1).astype(jnp.float32),
       jnp.concatenate(codes, axis=1).astype(jnp.float32),
