@@ -1,0 +1,66 @@
+"""Every detector learns eight pictures by heart: AP above .9 on them."""
+
+import json
+from functools import partial
+
+import pytest
+from support import SHORT, config_of, tiny_config
+
+from yolo9000.tables import plan, run
+
+pytestmark = pytest.mark.usefixtures("libraries_promote")
+
+# How a config is made, the side of its pictures, and what else it changes: a
+# narrow network that learns fast. A new detector is an entry here.
+CASES = {
+  "yolov2": (
+    *(tiny_config, 160),
+    {
+      "task.network.width": 1 / 8,
+      "run.total_steps": 150,
+      "schedule.rate": 5e-3,
+    },
+  ),
+  "retinanet": (
+    *(partial(config_of, "retinanet"), 96),
+    {
+      "task.network.backbone": SHORT,
+      "task.network.frozen_norm": False,
+      "task.network.anchor_scale": 2.0,
+      "task.network.deviation": 0.04,
+      "task.network.width": 1 / 8,
+      "task.norm.momentum": 0.9,
+      "task.detect.max_candidates": 100,
+      "run.total_steps": 100,
+      "schedule.rate": 3e-3,
+      "schedule.burn_in_steps": 50,
+    },
+  ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_eight_pictures_are_learned_by_heart(tmp_path, name):
+  """Without augmentation."""
+  make, side, changes = CASES[name]
+  settings = {
+    "data.augment.geometry": "none",
+    "data.augment.flip": False,
+    "data.augment.hue": 0.0,
+    "data.augment.saturation": 1.0,
+    "data.augment.exposure": 1.0,
+    "run.image_sizes": (side,),
+    "run.batch_size": 8,
+    "run.log_every": 50,
+    "evaluation.image_size": side,
+    "evaluation.batch_size": 8,
+    "optimizer.average": 0.0,
+  }
+  config = plan.with_changes(make(), {**settings, **changes}.items())
+  metrics = run.run_alone(config, tmp_path)
+  assert metrics["VOC07 AP"] > 0.9
+  for drawing in ("curves", "detections", "precision_recall"):
+    assert (tmp_path / f"{drawing}.png").stat().st_size > 10_000
+  rows = json.loads((tmp_path / "detections.json").read_text())
+  assert {"image_id", "category_id", "bbox", "score"} <= rows[0].keys()
+  assert len(rows) == metrics["detections"]
