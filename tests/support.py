@@ -36,7 +36,9 @@ BACKBONES["five"] = (
 )
 
 
-BLOCKS["residual"] = (1, 1, 1, 1)  # likewise of the residual networks
+# Likewise of the residual networks.
+SHORT = "resnet14"
+BLOCKS[SHORT] = (1, 1, 1, 1)
 
 # And what does not look at a network at all has one that compiles in a second:
 # toy.py, joined by this line.
