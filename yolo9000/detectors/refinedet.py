@@ -93,7 +93,7 @@ REFINEDET512 = Options(default_boxes=Options().default_boxes._replace(size=512))
 def trunk(how: Network) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
   """VGG-16 and two convolutions; numbers of the four rows that are levels.
 
-  Source: section 3.4, "Backbone network". fc7 has 32 pixels to a cell, so a
+  Source: the paper's "Backbone Network", and its program. fc7 has 32 pixels to a cell, so a
   pool of stride 2 comes before it and its dilation is halved.
   """
   pool5, fc6, fc7 = VGG16[CONV5_3 + 1 :]
@@ -250,7 +250,8 @@ def picture_loss(
   To the ARM all truths are of one class. The ODM's anchors are those that it
   moved, matched anew, without the easy ones.
 
-  Source: section 3.3, equation 1.
+  Source: the paper's "Loss Function", equation 1. Differs: in the port that
+  the parameters were counted in, easy anchors may be background to the ODM.
   """
   moved, dropped = refine(arm_logits, arm_codes, anchors, easy=how.easy)
   of_arm = ssd.picture_loss(
