@@ -1,4 +1,7 @@
-"""Batch normalisation: its options, and how the original program has it."""
+"""Batch normalisation: its options, as the original program has it, frozen.
+
+L2Norm is another one, of each place by its own length.
+"""
 
 from __future__ import annotations
 
@@ -149,3 +152,80 @@ class ProgramBatchNorm(nn.Module):
         mean.value = keep * mean.value + add * batch_mean
         var.value = keep * var.value + add * batch_var
     return (wide(scale) * x + wide(bias)).astype(self.dtype)
+
+
+class L2Norm(nn.Module):
+  """Each place's channels as a vector of length 1, times a learnt scale each.
+
+  A place that is all zeros stays so.
+
+  Attributes:
+    scale: what all channels' scales begin with.
+
+  Source: ParseNet, arXiv 1506.04579, section 3.3; SSD has it on conv4_3, whose
+  numbers are larger than those of deeper layers.
+  """
+
+  scale: float
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*N C"]) -> Float[Array, "*N C"]:
+    """Normalised and scaled; in float32, for squares are summed."""
+    begin = nn.initializers.constant(self.scale)
+    scale = self.param("scale", begin, x.shape[-1:])
+    x = x.astype(jnp.float32)
+    squares = jnp.sum(x**2, axis=-1, keepdims=True)
+    x = x * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
+    return x * scale.reshape(*[1] * (x.ndim - 1), -1)
+
+
+class FrozenBatchNorm(nn.Module):
+  """Stands in for nn.BatchNorm: by what it starts with, none of which learns.
+
+  Detectors that start from a classifier do so, because batches of a few large
+  pictures have poor statistics.
+
+  Attributes: as nn.BatchNorm.
+  """
+
+  epsilon: float
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*N C"]) -> Float[Array, "*N C"]:
+    """Normalised, scaled and shifted."""
+    shape = x.shape[-1:]
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+    var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    factor = scale / jnp.sqrt(var.value + self.epsilon)
+    shift = bias - mean.value * factor
+    factor, shift = (
+      jax.lax.stop_gradient(v).reshape(*[1] * (x.ndim - 1), -1)
+      for v in (factor, shift)
+    )
+    return (x.astype(jnp.float32) * factor + shift).astype(self.dtype)
+
+
+def normalised(
+  x: Float[Array, "*N C"],
+  *,
+  name: str,
+  how: Norm,
+  train: bool,
+  dtype: Any,
+  frozen: bool = False,
+) -> Float[Array, "*N C"]:
+  """After the layer `name`, within a module: batch norm by its options."""
+  name = f"{name}_norm"
+  if frozen:
+    return FrozenBatchNorm(how.epsilon, dtype, name=name)(x)
+  norm: Any = ProgramBatchNorm if how.program else nn.BatchNorm
+  return norm(
+    momentum=how.momentum,
+    epsilon=how.epsilon,
+    axis_name=how.axis or None,
+    dtype=dtype,
+    name=name,
+  )(x, use_running_average=not train)
