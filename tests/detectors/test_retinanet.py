@@ -36,7 +36,7 @@ def assert_close(found, expected, tolerance=1e-5):
 
 def test_heads_are_torchvisions(goldens):
   golden = goldens("tv_retinanet")
-  heads = retinanet.Heads(9, 5, 8, jnp.float32)
+  heads = retinanet.Heads(9, 5, 8, 0.01, jnp.float32)
   variables = torchvision.variables(golden, "head/w/", names)
   levels = [torchvision.last(golden[f"head/feat{n}"]) for n in range(3)]
   logits, codes = jax.jit(heads.apply)(variables, levels)

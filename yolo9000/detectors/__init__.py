@@ -28,6 +28,10 @@ DETECTORS = {
   "yolov2": "yolo9000.detectors.yolov2",
   "yolo9000": "yolo9000.detectors.yolo9000",
   "ssd": "yolo9000.detectors.ssd",
+  "fssd": "yolo9000.detectors.fssd",
+  "rfbnet": "yolo9000.detectors.rfbnet",
+  "refinedet": "yolo9000.detectors.refinedet",
+  "m2det": "yolo9000.detectors.m2det",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 
