@@ -74,6 +74,15 @@ CASES = {
     sides=(28, 48, 76, 112),
     ratios=((2,),) * 4,
   ),
+  "dssd": of_family(
+    "dssd",
+    side=128,
+    network={
+      "backbone": SHORT,
+      "extras": ((2, 2), (2, 2)),
+      "kernels": (3, 3, 3, 3),
+    },
+  ),
   "dsod": of_family(
     "dsod",
     network={
