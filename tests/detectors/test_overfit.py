@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from support import SHORT, config_of, tiny_config
 
-from yolo9000.detectors import ssd
+from yolo9000.detectors import of_name, ssd
 from yolo9000.tables import plan, run
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -14,7 +14,9 @@ pytestmark = pytest.mark.usefixtures("libraries_promote")
 
 def of_family(model, *, side=96, **changes):
   """A case of SSD, or what extends it, with levels from side / 8 cells on."""
-  network = {"batch_norm": True, "width": 1 / 16, **changes.pop("network", {})}
+  network = {"width": 1 / 16, **changes.pop("network", {})}
+  if "batch_norm" in of_name(model).Network._fields:  # where it is a choice
+    network["batch_norm"] = True
   shape = {
     "size": side,
     "sides": tuple(side * n for n in (0.15, 0.28, 0.45, 0.65, 0.88)),
@@ -71,6 +73,23 @@ CASES = {
     side=128,
     sides=(28, 48, 76, 112),
     ratios=((2,),) * 4,
+  ),
+  "dssd": of_family(
+    "dssd",
+    side=128,
+    network={
+      "backbone": SHORT,
+      "extras": ((2, 2), (2, 2)),
+      "kernels": (3, 3, 3, 3),
+    },
+  ),
+  "dsod": of_family(
+    "dsod",
+    network={
+      "blocks": (2, 2, 2, 2),
+      "levels": (256, 128),
+      "width": 1 / 8,
+    },
   ),
   "m2det": of_family("m2det", network={"modules": 2, "scales": 4}),
 }

@@ -32,6 +32,8 @@ DETECTORS = {
   "rfbnet": "yolo9000.detectors.rfbnet",
   "refinedet": "yolo9000.detectors.refinedet",
   "m2det": "yolo9000.detectors.m2det",
+  "dssd": "yolo9000.detectors.dssd",
+  "dsod": "yolo9000.detectors.dsod",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 

@@ -25,7 +25,7 @@ from yolo9000.boxes.suppression import Suppression
 from yolo9000.networks import input as pictures
 from yolo9000.networks.backbone import with_norm
 from yolo9000.networks.chain import Chain
-from yolo9000.networks.norm import L2Norm, Norm
+from yolo9000.networks.norm import L2Norm, Norm, normalised
 from yolo9000.networks.rows import Conv, Layer, widen
 from yolo9000.networks.vgg import CONV4_3, FC7, VGG16
 from yolo9000.types import (
@@ -209,28 +209,41 @@ class Heads(nn.Module):
     per_cell: boxes of a cell, for each level.
     num_classes: C, without the background.
     dtype: of the computation.
+    sizes: side of each level's kernels; (): 3.
+    norm: how what they say is normalised over the batch; None: not.
   """
 
   per_cell: tuple[int, ...]
   num_classes: int
   dtype: Any = jnp.float32
+  sizes: tuple[int, ...] = ()
+  norm: Norm | None = None
 
   @nn.compact
-  def __call__(self, maps: Sequence[Float[Array, "B _ _ _"]]) -> Raw:
+  def __call__(
+    self, maps: Sequence[Float[Array, "B _ _ _"]], *, train: bool = False
+  ) -> Raw:
     """Maps of the levels to what is said of their boxes."""
     logits, codes = [], []
-    for level, (x, count) in enumerate(zip(maps, self.per_cell, strict=True)):
+    sizes = self.sizes or (3,) * len(maps)
+    levels = zip(maps, self.per_cell, sizes, strict=True)
+    for level, (x, count, size) in enumerate(levels):
       for name, each, said in (
-        ("labels", 1 + self.num_classes, logits),
-        ("coords", 4, codes),
+        (f"labels_{level}", 1 + self.num_classes, logits),
+        (f"coords_{level}", 4, codes),
       ):
         numbers = nn.Conv(
           count * each,
-          (3, 3),
+          (size, size),
+          use_bias=self.norm is None,
           kernel_init=nn.initializers.xavier_uniform(),
           dtype=self.dtype,
-          name=f"{name}_{level}",
+          name=name,
         )(x)
+        if self.norm is not None:
+          numbers = normalised(
+            numbers, name=name, how=self.norm, train=train, dtype=self.dtype
+          )
         said.append(numbers.reshape(x.shape[0], -1, each))  # (B, Y X A, each)
     return Raw(
       jnp.concatenate(logits, axis=1).astype(jnp.float32),
