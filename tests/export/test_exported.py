@@ -53,7 +53,7 @@ def make_yolov1(head):
 
 
 def make_retinanet():
-  network = retinanet.Network(SHORT, width=0.1, deviation=0.1)
+  network = retinanet.Network(SHORT, width=0.1, deviation=0.04)
   how = retinanet.Suppression(0.5, 0.05, max_candidates=50, max_detections=40)
   options = retinanet.Options(network, detect=how)
   return retinanet.make_task(options, FLAT), FLAT, (64, 96)

@@ -99,6 +99,8 @@ def check(options: Options) -> None:
   options.detect.check()
   check_box_error(options.loss.box_error)
   how, loss = options.network, options.loss
+  pictures.dtype_of(how.dtype)
+  resnet(how.backbone, width=how.width)
   if how.beyond not in ("c5", "p5"):
     raise ValueError(
       f"task.network.beyond is {how.beyond!r}; allowed are 'c5' and 'p5'"
