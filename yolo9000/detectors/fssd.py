@@ -81,7 +81,8 @@ FSSD512 = Options(
 def pyramid(how: Network) -> tuple[Layer, ...]:
   """What makes levels, each of the one before it, the first of what is fused.
 
-  Source: section 3.3, "Pyramid Feature Extractor".
+  Source: the author's later program; the paper's "pyramid feature extractor"
+  has such a chain too.
   """
   rows = [
     Conv(filters, side, True, "relu", stride, padding)
@@ -91,7 +92,7 @@ def pyramid(how: Network) -> tuple[Layer, ...]:
 
 
 class FSSD(ssd.OnBoxes):
-  """From pictures to Raw; Figure 2."""
+  """From pictures to Raw: maps are fused, and levels are made of that."""
 
   @nn.compact
   def __call__(self, x: Float[Any, "B H W 3"], *, train: bool) -> ssd.Raw:

@@ -135,7 +135,7 @@ class Attention(nn.Module):
   Attributes:
     dtype: of the computation.
 
-  Source: section 3.3, "squeeze" and "excitation" to a sixteenth.
+  Source: Figure 3; squeezed to a sixteenth, as in the program.
   """
 
   dtype: Any
@@ -154,7 +154,7 @@ class Attention(nn.Module):
 
 
 class M2Det(ssd.OnBoxes):
-  """From pictures to Raw; Figure 3."""
+  """From pictures to Raw; Figure 2."""
 
   @nn.compact
   def __call__(self, x: Float[Array, "B H W 3"], *, train: bool) -> ssd.Raw:

@@ -93,8 +93,8 @@ REFINEDET512 = Options(default_boxes=Options().default_boxes._replace(size=512))
 def trunk(how: Network) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
   """VGG-16 and two convolutions; numbers of the four rows that are levels.
 
-  Source: section 3.4, "Backbone network". fc7 has 32 pixels to a cell, so a
-  pool of stride 2 comes before it and its dilation is halved.
+  Source: the paper's "Backbone Network", and its program. fc7 has 32 pixels to
+  a cell, so a pool of stride 2 comes before it and fc6's dilation is halved.
   """
   pool5, fc6, fc7 = VGG16[CONV5_3 + 1 :]
   rows = (
@@ -250,7 +250,8 @@ def picture_loss(
   To the ARM all truths are of one class. The ODM's anchors are those that it
   moved, matched anew, without the easy ones.
 
-  Source: section 3.3, equation 1.
+  Source: the paper's "Loss Function", equation 1. Differs: in a port to
+  PyTorch easy anchors stay among those that are mined for background.
   """
   moved, dropped = refine(arm_logits, arm_codes, anchors, easy=how.easy)
   of_arm = ssd.picture_loss(
