@@ -1,4 +1,4 @@
-"""Boxes: their geometry; suppression, priors.
+"""Boxes: their geometry; anchors, matching, coding, suppression, priors.
 
 The geometry is here under its own name: `from yolo9000 import boxes as box`.
 """
@@ -7,6 +7,7 @@ from yolo9000.boxes.geometry import (
   area,
   clip,
   cxcywh_to_xyxy,
+  giou,
   intersection,
   iou,
   shape_iou,
@@ -17,6 +18,7 @@ __all__ = [
   "area",
   "clip",
   "cxcywh_to_xyxy",
+  "giou",
   "intersection",
   "iou",
   "shape_iou",

@@ -59,6 +59,22 @@ def iou(a: Float[Any, "*#N 4"], b: Float[Any, "*#N 4"]) -> Float[Any, "*#N"]:
   return shared / xp.where(union > 0, union, 1.0)
 
 
+def giou(a: Float[Any, "*#N 4"], b: Float[Any, "*#N 4"]) -> Float[Any, "*#N"]:
+  """Generalised IoU: less, down to -1, the further two boxes are apart.
+
+  From the IoU is taken the share of the smallest box around both that lies in
+  neither. Leading axes broadcast.
+
+  Source: Rezatofighi et al., arXiv 1902.09630, algorithm 1.
+  """
+  xp = a.__array_namespace__()
+  low = xp.minimum(a[..., :2], b[..., :2])
+  high = xp.maximum(a[..., 2:], b[..., 2:])
+  around = area(xp.concat([low, high], axis=-1))
+  union = area(a) + area(b) - intersection(a, b)
+  return iou(a, b) - (around - union) / xp.where(around > 0, around, 1.0)
+
+
 def shape_iou(
   a_wh: Float[Any, "*#N 2"], b_wh: Float[Any, "*#N 2"]
 ) -> Float[Any, "*#N"]:

@@ -7,21 +7,28 @@ This folder needs jax and numpy alone, so it can be taken into other code:
   loss = sum(parts.values())
 
 detection.py has the loss of boxes, image_label.py that of a label alone,
-classes.py their class errors, sum_squared.py the first YOLO's loss.
+classes.py their class errors, sum_squared.py the first YOLO's loss, dense.py
+RetinaNet's. focal.py and smooth_l1.py are errors of single numbers.
 """
 
 from yolo9000.losses.classes import logistic_error, softmax_error, tree_error
+from yolo9000.losses.dense import dense_loss
 from yolo9000.losses.detection import Weights, assign, decode, detection_loss
+from yolo9000.losses.focal import focal_loss
 from yolo9000.losses.image_label import image_label_loss
+from yolo9000.losses.smooth_l1 import smooth_l1
 from yolo9000.losses.sum_squared import sum_squared_loss
 
 __all__ = [
   "Weights",
   "assign",
   "decode",
+  "dense_loss",
   "detection_loss",
+  "focal_loss",
   "image_label_loss",
   "logistic_error",
+  "smooth_l1",
   "softmax_error",
   "sum_squared_loss",
   "tree_error",

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, core
 
 from yolo9000 import wordtree
-from yolo9000.networks.norm import Norm, ProgramBatchNorm
+from yolo9000.networks.norm import Norm, normalised
 from yolo9000.networks.rows import (
   NEEDS_GRID,
   AveragePool,
@@ -228,14 +228,9 @@ class Chain(nn.Module):
     return ACTIVATIONS[row.activation](x)
 
   def _norm(self, name: str, x: Array, train: bool) -> Array:
-    norm: Any = ProgramBatchNorm if self.norm.program else nn.BatchNorm
-    return norm(
-      momentum=self.norm.momentum,
-      epsilon=self.norm.epsilon,
-      axis_name=self.norm.axis or None,
-      dtype=self.dtype,
-      name=f"{name}_norm",
-    )(x, use_running_average=not train)
+    return normalised(
+      x, name=name, how=self.norm, train=train, dtype=self.dtype
+    )
 
   def _local(self, row: Local, name: str, x: Array) -> Array:
     x = nn.ConvLocal(

@@ -34,6 +34,19 @@ def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
   return images.astype(jnp.float32) / 255
 
 
+# Of ImageNet's pictures in [0, 1], by channel; what published networks expect.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def standardise(x: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+  """From [0, 1] to numbers of mean 0 and deviation 1 over ImageNet."""
+  mean, deviation = (
+    jnp.asarray(numbers, x.dtype)[None, None, None]
+    for numbers in (MEAN, DEVIATION)
+  )
+  return (x - mean) / deviation
+
+
 def begin(network: nn.Module, key: Array, size: tuple[int, int]) -> Any:
   """Fresh params and batch_stats, for pictures of size (height, width)."""
   image = jnp.zeros((1, *size, 3), jnp.float32)

@@ -1,4 +1,4 @@
-"""Batch normalisation: its options, and how the original program has it."""
+"""Batch normalisation: its options, as the original program has it, frozen."""
 
 from __future__ import annotations
 
@@ -149,3 +149,55 @@ class ProgramBatchNorm(nn.Module):
         mean.value = keep * mean.value + add * batch_mean
         var.value = keep * var.value + add * batch_var
     return (wide(scale) * x + wide(bias)).astype(self.dtype)
+
+
+class FrozenBatchNorm(nn.Module):
+  """Stands in for nn.BatchNorm: by what it starts with, none of which learns.
+
+  Detectors that start from a classifier do so, because batches of a few large
+  pictures have poor statistics.
+
+  Attributes: as nn.BatchNorm.
+  """
+
+  epsilon: float
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*N C"]) -> Float[Array, "*N C"]:
+    """Normalised, scaled and shifted."""
+    shape = x.shape[-1:]
+    mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+    var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+    scale = self.param("scale", nn.initializers.ones, shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    factor = scale / jnp.sqrt(var.value + self.epsilon)
+    shift = bias - mean.value * factor
+    factor, shift = (
+      jax.lax.stop_gradient(v).reshape(*[1] * (x.ndim - 1), -1)
+      for v in (factor, shift)
+    )
+    return (x.astype(jnp.float32) * factor + shift).astype(self.dtype)
+
+
+def normalised(
+  x: Float[Array, "*N C"],
+  *,
+  name: str,
+  how: Norm,
+  train: bool,
+  dtype: Any,
+  frozen: bool = False,
+) -> Float[Array, "*N C"]:
+  """After the layer `name`, within a module: batch norm by its options."""
+  name = f"{name}_norm"
+  if frozen:
+    return FrozenBatchNorm(how.epsilon, dtype, name=name)(x)
+  norm: Any = ProgramBatchNorm if how.program else nn.BatchNorm
+  return norm(
+    momentum=how.momentum,
+    epsilon=how.epsilon,
+    axis_name=how.axis or None,
+    dtype=dtype,
+    name=name,
+  )(x, use_running_average=not train)
