@@ -2,22 +2,28 @@
 
 import importlib.util
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
+import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from experiments import base
+from yolo9000.boxes.suppression import Suppression
 from yolo9000.data.formats import shapes
 from yolo9000.detectors import DETECTORS
 from yolo9000.networks.backbone import BACKBONES
 from yolo9000.networks.rows import Conv, MaxPool
 from yolo9000.tables import plan
+from yolo9000.wordtree import Classes
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,6 +38,23 @@ BACKBONES["five"] = (
 # And what does not look at a network at all has one that compiles in a second:
 # toy.py, joined by this line.
 DETECTORS["toy"] = "toy"
+
+
+def counted(detector, options, num_classes):
+  """Parameters and default boxes of a detector with `task.default_boxes`."""
+  every = Suppression(0.45, 0.01, max_candidates=10**6, max_detections=10**9)
+  classes = Classes(tuple(f"class {n}" for n in range(num_classes)))
+  task = detector.make_task(options._replace(detect=every), classes)
+  side = options.default_boxes.size
+  variables = jax.eval_shape(
+    partial(task.init, size=(side, side)), jax.random.key(0)
+  )
+  params = jax.tree.leaves(variables["params"])
+  image = jax.ShapeDtypeStruct((1, side, side, 3), np.uint8)
+  found = jax.eval_shape(task.predict, variables, image)
+  # So many detections there can be: each box in each class.
+  boxes = found.scores.shape[1] // num_classes
+  return sum(math.prod(x.shape) for x in params), boxes
 
 
 def load_experiment(path):

@@ -28,6 +28,7 @@ def jitted(function):
 per_class = jitted(suppression.per_class)
 class_agnostic = jitted(suppression.class_agnostic)
 labelled = jitted(suppression.labelled)
+each_class = jitted(suppression.each_class)
 
 
 def read(case):
@@ -197,3 +198,24 @@ def test_labelled_suppression_is_per_class_suppression():
   two = per_class(boxes, of_class, how=how)
   jax.tree.map(np.testing.assert_array_equal, one, two)
   assert 0 < one.mask.sum() < 40
+
+
+def test_each_class_has_candidates_of_its_own():
+  """With all of them the answer is that of all classes at once.
+
+  With two, it is that of scores of which each class keeps its best two.
+  """
+  rng = np.random.default_rng(0)
+  low = rng.uniform(0, 0.6, (40, 2))
+  boxes = np.concatenate([low, low + rng.uniform(0.1, 0.4, (40, 2))], axis=1)
+  boxes = boxes.astype(np.float32)
+  scores = rng.uniform(0, 1, (40, 3)).astype(np.float32)
+  for count in (ALL, 2):
+    some = scores.copy()
+    for column in some.T:
+      column[np.argsort(-column)[count:]] = 0
+    found = each_class(boxes, scores, how=Suppression(0.3, 0.2, count, 30))
+    expected = per_class(boxes, some, how=Suppression(0.3, 0.2, ALL, 30))
+    assert found.mask.sum() == expected.mask.sum() >= 4
+    for one, other in zip(found, expected, strict=True):
+      np.testing.assert_array_equal(one, other[: len(one)])

@@ -66,24 +66,27 @@ def test_max_pool_against_loops(size, stride, side):
 
 
 @pytest.mark.parametrize(
-  ("shape", "size", "strides", "padding"),
+  ("shape", "size", "strides", "padding", "dilation"),
   [
-    ((2, 4, 3, 13), 3, (1, 1), 1),  # more channels than pixels: a product
-    ((2, 4, 3, 5), 1, (1, 1), 0),
-    ((2, 2, 2, 5), 5, (1, 1), 2),
-    ((2, 4, 3, 13), 3, (2, 2), 1),  # these are XLA's
-    ((2, 4, 3, 13), 3, (1, 1), 0),
-    ((2, 4, 3, 12), 3, (1, 1), 1),
+    ((2, 4, 3, 13), 3, (1, 1), 1, 1),  # more channels than pixels: a product
+    ((2, 4, 3, 5), 1, (1, 1), 0, 1),
+    ((2, 2, 2, 5), 5, (1, 1), 2, 1),
+    ((2, 4, 3, 13), 3, (2, 2), 1, 1),  # these are XLA's
+    ((2, 4, 3, 13), 3, (1, 1), 0, 1),
+    ((2, 4, 3, 12), 3, (1, 1), 1, 1),
+    ((2, 4, 3, 13), 3, (1, 1), 1, 2),
   ],
 )
 def test_convolve_is_convolution_in_value_and_gradient(
-  shape, size, strides, padding
+  shape, size, strides, padding, dilation
 ):
   rng = np.random.default_rng(0)
   x = rng.normal(size=shape).astype(np.float32)
   kernel = rng.normal(size=(size, size, shape[-1], 7)).astype(np.float32)
   pad = [(padding, padding)] * 2
-  names = dict(dimension_numbers=("NHWC", "HWIO", "NHWC"))
+  names = dict(
+    dimension_numbers=("NHWC", "HWIO", "NHWC"), rhs_dilation=(dilation,) * 2
+  )
 
   def loss(function, x, kernel):
     return jnp.sum(jnp.sin(function(x, kernel, strides, pad, **names)))

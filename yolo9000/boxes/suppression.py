@@ -122,6 +122,37 @@ def per_class(
   return labelled(boxes, top, labels, how=how)
 
 
+def each_class(
+  boxes: Float[Array, "N 4"],
+  scores: Float[Array, "N C"],
+  *,
+  how: Suppression,
+) -> Detections:
+  """As `per_class`, but every class has how.max_candidates of its own.
+
+  Source: SSD, arXiv 1512.02325, section 3.2: 400 candidates of each class, of
+  whose boxes the best 200 are detections.
+  """
+  num_classes = scores.shape[1]
+  count = core.min_dim(how.max_candidates, scores.shape[0])
+  top, index = jax.lax.top_k(scores.T, count)  # (C, count)
+  labels = jnp.broadcast_to(jnp.arange(num_classes)[:, None], top.shape)
+  valid = top > how.score_threshold
+  keep = jax.vmap(suppress, (0, 0, 0, None))(
+    boxes[index], labels, valid, how.iou_threshold
+  )
+  total = core.min_dim(how.max_detections, top.size)
+  best, place = jax.lax.top_k(jnp.where(keep, top, -1.0).reshape(-1), total)
+  kept = best >= 0
+  where = index.reshape(-1)[place]
+  return Detections(
+    jnp.where(kept[:, None], boxes[where], 0.0),
+    jnp.where(kept, best, 0.0),
+    jnp.where(kept, labels.reshape(-1)[place], 0),
+    kept,
+  )
+
+
 def labelled(
   boxes: Float[Array, "N 4"],
   scores: Float[Array, " N"],

@@ -331,7 +331,11 @@ def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
   """Name and options of the section that reads as this row."""
   of_tree = {"tree": tree} if getattr(row, "tree", None) else {}
   match row:
-    case rows.Conv(filters, size, batch_norm, activation, stride, padding):
+    case rows.Conv(filters, size, batch_norm, activation, stride, padding, gap):
+      if gap != 1:
+        raise ValueError(
+          f"dilation {gap}; the original program's convolutions have none"
+        )
       norm = {"batch_normalize": 1} if batch_norm else {}
       pad = {"pad": 1} if padding is None else {"padding": padding}
       shape = {"filters": filters, "size": size, "stride": stride}

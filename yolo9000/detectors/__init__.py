@@ -27,6 +27,7 @@ DETECTORS = {
   "yolov1": "yolo9000.detectors.yolov1",
   "yolov2": "yolo9000.detectors.yolov2",
   "yolo9000": "yolo9000.detectors.yolo9000",
+  "ssd": "yolo9000.detectors.ssd",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 

@@ -64,12 +64,14 @@ def convolve(
   Args:
     x, kernel, strides, padding: strides down and across, pixels before and
       after on each axis.
-    **options: what nn.Conv adds; with our rows, nothing that changes a value.
+    **options: what nn.Conv adds; with our rows rhs_dilation alone changes a
+      value.
   """
   batch, height, width, channels = x.shape
   size, _, _, filters = kernel.shape
   half = (size - 1) // 2
   keeps_size = set(strides) == {1} and set(padding) == {(half, size - 1 - half)}
+  keeps_size &= set(options.get("rhs_dilation") or (1,)) == {1}
   pays = known(x) and (size == 1 or channels > height * width)
   if not (keeps_size and pays and jax.default_backend() == "cpu"):
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
@@ -166,7 +168,6 @@ class Chain(nn.Module):
   dtype: Any = jnp.float32
   norm: Norm = Norm()  # noqa: B008, a NamedTuple does not change
 
-  @nn.compact
   def __call__(
     self,
     x: Float[Array, "B H W C"],
@@ -174,7 +175,18 @@ class Chain(nn.Module):
     train: bool,
     dropout_keys: Any = None,
   ) -> Float[Array, "B ..."]:
-    """Pictures, RGB in [0, 1], to the last layer's output.
+    """Pictures, RGB in [0, 1], to the last layer's output; see `outputs`."""
+    return self.outputs(x, train=train, dropout_keys=dropout_keys)[-1]
+
+  @nn.compact
+  def outputs(
+    self,
+    x: Float[Array, "B H W C"],
+    *,
+    train: bool,
+    dropout_keys: Any = None,
+  ) -> list[Float[Array, "B ..."]]:
+    """Pictures to every layer's output, in float32.
 
     dropout_keys, one for each picture, are for training with Dropout rows. So
     what is dropped of a picture does not depend on what is computed beside it.
@@ -209,7 +221,7 @@ class Chain(nn.Module):
         case Cost() | Region() | Detection():
           pass
       outputs.append(x)
-    return x.astype(jnp.float32)
+    return [x.astype(jnp.float32) for x in outputs]
 
   def _conv(self, row: Conv, name: str, x: Array, train: bool) -> Array:
     x = nn.Conv(
@@ -217,6 +229,7 @@ class Chain(nn.Module):
       (row.size, row.size),
       strides=row.stride,
       padding=row.pad,
+      kernel_dilation=row.dilation,
       use_bias=not row.batch_norm,
       kernel_init=nn.initializers.he_normal(),
       dtype=self.dtype,

@@ -34,6 +34,15 @@ def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
   return images.astype(jnp.float32) / 255
 
 
+def as_caffe(images: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+  """From [0, 1] and RGB to what the published VGG-16 was trained with.
+
+  That is blue, green, red from 0 to 255, less ImageNet's mean 104, 117, 123.
+  """
+  mean = jnp.array([104, 117, 123], images.dtype)
+  return images[..., ::-1] * 255 - mean[None, None, None]
+
+
 # Of ImageNet's pictures in [0, 1], by channel; what published networks expect.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -1,4 +1,7 @@
-"""Batch normalisation: its options, as the original program has it, frozen."""
+"""Batch normalisation: its options, as the original program has it, frozen.
+
+L2Norm is another one, of each place by its own length.
+"""
 
 from __future__ import annotations
 
@@ -149,6 +152,31 @@ class ProgramBatchNorm(nn.Module):
         mean.value = keep * mean.value + add * batch_mean
         var.value = keep * var.value + add * batch_var
     return (wide(scale) * x + wide(bias)).astype(self.dtype)
+
+
+class L2Norm(nn.Module):
+  """Each place's channels as a vector of length 1, times a learnt scale each.
+
+  A place that is all zeros stays so.
+
+  Attributes:
+    scale: what all channels' scales begin with.
+
+  Source: ParseNet, arXiv 1506.04579, section 3.3; SSD has it on conv4_3, whose
+  numbers are larger than those of deeper layers.
+  """
+
+  scale: float
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "*N C"]) -> Float[Array, "*N C"]:
+    """Normalised and scaled; in float32, for squares are summed."""
+    begin = nn.initializers.constant(self.scale)
+    scale = self.param("scale", begin, x.shape[-1:])
+    x = x.astype(jnp.float32)
+    squares = jnp.sum(x**2, axis=-1, keepdims=True)
+    x = x * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
+    return x * scale.reshape(*[1] * (x.ndim - 1), -1)
 
 
 class FrozenBatchNorm(nn.Module):

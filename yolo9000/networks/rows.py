@@ -19,7 +19,8 @@ class Conv(NamedTuple):
   """Convolution, zero padded to keep the size; He-normal kernel.
 
   With batch_norm: no bias of its own, then normalise, scale and shift.
-  padding is in pixels on each side; None means size // 2.
+  padding is in pixels on each side; None means size // 2, times dilation: the
+  pixels from one entry of the kernel to the next.
   """
 
   filters: int
@@ -28,11 +29,13 @@ class Conv(NamedTuple):
   activation: str = "leaky"  # of ACTIVATION_NAMES
   stride: int = 1
   padding: int | None = None
+  dilation: int = 1
 
   @property
   def pad(self) -> int:
     """Pixels on each side."""
-    return self.size // 2 if self.padding is None else self.padding
+    keeps_size = self.dilation * (self.size // 2)
+    return keeps_size if self.padding is None else self.padding
 
 
 class MaxPool(NamedTuple):
@@ -293,7 +296,8 @@ def _output_shape(
     shape = (1, 1, *shape)
   match row:
     case Conv(size=size, stride=stride):
-      return (*_windows(shape, size, stride, 2 * row.pad), row.filters)
+      reach = row.dilation * (size - 1) + 1
+      return (*_windows(shape, reach, stride, 2 * row.pad), row.filters)
     case Local(size=size, stride=stride):
       if row.padding and 2 * row.padding != size - 1:
         raise ValueError(

@@ -1,0 +1,81 @@
+"""VGG-16 as SSD has it, its pools and its norm, against torchvision's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolo9000.detectors import ssd
+from yolo9000.networks.chain import Chain, max_pool
+from yolo9000.networks.norm import L2Norm
+from yolo9000.networks.rows import Conv, layer_name, output_shapes
+from yolo9000.networks.vgg import CONV4_3, FC7, VGG16
+
+
+def last_channels(x):
+  return jnp.asarray(x.transpose(0, 2, 3, 1))
+
+
+def of_largest(found, expected, part=1e-4):
+  found = np.asarray(found)
+  np.testing.assert_allclose(
+    found, expected, atol=part * np.abs(expected).max()
+  )
+
+
+def test_levels_are_torchvisions(goldens):
+  golden = goldens("tv_backbones")
+  rows, levels = ssd.trunk(ssd.Network(width=1 / 16))
+  weights = [x for name, x in golden.items() if name.startswith("vgg/w/feat")]
+  weights += [x for name, x in golden.items() if name.startswith("vgg/w/extra")]
+  convs = [n for n, row in enumerate(rows) if isinstance(row, Conv)]
+  assert len(weights) == 2 * len(convs)
+  params = {
+    layer_name(n): {"kernel": kernel.transpose(2, 3, 1, 0), "bias": bias}
+    for n, kernel, bias in zip(convs, weights[::2], weights[1::2], strict=True)
+  }
+  maps = jax.jit(
+    lambda params, x: Chain(rows).apply(
+      {"params": params}, x, train=False, method="outputs"
+    )
+  )(params, last_channels(golden["vgg/x"]))
+  maps = [maps[level] for level in levels]
+  scale = {"params": {"scale": jnp.asarray(golden["vgg/w/scale_weight"])}}
+  maps[0] = L2Norm(20.0).apply(scale, maps[0])
+  for n, x in enumerate(maps):
+    of_largest(x, last_channels(golden[f"vgg/out{n}"]))
+
+
+def test_rows_are_where_they_are_said_to_be():
+  shapes = output_shapes(VGG16, (300, 300, 3))
+  assert shapes[CONV4_3] == (38, 38, 512) and shapes[FC7] == (19, 19, 1024)
+
+
+@pytest.mark.parametrize(
+  ("case", "size", "stride", "padding"),
+  [
+    ("2_2_ceil", 2, 2, 1),
+    ("2_2_floor", 2, 2, 0),
+    ("3_1_p1", 3, 1, 2),
+    ("3_2_p1", 3, 2, 2),
+    ("3_2_p1_ceil", 3, 2, 2),
+  ],
+)
+def test_pools_are_torchvisions(goldens, case, size, stride, padding):
+  golden = goldens("tv_backbones")
+  found = max_pool(
+    last_channels(golden["pool/x"]), size=size, stride=stride, padding=padding
+  )
+  expected = last_channels(golden[f"pool/{case}"])
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_length_is_torchvisions(goldens):
+  golden = goldens("tv_backbones")
+  x = last_channels(golden["l2norm/x"])
+  norm = L2Norm(float(golden["l2norm/scale"]))
+  found, variables = norm.init_with_output(jax.random.key(0), x)
+  of_largest(found, last_channels(golden["l2norm/out"]))
+  # Where all is zero its square root has no derivative.
+  gradient = jax.grad(lambda x: jnp.sum(norm.apply(variables, x)))(x)
+  assert np.isfinite(gradient).all() and (np.asarray(x) == 0).all(-1).any()

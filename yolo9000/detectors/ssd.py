@@ -1,0 +1,383 @@
+"""SSD: Single Shot MultiBox Detector, arXiv 1512.02325.
+
+The network, its default boxes, how its numbers become boxes. The loss, section
+2.2, is in losses/multibox.py; default boxes and their matching are in boxes/.
+
+What others of its family share with it begins at `default boxes`: they differ
+from it in their networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from yolo9000 import boxes as box
+from yolo9000 import losses
+from yolo9000.boxes import anchors, coding, matching, suppression
+from yolo9000.boxes.suppression import Suppression
+from yolo9000.networks import input as pictures
+from yolo9000.networks.backbone import with_norm
+from yolo9000.networks.chain import Chain
+from yolo9000.networks.norm import L2Norm, Norm
+from yolo9000.networks.rows import Conv, Layer, widen
+from yolo9000.networks.vgg import CONV4_3, FC7, VGG16
+from yolo9000.types import (
+  Batch,
+  Bool,
+  Detections,
+  Float,
+  Int,
+  Step,
+  Task,
+  UInt8,
+)
+from yolo9000.wordtree import Classes
+
+Grids = tuple[tuple[int, int], ...]
+
+# After fc7, for each further level: filters of a 1 x 1 convolution; filters,
+# side, stride and padding of the convolution whose output is the level.
+EXTRAS_300 = (
+  *((256, 512, 3, 2, 1), (128, 256, 3, 2, 1)),
+  *((128, 256, 3, 1, 0), (128, 256, 3, 1, 0)),
+)
+EXTRAS_512 = (
+  *((256, 512, 3, 2, 1), *((128, 256, 3, 2, 1),) * 3),
+  (128, 256, 4, 1, 1),
+)
+
+
+class Network(NamedTuple):
+  """In a config, `task.network`.
+
+  Attributes:
+    extras: of each level after conv4_3 and fc7 (filters of its 1 x 1
+      convolution, filters, side, stride, padding), as EXTRAS_300.
+    batch_norm: in the convolutions. Not in the paper, which begins with a
+      VGG-16 trained on ImageNet; a network that begins with nothing needs it.
+    width: 1 is the paper's network.
+    dtype: of the computation, "float32" or "bfloat16".
+  """
+
+  extras: Any = EXTRAS_300
+  batch_norm: bool = False
+  width: float = 1.0
+  dtype: str = "float32"
+
+
+class DefaultBoxes(NamedTuple):
+  """In a config, `task.default_boxes`; see `boxes.anchors.default_boxes`.
+
+  Attributes:
+    size: side of the pictures in pixels; the network takes no other.
+    sides: of each level's smaller square in pixels, and one more: the larger
+      square of a level lies between its own and the next, sqrt(s_k s_k+1).
+    ratios: for each level those beside 1; each stands for its inverse too.
+    steps: pixels from one cell to the next on each level; (): size / cells.
+    clip: sides beyond the picture's become the picture's.
+
+  Source: section 2.2, "Choosing scales and aspect ratios"; the numbers are the
+  program's for VOC. Differs: with 512 pixels the program cuts 35.84, 76.8 ...
+  to whole pixels. clip is off in the program and on in most others.
+  """
+
+  size: int = 300
+  sides: Any = (30, 60, 111, 162, 213, 264, 315)
+  ratios: Any = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
+  steps: Any = (8, 16, 32, 64, 100, 300)
+  clip: bool = False
+
+  @property
+  def per_cell(self) -> tuple[int, ...]:
+    """Boxes of a cell, for each level."""
+    return tuple(2 + 2 * len(ratios) for ratios in self.ratios)
+
+  def check(self, levels: int) -> None:
+    """Raises ValueError unless all are for so many levels."""
+    counts = len(self.sides) - 1, len(self.ratios), len(self.steps) or levels
+    if any(count != levels for count in counts):
+      raise ValueError(
+        f"task.default_boxes has {len(self.sides)} sides, {len(self.ratios)} "
+        f"ratios and {len(self.steps)} steps; the network has {levels} levels, "
+        f"which need {levels + 1}, {levels} and {levels} (or no) of these"
+      )
+
+  def on(self, grids: Grids) -> Float[Array, "N 4"]:
+    """The boxes of levels with (Y, X) cells: xyxy in [0, 1], not clipped."""
+    sides = [side / self.size for side in self.sides]
+    boxes = anchors.default_boxes(
+      (self.size, self.size),
+      grids,
+      steps=self.steps or None,
+      sizes=list(zip(sides[:-1], sides[1:], strict=True)),
+      ratios=self.ratios,
+      clip=self.clip,
+    )
+    return jnp.asarray(boxes)
+
+
+class Loss(NamedTuple):
+  """In a config, `task.loss`; see `losses.multibox_loss`.
+
+  Attributes:
+    threshold, bipartite: see `boxes.matching.match_forced`. Differs: bipartite
+      in the program, not in most others.
+    negatives: background boxes for each assigned one.
+  """
+
+  threshold: float = 0.5
+  bipartite: bool = True
+  negatives: float = 3.0
+
+
+DETECT = Suppression(0.45, 0.01, max_candidates=400, max_detections=200)
+
+
+class Options(NamedTuple):
+  """In a config, `task`. In `detect`, candidates are those of each class."""
+
+  network: Network = Network()
+  default_boxes: DefaultBoxes = DefaultBoxes()
+  norm: Norm = Norm()
+  loss: Loss = Loss()
+  detect: Suppression = DETECT
+
+
+SSD300 = Options()
+SSD512 = Options(
+  Network(extras=EXTRAS_512),
+  DefaultBoxes(
+    size=512,
+    sides=(35.84, 76.8, 153.6, 230.4, 307.2, 384.0, 460.8, 537.6),
+    ratios=((2,), (2, 3), (2, 3), (2, 3), (2, 3), (2,), (2,)),
+    steps=(8, 16, 32, 64, 128, 256, 512),
+  ),
+)
+
+
+def trunk(how: Any) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+  """VGG-16 and what follows it; numbers of the rows that are levels.
+
+  Args:
+    how: a `Network`, or what has its options.
+
+  Source: section 3, Figure 2.
+  """
+  rows, levels = VGG16, [CONV4_3, FC7]
+  for first, filters, side, stride, padding in how.extras:
+    rows += (
+      Conv(first, 1, activation="relu"),
+      Conv(filters, side, True, "relu", stride, padding),
+    )
+    levels.append(len(rows) - 1)
+  return with_norm(widen(rows, how.width), how.batch_norm), tuple(levels)
+
+
+class Raw(NamedTuple):
+  """What a network says of its default boxes, level by level.
+
+  Attributes:
+    logits: of the background, then of the classes; D = 1 + C.
+    codes: see `boxes.coding`.
+    grids: (Y, X) of the levels.
+  """
+
+  logits: Float[Array, "B N D"]
+  codes: Float[Array, "B N 4"]
+  grids: Grids
+
+
+class Heads(nn.Module):
+  """On each level one convolution for classes and one for boxes.
+
+  Attributes:
+    per_cell: boxes of a cell, for each level.
+    num_classes: C, without the background.
+    dtype: of the computation.
+    size: side of the kernels.
+  """
+
+  per_cell: tuple[int, ...]
+  num_classes: int
+  dtype: Any = jnp.float32
+  size: int = 3
+
+  @nn.compact
+  def __call__(self, maps: Sequence[Float[Array, "B _ _ _"]]) -> Raw:
+    """Maps of the levels to what is said of their boxes."""
+    logits, codes = [], []
+    for level, (x, count) in enumerate(zip(maps, self.per_cell, strict=True)):
+      for name, each, said in (
+        ("labels", 1 + self.num_classes, logits),
+        ("coords", 4, codes),
+      ):
+        numbers = nn.Conv(
+          count * each,
+          (self.size, self.size),
+          kernel_init=nn.initializers.xavier_uniform(),
+          dtype=self.dtype,
+          name=f"{name}_{level}",
+        )(x)
+        said.append(numbers.reshape(len(x), -1, each))  # (B, Y X A, each)
+    return Raw(
+      jnp.concatenate(logits, axis=1).astype(jnp.float32),
+      jnp.concatenate(codes, axis=1).astype(jnp.float32),
+      tuple((x.shape[1], x.shape[2]) for x in maps),
+    )
+
+
+class SSD(nn.Module):
+  """From pictures to Raw; Figure 2.
+
+  Attributes: as in Options; C classes.
+  """
+
+  how: Network
+  norm: Norm
+  per_cell: tuple[int, ...]
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B H W 3"], *, train: bool) -> Raw:
+    """Pictures, RGB in [0, 1]."""
+    dtype = pictures.dtype_of(self.how.dtype)
+    rows, levels = trunk(self.how)
+    chain = Chain(rows, dtype, self.norm, name="trunk")
+    outputs = chain.outputs(pictures.as_caffe(x), train=train)
+    first, *others = [outputs[number] for number in levels]
+    first = L2Norm(20.0, name="conv4_3_norm")(first)
+    heads = Heads(self.per_cell, self.num_classes, dtype, name="heads")
+    return heads([first, *others])
+
+
+def make_task(options: Options, classes: Classes) -> Task:
+  """SSD for these classes.
+
+  Raises:
+    ValueError: for an option that cannot be, saying what can.
+  """
+  how = options.network
+  pictures.dtype_of(how.dtype)
+  levels = trunk(how)[1]
+  options.default_boxes.check(len(levels))
+  per_cell, count = options.default_boxes.per_cell, len(classes.names)
+  return task_of(SSD(how, options.norm, per_cell, count), options)
+
+
+# Default boxes: what says `Raw` of them is a detector.
+
+
+def task_of(network: nn.Module, options: Any) -> Task:
+  """The detector whose network says `Raw` of default boxes.
+
+  N, by which the paper divides the loss, counts the assigned boxes of the
+  batch. Of several devices each has its own, as in Caffe.
+
+  Args:
+    network: from pictures to Raw.
+    options: what has default_boxes, norm, loss and detect of `Options`.
+  """
+  options.norm.check()
+  options.detect.check()
+  shapes: DefaultBoxes = options.default_boxes
+  check_size = partial(check_side, shapes.size)
+
+  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
+    check_size(size)
+    return pictures.begin(network, key, size)
+
+  def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
+    raw, stats = pictures.train(network, variables, batch.image)
+    of_picture = partial(
+      picture_loss, default_boxes=shapes.on(raw.grids), how=options.loss
+    )
+    parts, counts = jax.vmap(of_picture)(
+      raw.logits, raw.codes, batch.boxes, batch.labels, batch.mask
+    )
+    parts = over_assigned(parts, counts, batch.valid)
+    return sum(parts.values()), (stats, parts)
+
+  def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
+    raw = pictures.predict(network, variables, images)
+    of_picture = partial(
+      detections, default_boxes=shapes.on(raw.grids), how=options.detect
+    )
+    return jax.vmap(of_picture)(raw.logits, raw.codes)
+
+  return Task(init, loss, predict, check_size)
+
+
+def check_side(side: int, size: tuple[int, int]) -> None:
+  """Raises ValueError unless pictures are squares with this side."""
+  if tuple(size) != (side, side):
+    raise ValueError(
+      f"image size {size[0]}x{size[1]} with default boxes for {side} pixels; "
+      f"expected {side}x{side}"
+    )
+
+
+def picture_loss(
+  logits: Float[Array, "N D"],
+  codes: Float[Array, "N 4"],
+  boxes: Float[Array, "M 4"],
+  labels: Int[Array, " M"],
+  mask: Bool[Array, " M"],
+  *,
+  default_boxes: Float[Array, "N 4"],
+  how: Loss,
+) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
+  """`losses.multibox_loss` of one picture, and its assigned boxes' number."""
+  matches = matching.match_forced(
+    default_boxes,
+    boxes,
+    mask,
+    threshold=how.threshold,
+    bipartite=how.bipartite,
+  )
+  parts = losses.multibox_loss(
+    logits,
+    codes,
+    boxes,
+    labels,
+    anchors=default_boxes,
+    matches=matches,
+    weights=WEIGHTS,
+    negatives=how.negatives,
+  )
+  return parts, jnp.sum(matches.assigned)
+
+
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the coding
+
+
+def over_assigned(
+  parts: dict[str, Float[Array, " B"]],
+  counts: Int[Array, " B"],
+  valid: Bool[Array, " B"],
+) -> dict[str, Float[Array, ""]]:
+  """Sums over the batch by the number of its assigned boxes, at least 1."""
+  total = jnp.sum(jnp.where(valid, counts, 0)).astype(jnp.float32)
+  return {
+    name: jnp.sum(jnp.where(valid, part, 0.0)) / jnp.maximum(total, 1.0)
+    for name, part in parts.items()
+  }
+
+
+def detections(
+  logits: Float[Array, "N D"],
+  codes: Float[Array, "N 4"],
+  *,
+  default_boxes: Float[Array, "N 4"],
+  how: Suppression,
+) -> Detections:
+  """Detections of one picture, at most how.max_candidates of a class tried."""
+  boxes = box.clip(coding.decode(codes, default_boxes, WEIGHTS))
+  scores = jax.nn.softmax(logits, axis=1)[:, 1:]
+  return suppression.each_class(boxes, scores, how=how)
