@@ -13,6 +13,7 @@ from yolo9000.files import FileError
 from yolo9000.networks import rows
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.rows import Network
+from yolo9000.networks.shapes import output_shapes
 
 CFG = """\
 # a detector
@@ -186,7 +187,7 @@ def test_whatever_is_read_runs_with_the_shapes_that_it_says(
       read_cfg(path)
     return
   network = read_cfg(path)
-  assert rows.output_shapes(*network) == shapes
+  assert output_shapes(*network) == shapes
   for count in range(1, len(shapes) + 1):
     net = Chain(network.layers[:count])
     init = partial(net.init_with_output, train=False)
