@@ -9,7 +9,7 @@ Source: parser.c of the original program.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from yolo9000.darknet.text import Section, read_sections, write_sections
 from yolo9000.files import FileError
 from yolo9000.networks import rows, shapes
 from yolo9000.networks.rows import Layer, Network
+from yolo9000.wordtree import WordTree
 from yolo9000.wordtree.files import write_tree
 
 NET_SHAPE = ("height", "width", "channels")
@@ -132,10 +133,21 @@ def _reorg(options: Options) -> Layer:
 
 
 def _route(options: Options) -> Layer:
-  numbers = options.numbers("layers", None)
-  if not all(number.is_integer() for number in numbers):
-    raise options.error("layers", "expected whole numbers")
-  return rows.Route(tuple(map(int, numbers)))
+  return rows.Route(options.integers("layers", None))
+
+
+def _shortcut(options: Options) -> Layer:
+  for key in ("alpha", "beta"):
+    options.only(key, 1)
+  layers = options.integers("from", None)
+  if len(layers) != 1:
+    raise options.error("from", "expected one number")
+  return rows.Shortcut(layers[0], options.activation("linear"))
+
+
+def _upsample(options: Options) -> Layer:
+  options.only("scale", 1)
+  return rows.Upsample(options.integer("stride", "2", 1))
 
 
 def _local(options: Options) -> Layer:
@@ -179,18 +191,32 @@ def _softmax(options: Options) -> Layer:
 def _region(options: Options) -> Layer:
   options.only("coords", 4)
   options.only("background", 0)
+  return rows.Region(
+    priors=_priors(options),
+    num_classes=options.integer("classes", "20", 1),
+    exclusive=options.flag("softmax", "0"),
+    tree=options.tree(),
+  )
+
+
+def _yolo(options: Options) -> Layer:
+  priors = _priors(options)
+  every = ",".join(str(number) for number in range(len(priors)))
+  return rows.Yolo(
+    priors_px=priors,
+    own=options.integers("mask", every),
+    num_classes=options.integer("classes", "20", 1),
+  )
+
+
+def _priors(options: Options) -> tuple[tuple[float, float], ...]:
   num = options.integer("num", "1", 1)
   if num > MOST_PRIORS:
     raise options.error("num", f"expected {MOST_PRIORS} or less")
   sides = options.numbers("anchors", ",".join([".5"] * 2 * num))
   if len(sides) != 2 * num:
     raise options.error("anchors", f"expected {2 * num} numbers for num={num}")
-  return rows.Region(
-    priors=tuple(zip(sides[::2], sides[1::2], strict=True)),
-    num_classes=options.integer("classes", "20", 1),
-    exclusive=options.flag("softmax", "0"),
-    tree=options.tree(),
-  )
+  return tuple(zip(sides[::2], sides[1::2], strict=True))
 
 
 def _detection(options: Options) -> Layer:
@@ -210,6 +236,8 @@ READ: dict[str, Callable[[Options], Layer]] = {
   "maxpool": _maxpool,
   "avgpool": lambda options: rows.AveragePool(),
   "route": _route,
+  "shortcut": _shortcut,
+  "upsample": _upsample,
   "reorg": _reorg,
   "local": _local,
   "connected": _connected,
@@ -217,6 +245,7 @@ READ: dict[str, Callable[[Options], Layer]] = {
   "softmax": _softmax,
   "cost": lambda options: rows.Cost(options.text("type", "sse")),
   "region": _region,
+  "yolo": _yolo,
   "detection": _detection,
 }
 
@@ -242,6 +271,10 @@ def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
       return "avgpool", {}
     case rows.Route(numbers):
       return "route", {"layers": ",".join(map(str, numbers))}
+    case rows.Shortcut(number, activation):
+      return "shortcut", {"from": number, "activation": activation}
+    case rows.Upsample(stride):
+      return "upsample", {"stride": stride}
     case rows.Reorg(program_order=True, stride=stride):
       return "reorg", {"stride": stride}
     case rows.Reorg():
@@ -268,16 +301,33 @@ def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
       }
     case rows.Cost(kind):
       return "cost", {"type": kind}
+    case rows.Region() | rows.Yolo() | rows.Detection():
+      return _head_as_section(row, of_tree)
+
+
+def _head_as_section(
+  row: rows.Region | rows.Yolo | rows.Detection, of_tree: dict[str, str]
+) -> tuple[str, dict[str, Any]]:
+  """The same for a row that says how numbers are read."""
+  match row:
     case rows.Region(location="offset"):
       raise ValueError(
         "location 'offset' is not in the original program's region layer"
       )
     case rows.Region(priors, num_classes, exclusive):
-      sides = ",".join(repr(float(s)) for prior in priors for s in prior)
       shape = {"classes": num_classes, "coords": 4, "num": len(priors)}
-      options = {"anchors": sides, **shape, "softmax": int(exclusive)}
+      options = {"anchors": _sides(priors), **shape, "softmax": int(exclusive)}
       return "region", {**options, **of_tree}
+    case rows.Yolo(tree=WordTree()):
+      raise ValueError("the original program's yolo layer takes no tree")
+    case rows.Yolo(priors, own, num_classes):
+      mask = {"mask": ",".join(map(str, own)), "anchors": _sides(priors)}
+      return "yolo", {**mask, "classes": num_classes, "num": len(priors)}
     case rows.Detection(side, num_classes, num_boxes, root, exclusive):
       shape = {"classes": num_classes, "coords": 4, "side": side}
       flags = {"sqrt": int(root), "softmax": int(exclusive)}
       return "detection", {**shape, "num": num_boxes, **flags}
+
+
+def _sides(priors: Sequence[Sequence[float]]) -> str:
+  return ",".join(repr(float(side)) for prior in priors for side in prior)

@@ -24,6 +24,7 @@ WITHOUT_EFFECT = {
   "softmax": "noloss",
   "region": "max jitter rescore thresh classfix absolute random coord_scale "
   "object_scale noobject_scale mask_scale class_scale bias_match map log sqrt",
+  "yolo": "max jitter ignore_thresh truth_thresh random map",
   "detection": "rescore max coord_scale forced object_scale noobject_scale "
   "class_scale jitter random",
 }
@@ -82,6 +83,13 @@ class Options:
     if not (value.is_integer() and least <= value < 2**31):
       raise self.error(key, f"expected a whole number, {least} or more")
     return int(value)
+
+  def integers(self, key: str, default: str | None) -> tuple[int, ...]:
+    """Whole numbers between commas."""
+    values = self.numbers(key, default)
+    if not all(value.is_integer() for value in values):
+      raise self.error(key, "expected whole numbers")
+    return tuple(map(int, values))
 
   def flag(self, key: str, default: str) -> bool:
     """0 for no, any other whole number for yes."""

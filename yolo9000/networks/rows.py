@@ -79,6 +79,24 @@ class Route(NamedTuple):
     return tuple(n if n >= 0 else index + n for n in self.layers)
 
 
+class Shortcut(NamedTuple):
+  """Adds an earlier layer to the one before; negative counts from here."""
+
+  layer: int
+  activation: str = "linear"
+
+  def sources(self, index: int) -> tuple[int, ...]:
+    """Numbers of the two layers, for the row at this index."""
+    other = self.layer if self.layer >= 0 else index + self.layer
+    return index - 1, other
+
+
+class Upsample(NamedTuple):
+  """Repeats each pixel stride x stride times."""
+
+  stride: int = 2
+
+
 class AveragePool(NamedTuple):
   """Mean over the whole picture: (B, H, W, C) to (B, C)."""
 
@@ -144,6 +162,26 @@ class Region(NamedTuple):
   location: str = "direct"
 
 
+class Yolo(NamedTuple):
+  """How the numbers of a level of YOLOv3 are read, (B, Y, X, A * (5 + C)).
+
+  No row reads this one. A table with such rows has one for each level, and its
+  output is what each of them reads, in their order.
+
+  Attributes:
+    priors_px: of all levels, pairs (w, h) in pixels of the network's input.
+    own: which of them are the A of this level.
+    num_classes: C.
+    tree: a softmax in each group of siblings; has C nodes. Without it each
+      class is on its own.
+  """
+
+  priors_px: tuple[tuple[float, float], ...]
+  own: tuple[int, ...]
+  num_classes: int
+  tree: WordTree | None = None
+
+
 class Detection(NamedTuple):
   """How YOLOv1's last numbers are read, (B, side * side * (C + 5 * boxes)).
 
@@ -169,6 +207,8 @@ Layer = (
   | MaxPool
   | Reorg
   | Route
+  | Shortcut
+  | Upsample
   | AveragePool
   | Local
   | Connected
@@ -176,11 +216,12 @@ Layer = (
   | Softmax
   | Cost
   | Region
+  | Yolo
   | Detection
 )
 
 # These take a vector for the channels of a single pixel.
-NEEDS_GRID = (Conv, Local, MaxPool, Reorg, AveragePool, Region)
+NEEDS_GRID = (Conv, Local, MaxPool, Reorg, Upsample, AveragePool, Region, Yolo)
 
 Shape = tuple[int, ...]  # (H, W, C) of one picture, or (N,) of a vector
 
@@ -195,6 +236,13 @@ class Network(NamedTuple):
   def takes_one_size(self) -> bool:
     """Whether a layer has weights for each place of the picture."""
     return any(isinstance(row, (Connected, Local)) for row in self.layers)
+
+
+def sources(row: Layer, index: int) -> tuple[int, ...]:
+  """Numbers of the layers that the row at this index reads; -1: the picture."""
+  if isinstance(row, (Route, Shortcut)):
+    return row.sources(index)
+  return (index - 1,)
 
 
 def layer_name(index: int) -> str:

@@ -19,8 +19,12 @@ from yolo9000.networks.rows import (
   Reorg,
   Route,
   Shape,
+  Shortcut,
   Softmax,
+  Upsample,
+  Yolo,
   check_priors,
+  sources,
 )
 
 
@@ -43,6 +47,9 @@ def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
     try:
       if shapes and isinstance(layers[index - 1], (Region, Detection)):
         raise ValueError("Region and Detection can only be the last row")
+      for layer in sources(row, index):
+        if 0 <= layer < index and isinstance(layers[layer], Yolo):
+          raise ValueError(f"reads layer {layer}, Yolo, which no row can read")
       shape = _output_shape(row, index, shape, shapes)
       if min(shape) < 1:
         raise ValueError(f"nothing is left of its input: it gives {shape}")
@@ -84,6 +91,8 @@ def _output_shape(
     return (row.outputs,)
   if isinstance(row, Route):
     return _route_shape(row, index, before)
+  if isinstance(row, Shortcut):
+    return _shortcut_shape(row, index, before)
   if isinstance(row, (Dropout, Cost)):
     return shape
   if isinstance(row, Softmax):
@@ -125,10 +134,15 @@ def _output_shape(
         )
       height, width = shape[0] // stride, shape[1] // stride
       return (height, width, shape[2] * stride**2)
+    case Upsample(stride):
+      return (shape[0] * stride, shape[1] * stride, shape[2])
     case AveragePool():
       return shape[2:]
     case Region():
-      _check_region(row, shape)
+      check_priors(row.priors, shape[:2])
+      _check_slots(row, len(row.priors), shape)
+    case Yolo():
+      _check_yolo(row, shape)
   return shape
 
 
@@ -145,14 +159,35 @@ def _route_shape(row: Route, index: int, before: list[Shape]) -> Shape:
   return (*picked[0][:-1], sum(one[-1] for one in picked))
 
 
-def _check_region(row: Region, shape: Shape) -> None:
-  wanted = len(row.priors) * (5 + row.num_classes)
+def _shortcut_shape(row: Shortcut, index: int, before: list[Shape]) -> Shape:
+  _, other = row.sources(index)
+  if not 0 <= other < index:
+    raise ValueError(f"there is no layer {row.layer} before it")
+  if before[other] != before[-1]:
+    raise ValueError(
+      f"adds {before[other]} to {before[-1]}; only equal shapes are supported"
+    )
+  return before[-1]
+
+
+def _check_yolo(row: Yolo, shape: Shape) -> None:
+  if not all(side > 0 for prior in row.priors_px for side in prior):
+    raise ValueError(f"priors {row.priors_px!r} must be positive")
+  if not row.own or not set(row.own) <= set(range(len(row.priors_px))):
+    raise ValueError(
+      f"its own priors are {row.own}; expected some of 0 to "
+      f"{len(row.priors_px) - 1}"
+    )
+  _check_slots(row, len(row.own), shape)
+
+
+def _check_slots(row: Region | Yolo, num_priors: int, shape: Shape) -> None:
+  wanted = num_priors * (5 + row.num_classes)
   if shape[2] != wanted:
     raise ValueError(
-      f"needs {len(row.priors)} * (5 + {row.num_classes}) = {wanted} "
+      f"needs {num_priors} * (5 + {row.num_classes}) = {wanted} "
       f"channels, gets {shape[2]}"
     )
-  check_priors(row.priors, shape[:2])
   if row.tree and len(row.tree.ids) != row.num_classes:
     raise ValueError(
       f"has {row.num_classes} classes, its tree {len(row.tree.ids)} nodes"
