@@ -7,6 +7,7 @@ import functools
 import re
 from functools import partial
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,18 +22,23 @@ from test_forward import (
 )
 
 from yolo9000.boxes import suppression
-from yolo9000.darknet.cfg import read_cfg
+from yolo9000.darknet.cfg import read_cfg, write_cfg
 from yolo9000.darknet.weights import (
+  Header,
   change_deviation,
   cpu_deviation,
   gpu_deviation,
   read_weights,
+  write_weights,
 )
 from yolo9000.data import augment
 from yolo9000.detectors import yolov2, yolov3
+from yolo9000.export.darknet import write
 from yolo9000.networks.chain import Chain
-from yolo9000.networks.rows import Yolo
+from yolo9000.networks.rows import Network, Yolo
 from yolo9000.networks.shapes import output_shapes
+from yolo9000.training.trained import Trained, from_darknet
+from yolo9000.wordtree import Classes
 
 RUNS = [
   (name, size)
@@ -43,7 +49,7 @@ RUNS = [
 
 @pytest.fixture(scope="module")
 def load(golden_network, goldens):
-  """(recorded numbers, network, every layer's output as on CPU and on GPU)."""
+  """(recorded numbers, network, variables, all outputs as on CPU, on GPU)."""
 
   @functools.cache
   def load(name, size):
@@ -62,7 +68,7 @@ def load(golden_network, goldens):
     network = network._replace(shape=image.shape[1:])
     net = Chain(network.layers)
     run = jax.jit(partial(net.apply, train=False, method="outputs"))
-    return source, network, run(on_cpu, image), run(on_gpu, image)
+    return source, network, on_gpu, run(on_cpu, image), run(on_gpu, image)
 
   return load
 
@@ -80,7 +86,7 @@ def activated(row, output):
 @pytest.mark.parametrize(("name", "size"), RUNS)
 def test_layers_are_the_programs(load, name, size):
   """All that were recorded, with both of its batch norms' epsilons."""
-  source, network, *outputs = load(name, size)
+  source, network, _, *outputs = load(name, size)
   last = len(network.layers) - 1
   seen = 0
   for key, recorded in source.items():
@@ -126,7 +132,7 @@ def test_detections_are_the_programs(load, name, size):
   candidates, so each class is suppressed by itself there; at .5 it is what
   users call.
   """
-  source, network, outputs, _ = load(name, size)
+  source, network, _, outputs, _ = load(name, size)
   levels = [row for row in network.layers if isinstance(row, Yolo)]
   maps = [
     output[0]
@@ -165,3 +171,76 @@ def test_detections_are_the_programs(load, name, size):
   found = table(best, boxes, scores.shape[1])
   close(found[rows], source["t50_probs_post_nms"])
   assert (found > 0).sum() == (found[rows] > 0).sum() > 0
+
+
+@pytest.mark.parametrize(("name", "size"), RUNS)
+def test_opencv_reads_what_we_write(load, name, size, tmp_path):
+  """What the levels say, and the boxes and objectness of their slots."""
+  source, network, variables, _, outputs = load(name, size)
+  theirs = change_deviation(variables, gpu_deviation, opencv_deviation)
+  write_cfg(tmp_path / "a.cfg", network)
+  write_weights(tmp_path / "a.weights", network, theirs, Header())
+  check_by_opencv(tmp_path / "a", network, source["input"], outputs)
+
+
+def opencv_deviation(variance):
+  return (variance + 1e-6) ** 0.5
+
+
+def check_by_opencv(stem, network, image, outputs):
+  """That OpenCV's reading of stem's two files gives our levels' outputs."""
+  net = cv2.dnn.readNetFromDarknet(f"{stem}.cfg", f"{stem}.weights")
+  net.setInput(image)
+  for index, row in enumerate(network.layers):
+    if isinstance(row, Yolo):
+      ours = planar(outputs[index])
+      found = net.forward(f"conv_{index - 1}")
+      assert found.shape == ours.shape
+      assert np.abs(found - ours).max() <= 1e-3 * np.abs(ours).max()
+      boxes, objectness, _ = yolov3.candidates(
+        [outputs[index][0]], levels=[row], size=network.shape[:2]
+      )
+      found = net.forward(f"yolo_{index}")
+      assert_same_boxes(boxes, found[:, :4])
+      np.testing.assert_allclose(objectness, found[:, 4], atol=1e-4)
+
+
+def test_what_is_exported_is_read_back_and_by_opencv(tmp_path):
+  """A narrow tiny network with random numbers."""
+  how = yolov3.Network(form="tiny", priors=yolov3.COCO_TINY, width=1 / 16)
+  options, classes = yolov3.Options(how), Classes(("a", "b"))
+  network = Network(yolov3.network_rows(options, classes), (64, 96, 3))
+  net, rng = Chain(network.layers), np.random.default_rng(0)
+  image = rng.uniform(0, 1, (1, *network.shape)).astype(np.float32)
+  init = partial(net.init, train=False)
+  variables = jax.device_get(jax.jit(init)(jax.random.key(0), image))
+  variables = jax.tree.map(
+    lambda x: (x + rng.uniform(0.05, 0.3, x.shape) * (x.ndim == 1)).astype(
+      np.float32
+    ),
+    dict(variables),
+  )
+  trained = Trained(
+    make_task=lambda detect: yolov3.make_task(options, classes),
+    detect={},
+    variables=variables,
+    classes=classes,
+    size=network.shape[:2],
+    resize="letterbox",
+    network=network,
+    norm_epsilon=1e-6,  # as OpenCV
+    seen=12,
+  )
+  write(trained, tmp_path / "a")
+  again = from_darknet(
+    *(tmp_path / "a.cfg", tmp_path / "a.weights"),
+    names=tmp_path / "a.names",
+  )
+  assert again.network == network and again.classes == classes
+  assert (again.seen, again.resize) == (12, "letterbox")
+  converted = change_deviation(variables, opencv_deviation, gpu_deviation)
+  jax.tree.map(np.testing.assert_array_equal, again.variables, converted)
+  run = jax.jit(partial(net.apply, train=False, method="outputs"))
+  outputs = run(again.variables, image)
+  write_weights(tmp_path / "a.weights", network, variables, Header())
+  check_by_opencv(tmp_path / "a", network, planar(image), outputs)
