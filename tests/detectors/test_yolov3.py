@@ -18,7 +18,7 @@ from yolo9000.types import Batch, Step
 from yolo9000.wordtree import Classes, WordTree
 
 COCO = Classes(tuple(f"class {n}" for n in range(80)))
-TINY = yolov3.Network(form="tiny", priors=yolov3.COCO_TINY)
+TINY = dict(form="tiny", priors=yolov3.COCO_TINY)
 TREE = Classes(
   ("animal", "plant", "dog", "cat", "rose"),
   WordTree(("animal", "plant", "dog", "cat", "rose"), (-1, -1, 0, 0, 1)),
@@ -46,7 +46,7 @@ def count(arrays):
   [
     ({}, 62_001_757, 61_949_149, 65.86),
     ({"form": "spp"}, 63_052_381, None, 66.22),
-    (TINY._asdict(), 8_858_734, None, 5.56),
+    (TINY, 8_858_734, None, 5.56),
   ],
   ids=["full", "spp", "tiny"],
 )
@@ -109,7 +109,7 @@ def test_the_released_tiny_network_is_ours(shared):
   path = shared / "darknet" / "weights" / "yolov3-tiny.cfg"
   if not path.is_file():
     pytest.skip(f"{path} is not here")
-  assert read_cfg(path).layers == rows_of(**TINY._asdict())
+  assert read_cfg(path).layers == rows_of(**TINY)
 
 
 def test_width_leaves_the_answers_alone():
@@ -126,8 +126,12 @@ def test_width_leaves_the_answers_alone():
   ("group", "changes", "message"),
   [
     ("network", {"form": "nano"}, "'nano'; allowed are full, spp, tiny"),
-    ("network", {"priors": ((1, 1),) * 4}, "are 4; expected a multiple of 3"),
-    ("network", {"priors": ((116, 90),) * 3}, "look like pixels"),
+    (
+      "network",
+      {"priors": ((1.0, 1.0),) * 4},
+      "are 4; expected a multiple of 3",
+    ),
+    ("network", {"priors": ((116.0, 90.0),) * 3}, "look like pixels"),
     ("network", {"classes": "softmax"}, "allowed are 'logistic' and 'tree'"),
     ("network", {"classes": "tree"}, "is 'tree', but data.tree is none"),
     ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
@@ -167,7 +171,7 @@ def test_in_a_tree_the_last_truth_of_a_slot_counts():
 
 def test_a_tree_is_traced_to_loss_and_detections():
   """Its nodes are the labels; no box has a class by its objectness alone."""
-  network = TINY._replace(classes="tree", width=1 / 16)
+  network = yolov3.Network(**TINY, classes="tree", width=1 / 16)
   options = yolov3.Options(network)
   task = yolov3.make_task(options, TREE)
   size = (64, 96)
