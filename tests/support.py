@@ -19,8 +19,9 @@ from ml_collections import ConfigDict
 from experiments import base
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.data.formats import shapes
-from yolo9000.detectors import DETECTORS
+from yolo9000.detectors import DETECTORS, of_name
 from yolo9000.networks.backbone import BACKBONES
+from yolo9000.networks.resnet import BLOCKS
 from yolo9000.networks.rows import Conv, MaxPool
 from yolo9000.tables import plan
 from yolo9000.wordtree import Classes
@@ -34,6 +35,10 @@ BACKBONES["five"] = (
   *(Conv(256, 3), MaxPool(), Conv(512, 3), MaxPool()),
 )
 
+
+# Likewise of the residual networks.
+SHORT = "resnet14"
+BLOCKS[SHORT] = (1, 1, 1, 1)
 
 # And what does not look at a network at all has one that compiles in a second:
 # toy.py, joined by this line.
@@ -99,6 +104,22 @@ def tiny_config(*, class_names=shapes.CLASS_NAMES, tree="", **changes):
     "evaluation.batch_size": 4,
   }
   return plan.with_changes(config, {**settings, **dotted(changes)}.items())
+
+
+def as_groups(options):
+  """A NamedTuple of options as a config's group."""
+  return {
+    name: as_groups(value) if hasattr(value, "_fields") else value
+    for name, value in options._asdict().items()
+  }
+
+
+def config_of(model, **changes):
+  """As `tiny_config`, of any detector; its task is the default but changes."""
+  config = ConfigDict(tiny_config().to_dict())
+  options = of_name(model).Options()
+  config.task = dict(model=model, **as_groups(options))
+  return plan.with_changes(config, dotted(changes).items())
 
 
 def toy_config(**changes):

@@ -36,7 +36,7 @@ def assert_close(found, expected, tolerance=1e-5):
 
 def test_heads_are_torchvisions(goldens):
   golden = goldens("tv_retinanet")
-  heads = retinanet.Heads(9, 5, 8, jnp.float32)
+  heads = retinanet.Heads(9, 5, 8, 0.01, jnp.float32)
   variables = torchvision.variables(golden, "head/w/", names)
   levels = [torchvision.last(golden[f"head/feat{n}"]) for n in range(3)]
   logits, codes = jax.jit(heads.apply)(variables, levels)
@@ -206,6 +206,8 @@ def test_anchors_have_the_papers_areas():
   ("group", "changes", "message"),
   [
     ("network", {"backbone": "vgg"}, "'vgg'; allowed are resnet50, resnet101"),
+    ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
+    ("network", {"dtype": "int8"}, "'int8'; allowed are float32, bfloat16"),
     ("network", {"beyond": "pool"}, "'pool'; allowed are 'c5' and 'p5'"),
     ("network", {"ratios": ()}, "scales is 3, anchor_scale 4.0 and ratios ()"),
     ("network", {"scales": 0}, "scales is 0"),
@@ -218,8 +220,7 @@ def test_what_cannot_be_says_what_can(group, changes, message):
   options = retinanet.Options()
   values = getattr(options, group)._replace(**changes)
   with pytest.raises(ValueError, match=re.escape(message)):
-    task = retinanet.make_task(options._replace(**{group: values}), COCO)
-    task.init(jax.random.key(0), (64, 64))
+    retinanet.make_task(options._replace(**{group: values}), COCO)
 
 
 def test_sizes_are_multiples_of_32():

@@ -10,8 +10,18 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from support import SHORT
 
-from yolo9000.detectors import classifier, yolo9000, yolov1, yolov2, yolov3
+from yolo9000.detectors import (
+  classifier,
+  refinedet,
+  retinanet,
+  ssd,
+  yolo9000,
+  yolov1,
+  yolov2,
+  yolov3,
+)
 from yolo9000.export import engines, shipped, stablehlo
 from yolo9000.export import onnx as writer
 from yolo9000.files import FileError
@@ -50,6 +60,27 @@ def make_yolov1(head):
   return yolov1.make_task(options, FLAT), FLAT, (128, 128)
 
 
+def make_retinanet():
+  network = retinanet.Network(SHORT, width=0.1, deviation=0.04)
+  how = retinanet.Suppression(0.5, 0.05, max_candidates=50, max_detections=40)
+  options = retinanet.Options(network, detect=how)
+  return retinanet.make_task(options, FLAT), FLAT, (64, 96)
+
+
+def small_boxes(detector, **network):
+  """One of SSD's family, with boxes for pictures of 64 pixels."""
+  options = detector.Options()
+  shapes = options.default_boxes._replace(
+    size=64, sides=(10, 20, 30, 50), ratios=((2,),) * 4, steps=()
+  )
+  options = options._replace(
+    network=options.network._replace(width=1 / 16, **network),
+    default_boxes=shapes,
+    detect=ssd.Suppression(0.5, 0.05, max_candidates=20, max_detections=10),
+  )
+  return detector.make_task(options, FLAT), FLAT, (64, 64)
+
+
 def make_classifier(classes):
   kind = "softmax" if classes.tree is None else "tree"
   network = classifier.Network(width=0.1, classes=kind)
@@ -62,6 +93,9 @@ CASES = {
   "classifier of a tree": lambda: make_classifier(NODES),
   "yolov1": lambda: make_yolov1("connected"),
   "yolov1 local": lambda: make_yolov1("local"),
+  "retinanet": make_retinanet,
+  "refinedet": lambda: small_boxes(refinedet),
+  "ssd": lambda: small_boxes(ssd, extras=ssd.EXTRAS_300[:2]),
   "yolov2": make_yolov2,
   "yolov2 program": lambda: make_yolov2(
     passthrough="program", program_reorg=True
@@ -161,7 +195,8 @@ def check(run, task, variables, sizes):
 
 
 def other_sizes(size, name):
-  return [size] if name.startswith("yolov1") else [size, (96, 64)]
+  fixed = name.startswith(("yolov1", "retinanet", "refinedet", "ssd"))
+  return [size] if fixed else [size, (96, 64)]
 
 
 def onnx_runner(model):

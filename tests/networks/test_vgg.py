@@ -1,5 +1,8 @@
 """VGG-16 as SSD has it, its pools and its norm, against torchvision's."""
 
+import math
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +53,11 @@ def test_levels_are_torchvisions(goldens):
 def test_rows_are_where_they_are_said_to_be():
   shapes = output_shapes(VGG16, (300, 300, 3))
   assert shapes[CONV4_3] == (38, 38, 512) and shapes[FC7] == (19, 19, 1024)
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+  init = partial(Chain(VGG16).init, train=False)
+  made = jax.eval_shape(init, jax.random.key(0), image)
+  count = sum(math.prod(x.shape) for x in jax.tree.leaves(made))
+  assert count == 20_483_904  # as in the PyTorch port
 
 
 @pytest.mark.parametrize(

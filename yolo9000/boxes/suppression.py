@@ -130,8 +130,9 @@ def each_class(
 ) -> Detections:
   """As `per_class`, but every class has how.max_candidates of its own.
 
-  Source: SSD, arXiv 1512.02325, section 3.2: 400 candidates of each class, of
-  whose boxes the best 200 are detections.
+  Source: SSD, arXiv 1512.02325, section 3.7: boxes of a class suppress each
+  other, and the best 200 of all are kept; 400 candidates of each class are its
+  program's.
   """
   num_classes = scores.shape[1]
   count = core.min_dim(how.max_candidates, scores.shape[0])

@@ -29,6 +29,12 @@ DETECTORS = {
   "yolo9000": "yolo9000.detectors.yolo9000",
   "yolov3": "yolo9000.detectors.yolov3",
   "ssd": "yolo9000.detectors.ssd",
+  "fssd": "yolo9000.detectors.fssd",
+  "rfbnet": "yolo9000.detectors.rfbnet",
+  "refinedet": "yolo9000.detectors.refinedet",
+  "m2det": "yolo9000.detectors.m2det",
+  "dssd": "yolo9000.detectors.dssd",
+  "dsod": "yolo9000.detectors.dsod",
   "retinanet": "yolo9000.detectors.retinanet",
 }
 

@@ -36,10 +36,7 @@ from yolo9000.wordtree import Classes
 
 STRIDES = (8, 16, 32, 64, 128)  # pixels per cell of the levels P3 to P7
 MULTIPLE = 32  # of which sides of pictures are
-# Section 4.1: every new layer begins with this deviation, and every class of
-# every anchor with this probability.
-NORMAL = nn.initializers.normal(0.01)
-PRIOR_PROBABILITY = 0.01
+PRIOR_PROBABILITY = 0.01  # of every class of every anchor to begin with
 
 
 class Network(NamedTuple):
@@ -54,6 +51,9 @@ class Network(NamedTuple):
     anchor_scale: side of a level's smallest square anchor, in cells.
     scales: so many sizes of anchors from there to twice that side.
     ratios: of the anchors, height / width.
+    deviation: of the towers' weights to begin with. The paper's makes the
+      signal a third with each layer; in a narrow network nearly nothing is left
+      of it, and it needs more, about .01 / width.
     width: 1 is the paper's network.
     dtype: of the computation, "float32" or "bfloat16".
   """
@@ -64,6 +64,7 @@ class Network(NamedTuple):
   anchor_scale: float = 4.0
   scales: int = 3
   ratios: Sequence[float] = (0.5, 1.0, 2.0)
+  deviation: float = 0.01
   width: float = 1.0
   dtype: str = "float32"
 
@@ -98,6 +99,8 @@ def check(options: Options) -> None:
   options.detect.check()
   check_box_error(options.loss.box_error)
   how, loss = options.network, options.loss
+  pictures.dtype_of(how.dtype)
+  resnet(how.backbone, width=how.width)
   if how.beyond not in ("c5", "p5"):
     raise ValueError(
       f"task.network.beyond is {how.beyond!r}; allowed are 'c5' and 'p5'"
@@ -121,20 +124,23 @@ class Tower(nn.Module):
 
   Attributes:
     filters: of the four.
+    deviation: of the weights, to begin with.
+    dtype: of the computation.
     outputs: of the last, for each cell.
     bias: of the last, to begin with.
-    dtype: of the computation.
   """
 
   filters: int
+  deviation: float
+  dtype: Any
   outputs: int
   bias: float
-  dtype: Any
 
   @nn.compact
   def __call__(self, x: Float[Array, "B Y X D"]) -> Float[Array, "B Y X E"]:
     """What the last convolution answers, float32."""
-    layer = partial(conv, dtype=self.dtype, kernel_init=NORMAL)
+    normal = nn.initializers.normal(self.deviation)
+    layer = partial(conv, dtype=self.dtype, kernel_init=normal)
     for number in range(4):
       x = jax.nn.relu(layer(x, self.filters, 3, name=f"conv_{number}"))
     first = nn.initializers.constant(self.bias)
@@ -148,13 +154,13 @@ class Heads(nn.Module):
   Attributes:
     num_anchors: A, of a cell.
     num_classes: C.
-    filters: of the towers.
-    dtype: of the computation.
+    filters, deviation, dtype: of the towers.
   """
 
   num_anchors: int
   num_classes: int
   filters: int
+  deviation: float
   dtype: Any
 
   @nn.compact
@@ -168,8 +174,14 @@ class Heads(nn.Module):
       ("classes", self.num_classes, rare),
       ("boxes", 4, 0.0),
     ):
-      outputs = self.num_anchors * numbers
-      tower = Tower(self.filters, outputs, bias, self.dtype, name=name)
+      tower = Tower(
+        self.filters,
+        self.deviation,
+        self.dtype,
+        outputs=self.num_anchors * numbers,
+        bias=bias,
+        name=name,
+      )
       answers = [
         tower(level).reshape(level.shape[0], -1, numbers) for level in levels
       ]
@@ -208,8 +220,14 @@ class RetinaNet(nn.Module):
     )
     _, *maps = backbone(pictures.standardise(x), train=train)
     pyramid = FeaturePyramid(filters, how.beyond, dtype, name="pyramid")
-    num_anchors = how.scales * len(how.ratios)
-    heads = Heads(num_anchors, self.num_classes, filters, dtype, name="heads")
+    heads = Heads(
+      how.scales * len(how.ratios),
+      self.num_classes,
+      filters,
+      how.deviation,
+      dtype,
+      name="heads",
+    )
     return heads(pyramid(maps))
 
 
@@ -247,7 +265,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     ValueError: for an option that cannot be, saying what can.
   """
   check(options)
-  how = options.network
+  how = options.network._replace(ratios=tuple(options.network.ratios))
   network = RetinaNet(how, options.norm, len(classes.names))
 
   def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:

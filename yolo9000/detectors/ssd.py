@@ -25,7 +25,7 @@ from yolo9000.boxes.suppression import Suppression
 from yolo9000.networks import input as pictures
 from yolo9000.networks.backbone import with_norm
 from yolo9000.networks.chain import Chain
-from yolo9000.networks.norm import L2Norm, Norm
+from yolo9000.networks.norm import L2Norm, Norm, normalised
 from yolo9000.networks.rows import Conv, Layer, widen
 from yolo9000.networks.vgg import CONV4_3, FC7, VGG16
 from yolo9000.types import (
@@ -79,6 +79,7 @@ class DefaultBoxes(NamedTuple):
     size: side of the pictures in pixels; the network takes no other.
     sides: of each level's smaller square in pixels, and one more: the larger
       square of a level lies between its own and the next, sqrt(s_k s_k+1).
+      Without one more there are no larger squares.
     ratios: for each level those beside 1; each stands for its inverse too.
     steps: pixels from one cell to the next on each level; (): size / cells.
     clip: sides beyond the picture's become the picture's.
@@ -95,28 +96,35 @@ class DefaultBoxes(NamedTuple):
   clip: bool = False
 
   @property
+  def squares(self) -> int:
+    """Of a cell, 2 or 1."""
+    return 1 + (len(self.sides) > len(self.ratios))
+
+  @property
   def per_cell(self) -> tuple[int, ...]:
     """Boxes of a cell, for each level."""
-    return tuple(2 + 2 * len(ratios) for ratios in self.ratios)
+    return tuple(self.squares + 2 * len(ratios) for ratios in self.ratios)
 
   def check(self, levels: int) -> None:
     """Raises ValueError unless all are for so many levels."""
-    counts = len(self.sides) - 1, len(self.ratios), len(self.steps) or levels
-    if any(count != levels for count in counts):
+    sides, ratios = len(self.sides) + 1 - self.squares, len(self.ratios)
+    steps = len(self.steps) or levels
+    if {sides, ratios, steps} != {levels}:
       raise ValueError(
-        f"task.default_boxes has {len(self.sides)} sides, {len(self.ratios)} "
-        f"ratios and {len(self.steps)} steps; the network has {levels} levels, "
-        f"which need {levels + 1}, {levels} and {levels} (or no) of these"
+        f"task.default_boxes has {len(self.sides)} sides, {ratios} ratios and "
+        f"{len(self.steps)} steps; the network has {levels} levels, which need "
+        f"{levels + 1} (or {levels}), {levels} and {levels} (or 0) of these"
       )
 
   def on(self, grids: Grids) -> Float[Array, "N 4"]:
     """The boxes of levels with (Y, X) cells: xyxy in [0, 1], not clipped."""
     sides = [side / self.size for side in self.sides]
+    levels = range(len(self.ratios))
     boxes = anchors.default_boxes(
       (self.size, self.size),
       grids,
       steps=self.steps or None,
-      sizes=list(zip(sides[:-1], sides[1:], strict=True)),
+      sizes=[sides[n : n + self.squares] for n in levels],
       ratios=self.ratios,
       clip=self.clip,
     )
@@ -201,31 +209,42 @@ class Heads(nn.Module):
     per_cell: boxes of a cell, for each level.
     num_classes: C, without the background.
     dtype: of the computation.
-    size: side of the kernels.
+    sizes: side of each level's kernels; (): 3.
+    norm: how what they say is normalised over the batch; None: not.
   """
 
   per_cell: tuple[int, ...]
   num_classes: int
   dtype: Any = jnp.float32
-  size: int = 3
+  sizes: tuple[int, ...] = ()
+  norm: Norm | None = None
 
   @nn.compact
-  def __call__(self, maps: Sequence[Float[Array, "B _ _ _"]]) -> Raw:
+  def __call__(
+    self, maps: Sequence[Float[Array, "B _ _ _"]], *, train: bool = False
+  ) -> Raw:
     """Maps of the levels to what is said of their boxes."""
     logits, codes = [], []
-    for level, (x, count) in enumerate(zip(maps, self.per_cell, strict=True)):
+    sizes = self.sizes or (3,) * len(maps)
+    levels = zip(maps, self.per_cell, sizes, strict=True)
+    for level, (x, count, size) in enumerate(levels):
       for name, each, said in (
-        ("labels", 1 + self.num_classes, logits),
-        ("coords", 4, codes),
+        (f"labels_{level}", 1 + self.num_classes, logits),
+        (f"coords_{level}", 4, codes),
       ):
         numbers = nn.Conv(
           count * each,
-          (self.size, self.size),
+          (size, size),
+          use_bias=self.norm is None,
           kernel_init=nn.initializers.xavier_uniform(),
           dtype=self.dtype,
-          name=f"{name}_{level}",
+          name=name,
         )(x)
-        said.append(numbers.reshape(len(x), -1, each))  # (B, Y X A, each)
+        if self.norm is not None:
+          numbers = normalised(
+            numbers, name=name, how=self.norm, train=train, dtype=self.dtype
+          )
+        said.append(numbers.reshape(x.shape[0], -1, each))  # (B, Y X A, each)
     return Raw(
       jnp.concatenate(logits, axis=1).astype(jnp.float32),
       jnp.concatenate(codes, axis=1).astype(jnp.float32),
@@ -233,16 +252,24 @@ class Heads(nn.Module):
     )
 
 
-class SSD(nn.Module):
-  """From pictures to Raw; Figure 2.
+class OnBoxes(nn.Module):
+  """What a network that speaks of default boxes is made with.
 
-  Attributes: as in Options; C classes.
+  Attributes:
+    how: its options.
+    norm: how batch normalisation is done.
+    per_cell: boxes of a cell, for each level.
+    num_classes: C, without the background.
   """
 
-  how: Network
+  how: Any
   norm: Norm
   per_cell: tuple[int, ...]
   num_classes: int
+
+
+class SSD(OnBoxes):
+  """From pictures to Raw; Figure 2."""
 
   @nn.compact
   def __call__(self, x: Float[Array, "B H W 3"], *, train: bool) -> Raw:
@@ -263,29 +290,50 @@ def make_task(options: Options, classes: Classes) -> Task:
   Raises:
     ValueError: for an option that cannot be, saying what can.
   """
-  how = options.network
-  pictures.dtype_of(how.dtype)
-  levels = trunk(how)[1]
-  options.default_boxes.check(len(levels))
-  per_cell, count = options.default_boxes.per_cell, len(classes.names)
-  return task_of(SSD(how, options.norm, per_cell, count), options)
+  return task_of(SSD, options, classes, levels=len(trunk(options.network)[1]))
 
 
 # Default boxes: what says `Raw` of them is a detector.
 
 
-def task_of(network: nn.Module, options: Any) -> Task:
+def network_of(
+  kind: type[OnBoxes], options: Any, classes: Classes, *, levels: int
+) -> OnBoxes:
+  """A network by its options, see `task_of`.
+
+  Raises:
+    ValueError: for an option that cannot be, saying what can.
+  """
+  options.norm.check()
+  options.detect.check()
+  options.default_boxes.check(levels)
+  pictures.dtype_of(options.network.dtype)
+  return kind(
+    options.network,
+    options.norm,
+    options.default_boxes.per_cell,
+    len(classes.names),
+  )
+
+
+def task_of(
+  kind: type[OnBoxes], options: Any, classes: Classes, *, levels: int
+) -> Task:
   """The detector whose network says `Raw` of default boxes.
 
   N, by which the paper divides the loss, counts the assigned boxes of the
   batch. Of several devices each has its own, as in Caffe.
 
   Args:
-    network: from pictures to Raw.
-    options: what has default_boxes, norm, loss and detect of `Options`.
+    kind: of network, from pictures to Raw.
+    options: what has all groups of `Options`.
+    classes: C of them.
+    levels: of the network.
+
+  Raises:
+    ValueError: for an option that cannot be, saying what can.
   """
-  options.norm.check()
-  options.detect.check()
+  network = network_of(kind, options, classes, levels=levels)
   shapes: DefaultBoxes = options.default_boxes
   check_size = partial(check_side, shapes.size)
 
@@ -331,9 +379,13 @@ def picture_loss(
   mask: Bool[Array, " M"],
   *,
   default_boxes: Float[Array, "N 4"],
-  how: Loss,
+  how: Any,
+  ignored: Bool[Array, " N"] | None = None,
 ) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
-  """`losses.multibox_loss` of one picture, and its assigned boxes' number."""
+  """`losses.multibox_loss` of one picture, and its assigned boxes' number.
+
+  how has the options of `Loss`. Boxes that are ignored have no error.
+  """
   matches = matching.match_forced(
     default_boxes,
     boxes,
@@ -341,6 +393,9 @@ def picture_loss(
     threshold=how.threshold,
     bipartite=how.bipartite,
   )
+  if ignored is not None:
+    assigned = matches.assigned & ~ignored
+    matches = matches._replace(assigned=assigned, ignored=ignored)
   parts = losses.multibox_loss(
     logits,
     codes,

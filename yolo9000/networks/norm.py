@@ -162,7 +162,7 @@ class L2Norm(nn.Module):
   Attributes:
     scale: what all channels' scales begin with.
 
-  Source: ParseNet, arXiv 1506.04579, section 3.3; SSD has it on conv4_3, whose
+  Source: ParseNet, arXiv 1506.04579; SSD has it on conv4_3, whose
   numbers are larger than those of deeper layers.
   """
 

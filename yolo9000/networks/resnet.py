@@ -75,6 +75,8 @@ class ResNet(nn.Module):
     stem: channels of the first convolution.
     dilated: the last stage has no stride, and dilation 2, so that a cell has 16
       pixels.
+    pool_padding: of the first pool, both sides together; 2 keeps half the
+      sides. Differs: in Caffe's networks 1, on the right and below.
     norm: how batch normalisation is done.
     frozen: batch norm is as it starts, see `FrozenBatchNorm`.
     dtype: of the computation.
@@ -84,6 +86,7 @@ class ResNet(nn.Module):
   planes: tuple[int, ...] = PLANES
   stem: int = 64
   dilated: bool = False
+  pool_padding: int = 2
   norm: Norm = Norm()  # noqa: B008, a NamedTuple does not change
   frozen: bool = False
   dtype: Any = jnp.float32
@@ -113,7 +116,7 @@ class ResNet(nn.Module):
       dtype=self.dtype,
       frozen=self.frozen,
     )
-    x = max_pool(jax.nn.relu(x), size=3, stride=2, padding=2)
+    x = max_pool(jax.nn.relu(x), size=3, stride=2, padding=self.pool_padding)
     stages = []
     for stage, (count, planes) in enumerate(
       zip(self.blocks, self.planes, strict=True)

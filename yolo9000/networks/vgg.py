@@ -1,8 +1,8 @@
 """VGG-16 with its connected layers made convolutions, as a table of layers.
 
 Source: VGG, arXiv 1409.1556, configuration D; SSD, arXiv 1512.02325, section
-3, for the rest: fc6 has every third of 7 x 7 places and a quarter of 4096
-filters. Pools round odd sides up, as in Caffe. 20,483,904 parameters.
+3, for the rest: fc6 has 3 x 3 of VGG's 7 x 7 places, far apart, and a quarter
+of its 4096 filters. Pools round odd sides up, as in Caffe.
 """
 
 from yolo9000.networks.rows import Conv, Layer, MaxPool

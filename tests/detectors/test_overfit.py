@@ -1,0 +1,122 @@
+"""Every detector learns eight pictures by heart: AP above .9 on them."""
+
+import json
+from functools import partial
+
+import pytest
+from support import SHORT, config_of, tiny_config
+
+from yolo9000.detectors import of_name, ssd
+from yolo9000.tables import plan, run
+
+pytestmark = pytest.mark.usefixtures("libraries_promote")
+
+
+def of_family(model, *, side=96, **changes):
+  """A case of SSD, or what extends it, with levels from side / 8 cells on."""
+  network = {"width": 1 / 16, **changes.pop("network", {})}
+  if "batch_norm" in of_name(model).Network._fields:  # where it is a choice
+    network["batch_norm"] = True
+  shape = {
+    "size": side,
+    "sides": tuple(side * n for n in (0.15, 0.28, 0.45, 0.65, 0.88)),
+    "ratios": ((2,), (2, 3), (2, 3), (2,)),
+    "steps": (),
+    **changes,
+  }
+  settings = {
+    **{f"task.network.{name}": value for name, value in network.items()},
+    **{f"task.default_boxes.{name}": value for name, value in shape.items()},
+    "task.norm.momentum": 0.9,
+    "task.detect.max_candidates": 50,
+    "task.detect.max_detections": 50,
+    "run.total_steps": 80,
+    "schedule.rate": 5e-3,
+    "schedule.burn_in_steps": 20,
+  }
+  return partial(config_of, model), side, settings
+
+
+# How a config is made, the side of its pictures, and what else it changes: a
+# narrow network that learns fast. A new detector is an entry here.
+CASES = {
+  "yolov2": (
+    *(tiny_config, 160),
+    {
+      "task.network.width": 1 / 8,
+      "run.total_steps": 150,
+      "schedule.rate": 5e-3,
+    },
+  ),
+  "retinanet": (
+    *(partial(config_of, "retinanet"), 96),
+    {
+      "task.network.backbone": SHORT,
+      "task.network.frozen_norm": False,
+      "task.network.anchor_scale": 2.0,
+      "task.network.deviation": 0.04,
+      "task.network.width": 1 / 8,
+      "task.norm.momentum": 0.9,
+      "task.detect.max_candidates": 100,
+      "run.total_steps": 100,
+      "schedule.rate": 3e-3,
+      "schedule.burn_in_steps": 50,
+    },
+  ),
+  "ssd": of_family("ssd", network={"extras": ssd.EXTRAS_300[:2]}),
+  "fssd": of_family(
+    "fssd", network={"levels": ((512, 3, 1, 1), *((256, 3, 2, 1),) * 3)}
+  ),
+  "rfbnet": of_family("rfbnet", network={"extras": ()}),
+  "refinedet": of_family(
+    "refinedet",
+    side=128,
+    sides=(28, 48, 76, 112),
+    ratios=((2,),) * 4,
+  ),
+  "dssd": of_family(
+    "dssd",
+    side=128,
+    network={
+      "backbone": SHORT,
+      "extras": ((2, 2), (2, 2)),
+      "kernels": (3, 3, 3, 3),
+    },
+  ),
+  "dsod": of_family(
+    "dsod",
+    network={
+      "blocks": (2, 2, 2, 2),
+      "levels": (256, 128),
+      "width": 1 / 8,
+    },
+  ),
+  "m2det": of_family("m2det", network={"modules": 2, "scales": 4}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_eight_pictures_are_learned_by_heart(tmp_path, name):
+  """Without augmentation."""
+  make, side, changes = CASES[name]
+  settings = {
+    "data.augment.geometry": "none",
+    "data.augment.flip": False,
+    "data.augment.hue": 0.0,
+    "data.augment.saturation": 1.0,
+    "data.augment.exposure": 1.0,
+    "run.image_sizes": (side,),
+    "run.batch_size": 8,
+    "run.log_every": 50,
+    "evaluation.image_size": side,
+    "evaluation.batch_size": 8,
+    "optimizer.average": 0.0,
+  }
+  config = plan.with_changes(make(), {**settings, **changes}.items())
+  metrics = run.run_alone(config, tmp_path)
+  assert metrics["VOC07 AP"] > 0.9
+  for drawing in ("curves", "detections", "precision_recall"):
+    assert (tmp_path / f"{drawing}.png").stat().st_size > 10_000
+  rows = json.loads((tmp_path / "detections.json").read_text())
+  assert {"image_id", "category_id", "bbox", "score"} <= rows[0].keys()
+  assert len(rows) == metrics["detections"]
