@@ -13,6 +13,7 @@ from yolo9000.files import FileError
 from yolo9000.networks import rows
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.rows import Network
+from yolo9000.networks.shapes import output_shapes
 
 CFG = """\
 # a detector
@@ -46,6 +47,8 @@ num=2
 softmax=1
 thresh=.6
 """
+REGION = CFG[CFG.index("[region]") :]
+YOLO = "[yolo]\nmask=1\nanchors=10,13,16,30\nclasses=2\nnum=2\n"
 
 
 def write(tmp_path, text):
@@ -93,10 +96,19 @@ def test_the_programs_defaults(tmp_path):
   )
 
 
+def test_a_level_by_hand(tmp_path):
+  """Its own priors are some of all; without a mask they are all."""
+  priors = ((10.0, 13.0), (16.0, 30.0))
+  for mask, own, filters in (("mask=1\n", (1,), 7), ("", (0, 1), 14)):
+    text = CFG.replace(REGION, YOLO.replace("mask=1\n", mask))
+    path = write(tmp_path, text.replace("filters=14", f"filters={filters}"))
+    assert read_cfg(path).layers[-1] == rows.Yolo(priors, own, 2)
+
+
 @pytest.mark.parametrize(
   ("old", "new", "line", "message"),
   [
-    ("[maxpool]", "[yolo]", 16, r"section \[yolo\] is not known; allowed are"),
+    ("[maxpool]", "[crnn]", 16, r"section \[crnn\] is not known; allowed are"),
     ("[maxpool]", "[maxpool", 16, r"'\[maxpool'; expected a section"),
     ("thresh=", "tresh=", 30, "tresh=.6; unknown key; did you mean thresh?"),
     ("thresh=.6", "thresh=", 30, "'thresh='; expected key=value"),
@@ -124,6 +136,16 @@ def test_the_programs_defaults(tmp_path):
     ("thresh=.6", "[dropout]", 30, "can only be the last row"),
     ("[maxpool]", "[route]\nlayers=-9\n[max]", 16, "there is no layer -9"),
     ("[maxpool]", "[route]\nlayers=0,.5\n[max]", 17, "whole numbers"),
+    ("[maxpool]", "[shortcut]\nfrom=-4\n[max]", 16, "there is no layer -4"),
+    ("[maxpool]", "[shortcut]\nfrom=0,0\n[max]", 17, "expected one number"),
+    ("[maxpool]", "[shortcut]\nfrom=0\nbeta=.5\n[max]", 18, "only 1 is"),
+    ("[maxpool]", "[max]\nsize=2\n[shortcut]\nfrom=0\n[max]", 18, "only equal"),
+    ("[maxpool]", "[upsample]\nstride=-2\n[max]", 17, "whole number, 1 or"),
+    (REGION, YOLO.replace("1", "2", 1), 25, "own priors are .2,.; .* 0 to 1"),
+    (REGION, YOLO, 25, r"needs 1 \* \(5 \+ 2\) = 7 channels, gets 14"),
+    (REGION, YOLO.replace("1", ".5", 1), 26, "expected whole numbers"),
+    (REGION, YOLO.replace("13", "0"), 25, "must be positive"),
+    (REGION, YOLO.replace("num", "max"), 27, "expected 2 numbers for num=1"),
     ("[maxpool]", "[reorg]\nstride=7\n[max]", 16, "no multiple of 7"),
     ("[maxpool]", "[reorg]\nreverse=1\n[max]", 17, "only 0 is supported"),
     ("[maxpool]", "[dropout]\nprobability=1\n[max]", 17, "below 1"),
@@ -168,6 +190,11 @@ def test_what_is_no_cfg(tmp_path, text, message):
       [(6, 6, 7), (7,), (1, 1, 7)],
     ),
     ("[maxpool]\nsize=5\nstride=1", [(6, 6, 3)]),
+    ("[conv]\n[upsample]\nstride=3", [(6, 6, 1), (18, 18, 1)]),
+    (
+      "[conv]\nfilters=2\n[conv]\nfilters=2\n[shortcut]\nfrom=-2",
+      [(6, 6, 2)] * 3,
+    ),
     ("[maxpool]\nsize=13\nstride=1", [(6, 6, 3)]),
     ("[maxpool]\nsize=3\nstride=2\npadding=0", [(2, 2, 3)]),
     ("[conv]\nsize=2\npad=1", [(7, 7, 1)]),
@@ -186,7 +213,7 @@ def test_whatever_is_read_runs_with_the_shapes_that_it_says(
       read_cfg(path)
     return
   network = read_cfg(path)
-  assert rows.output_shapes(*network) == shapes
+  assert output_shapes(*network) == shapes
   for count in range(1, len(shapes) + 1):
     net = Chain(network.layers[:count])
     init = partial(net.init_with_output, train=False)

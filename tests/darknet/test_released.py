@@ -16,7 +16,7 @@ from yolo9000.darknet.weights import (
   gpu_deviation,
   read_weights,
 )
-from yolo9000.detector import Detector
+from yolo9000.detector import Detector, from_darknet
 from yolo9000.networks.rows import MaxPool, Network
 from yolo9000.networks.tiny import TINY
 
@@ -96,5 +96,39 @@ def test_faces_are_those_that_opencv_finds(released, name):
   assert len(ours.scores) == len(kept)
   np.testing.assert_allclose(ours.scores, scores[kept], atol=1e-4)
   boxes = box.clip(box.cxcywh_to_xyxy(slots[kept, :4]))
+  edges = np.float32([image.shape[1], image.shape[0]] * 2)
+  np.testing.assert_allclose(ours.boxes_px / edges, boxes, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dog", "person"])
+def test_tiny_yolov3_finds_what_opencv_finds(released, name):
+  """Boxes and scores after suppression, each class by itself."""
+  least, overlap = 0.3, 0.45
+  files = (released / f"yolov3-tiny.{end}" for end in ("cfg", "weights"))
+  trained = from_darknet(
+    *files,
+    names=released / "yolov3-tiny.names",
+    resize="stretch",
+    deviation=lambda v: (v + 1e-6) ** 0.5,
+  )
+  detector = Detector(
+    trained, score_threshold=least, iou_threshold=overlap, max_candidates=200
+  )
+  image = photo(released, name)
+  ours = detector(image)
+  net = opencv(released, "yolov3-tiny")
+  blob = detector.prepare(image).input[None].astype(np.float32) / 255
+  net.setInput(blob.transpose(0, 3, 1, 2))
+  slots = np.concatenate(net.forward(["yolo_16", "yolo_23"]))
+  row, label = np.nonzero(slots[:, 5:] > least)
+  scores, boxes = slots[row, 5 + label], slots[row, :4]
+  kept = cv2.dnn.NMSBoxesBatched(
+    np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], 1).tolist(),
+    *(scores.tolist(), label.tolist(), least, overlap),
+  )
+  kept = sorted(kept, key=lambda n: -scores[n])
+  assert ours.labels.tolist() == label[kept].tolist() != []
+  np.testing.assert_allclose(ours.scores, scores[kept], atol=1e-4)
+  boxes = box.clip(box.cxcywh_to_xyxy(boxes[kept]))
   edges = np.float32([image.shape[1], image.shape[0]] * 2)
   np.testing.assert_allclose(ours.boxes_px / edges, boxes, atol=1e-4)

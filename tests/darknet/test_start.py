@@ -18,11 +18,11 @@ from test_weights import (
 
 from yolo9000.darknet.cfg import write_cfg
 from yolo9000.darknet.weights import Header, write_weights
-from yolo9000.detectors import classifier
+from yolo9000.detectors import classifier, yolov3
 from yolo9000.export import __main__ as command
 from yolo9000.export.darknet import write
 from yolo9000.files import FileError
-from yolo9000.networks.rows import Conv, Local, Network, Region, Route
+from yolo9000.networks.rows import Conv, Local, Network, Region, Route, Shortcut
 from yolo9000.tables.run import run_alone
 from yolo9000.training import build, checkpoint, loop
 from yolo9000.training.start import Start, _same, flat, read_start, take
@@ -138,6 +138,40 @@ def test_take_leaves_the_last_layer_fresh_for_other_priors():
   _, report = take(fresh, Start(flat(found), other), layers)
   assert report[0] == "layer_00: taken"
   assert report[1].startswith("layer_01: fresh, layer 2 is Region(priors=((1.0")
+
+
+def levels_of(names, **network):
+  """YOLOv3's rows, narrow, for classes called by these letters."""
+  options = yolov3.Options(yolov3.Network(width=1 / 32, **network))
+  rows = yolov3.network_rows(options, Classes(tuple(names)))
+  return Network(rows, (64, 64, 3))
+
+
+@pytest.mark.parametrize(
+  ("there", "answers"),
+  [
+    (levels_of("abc"), {81, 93, 105}),
+    (levels_of("ab", priors=yolov3.COCO[::-1]), {81, 93, 105}),
+    (levels_of("ab"), set()),
+  ],
+  ids=["classes", "priors", "same"],
+)
+def test_of_other_classes_or_priors_only_what_answers_stays_fresh(
+  there, answers
+):
+  """The second level goes on from what is before the first one's answer."""
+  here = levels_of("ab")
+  fresh, found = random_variables(here), random_variables(there, seed=1)
+  _, report = take(fresh, Start(flat(found), there.layers), here.layers)
+  told = {line.split(":")[0] for line in report if ": fresh" in line}
+  assert told == {f"layer_{n}" for n in answers}
+  assert len(report) == 75
+
+
+def test_shortcuts_are_compared_by_what_they_add():
+  assert _same(Shortcut(-3), Shortcut(1), 4)
+  assert not _same(Shortcut(-3), Shortcut(1, "leaky"), 4)
+  assert not _same(Shortcut(-3), Shortcut(0), 4)
 
 
 def test_arrays_of_an_npz_are_taken_by_name_and_shape(tmp_path):

@@ -105,7 +105,11 @@ def test_golden_weights_round_trip(name, goldens, golden_network, tmp_path):
 
 
 @pytest.mark.parametrize(
-  "name", ["yolov2voc_a", "yolov2voc_b", "yolov2tinyvoc", "yolo9000"]
+  "name",
+  [
+    *("yolov2voc_a", "yolov2voc_b", "yolov2tinyvoc", "yolo9000"),
+    *("yolov3", "yolov3tiny", "yolov3spp"),
+  ],
 )
 def test_golden_detectors_round_trip(name, goldens, golden_network, tmp_path):
   check_round_trip(goldens(f"fwd_{name}"), "weights", golden_network, tmp_path)
@@ -116,7 +120,7 @@ def test_golden_detectors_round_trip(name, goldens, golden_network, tmp_path):
   "name",
   [
     *("classifier", "treeclassifier", "yolo9000"),
-    *("yolov1", "yolov2", "yolov2_2017"),
+    *("yolov1", "yolov2", "yolov2_2017", "yolov3", "yolov3tiny"),
   ],
 )
 def test_trained_goldens_round_trip(

@@ -48,6 +48,26 @@ CASES = {
       "schedule.rate": 5e-3,
     },
   ),
+  "yolov3": (
+    *(partial(config_of, "yolov3"), 128),
+    {
+      "task.network.form": "tiny",
+      # k-means on these pictures, as data.priors=6 finds them.
+      "task.network.priors": (
+        *((0.44, 0.79), (1.15, 0.58), (0.85, 1.42)),
+        *((2.02, 0.74), (2.0, 1.64), (1.7, 3.1)),
+      ),
+      "task.network.width": 1 / 8,
+      "task.norm.momentum": 0.9,
+      "task.loss.ignore_iou": 0.7,
+      "task.loss.overlap_of": "prediction",
+      "task.detect.score_threshold": 0.005,
+      "task.detect.max_candidates": 100,
+      "run.total_steps": 120,
+      "schedule.rate": 5e-3,
+      "schedule.burn_in_steps": 20,
+    },
+  ),
   "retinanet": (
     *(partial(config_of, "retinanet"), 96),
     {

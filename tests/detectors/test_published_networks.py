@@ -10,7 +10,8 @@ from yolo9000.boxes import priors
 from yolo9000.darknet.cfg import read_cfg
 from yolo9000.detectors import classifier, yolov2
 from yolo9000.networks.chain import Chain
-from yolo9000.networks.rows import Conv, Route, operations
+from yolo9000.networks.rows import Conv, Route
+from yolo9000.networks.shapes import operations
 from yolo9000.wordtree import Classes
 
 

@@ -20,6 +20,7 @@ from yolo9000.detectors import (
   yolo9000,
   yolov1,
   yolov2,
+  yolov3,
 )
 from yolo9000.export import engines, shipped, stablehlo
 from yolo9000.export import onnx as writer
@@ -45,6 +46,13 @@ def make_yolo9000(**detect):
   )
   options = yolo9000.Options(network, detect=yolo9000.Detect(**detect))
   return yolo9000.make_task(options, NODES), NODES, (64, 96)
+
+
+def make_yolov3(**network):
+  network = {"form": "tiny", "priors": yolov3.COCO_TINY, "width": 0.1} | network
+  detect = yolov2.Detect(max_candidates=100)
+  options = yolov3.Options(yolov3.Network(**network), detect=detect)
+  return yolov3.make_task(options, FLAT), FLAT, (64, 96)
 
 
 def make_yolov1(head):
@@ -101,6 +109,7 @@ CASES = {
   "yolov2 agnostic": lambda: make_yolov2(
     {"class_agnostic": True, "classes": ("a", "b")}, classes="logistic"
   ),
+  "yolov3 tiny": lambda: make_yolov3(),
   "yolo9000 paths": lambda: make_yolo9000(),
   "yolo9000 cells": lambda: make_yolo9000(max_cells=2, score_threshold=0.1),
   "yolo9000 conditional": lambda: make_yolo9000(walk="conditional"),

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from yolo9000.networks import chain
-from yolo9000.networks.rows import Conv, MaxPool, Reorg, Route, Softmax
+from yolo9000.networks.rows import (
+  Conv,
+  MaxPool,
+  Reorg,
+  Route,
+  Shortcut,
+  Softmax,
+  Upsample,
+  Yolo,
+)
+from yolo9000.networks.shapes import LayerError, output_shapes
 from yolo9000.wordtree import WordTree
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "reorg.npz")
@@ -109,6 +119,26 @@ def test_the_first_of_equal_maxima_gets_the_gradient():
     jax.grad(lambda x: chain.max_pool(x, size=2, stride=2, padding=1).sum())
   )(np.ones((1, 2, 2, 1), np.float32))
   np.testing.assert_array_equal(gradient[0, ..., 0], [[1, 0], [0, 0]])
+
+
+def test_levels_with_a_shortcut_and_an_upsampling_by_hand():
+  """Layer 0 doubles the picture's one channel."""
+  first, second = (Yolo(((1.0, 1.0),), (0,), n) for n in (1, 7))
+  layers = (
+    *(Conv(1, 1, batch_norm=False, activation="linear"), Shortcut(0)),
+    *(Upsample(), Route((-1,) * 6), first),
+    *(Route((0,) * 12), second),
+  )
+  x = jnp.arange(6.0).reshape(1, 2, 3, 1)
+  params = {"kernel": jnp.full((1, 1, 1, 1), 2.0), "bias": jnp.zeros(1)}
+  run = partial(chain.Chain(layers).apply, train=False)
+  levels = jax.jit(run)({"params": {"layer_00": params}}, x)
+  assert [level.shape for level in levels] == [(1, 4, 6, 6), (1, 2, 3, 12)]
+  by_hand = 4 * np.arange(6.0).reshape(2, 3).repeat(2, 0).repeat(2, 1)
+  np.testing.assert_array_equal(levels[0][0, ..., 5], by_hand)
+  np.testing.assert_array_equal(levels[1][0, ..., 0], 2 * x[0, ..., 0])
+  with pytest.raises(LayerError, match="reads layer 4, Yolo, which no row"):
+    output_shapes((*layers[:5], Route((4,))), (2, 3, 1))
 
 
 def test_leaky_slope_at_zero_is_a_tenth():

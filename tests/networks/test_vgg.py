@@ -11,7 +11,8 @@ import pytest
 from yolo9000.detectors import ssd
 from yolo9000.networks.chain import Chain, max_pool
 from yolo9000.networks.norm import L2Norm
-from yolo9000.networks.rows import Conv, layer_name, output_shapes
+from yolo9000.networks.rows import Conv, layer_name
+from yolo9000.networks.shapes import output_shapes
 from yolo9000.networks.vgg import CONV4_3, FC7, VGG16
 
 

@@ -8,7 +8,7 @@ from support import tiny_config
 
 from yolo9000.data.batches import empty_batch
 from yolo9000.detectors import network_rows
-from yolo9000.networks import rows
+from yolo9000.networks.shapes import operations
 from yolo9000.tables import run
 from yolo9000.training import build, checkpoint, held, loop
 from yolo9000.training import devices as parallel
@@ -109,7 +109,7 @@ def test_no_gradient_is_computed_for_what_is_held():
   config = tiny_config(**wide)
   whole, less = compiled(config), compiled(tiny_config(**wide, **IS_HELD))
   layers = network_rows(config.task.to_dict(), build.read_classes(config.data))
-  ends = [rows.operations(layers[:n], (160, 160, 3)) for n in (0, 1, 3, 5, 7)]
+  ends = [operations(layers[:n], (160, 160, 3)) for n in (0, 1, 3, 5, 7)]
   each = 4 // jax.device_count()
   first, second, third, fourth = each * np.diff(ends)
   expected = first + 2 * second + 2 * third + fourth

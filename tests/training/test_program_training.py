@@ -15,12 +15,12 @@ from yolo9000 import boxes as box
 from yolo9000 import losses
 from yolo9000.darknet.cfg import read_cfg
 from yolo9000.darknet.weights import read_weights
-from yolo9000.detectors import yolov2
+from yolo9000.detectors import yolov2, yolov3
 from yolo9000.losses.sum_squared import clipped
 from yolo9000.networks import input as pictures
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.norm import Norm
-from yolo9000.networks.rows import Connected, Conv, Local
+from yolo9000.networks.rows import Connected, Conv, Local, Yolo
 from yolo9000.training import optimizer
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -145,6 +145,25 @@ def yolov1_loss(network, params, stats, part, pull, most=1.0):
 yolov1_loss_on_cpu = partial(yolov1_loss, most=np.inf)
 
 
+def yolov3_loss(network, params, stats, part, pull):
+  del pull
+  outputs, new = apply(network.layers, params, stats, part["images"])
+  of_levels = partial(
+    yolov3.levels_loss,
+    levels=[row for row in network.layers if isinstance(row, Yolo)],
+    size=part["images"].shape[1:3],
+    how=yolov3.Loss(ignore_iou=0.7, overlap_of="prediction"),
+  )
+  truth = part["truth"].reshape(-1, 90, 5)
+  parts = jax.vmap(of_levels)(
+    outputs,
+    box.cxcywh_to_xyxy(truth[..., :4]),
+    truth[..., 4].astype(jnp.int32),
+    jnp.cumsum(truth[..., 0] == 0, axis=1) == 0,
+  )
+  return sum(part.sum() for part in parts.values()), new
+
+
 @functools.cache
 def gradient_of(loss, network):
   """Of a mini-batch's loss, and the new statistics; compiled once."""
@@ -188,6 +207,8 @@ RUNS = [
   ("train_yolo9000", "", detector_loss, 2, 0, 2),
   ("train_yolov1", "", yolov1_loss, 2, 0, 2),
   ("train_yolov1", "noclamp/", yolov1_loss_on_cpu, 2, 0, 1),
+  ("train_yolov3tiny", "", yolov3_loss, 2, 0, 2),
+  ("train_yolov3", "", yolov3_loss, 2, 0, 2),
 ]
 
 
@@ -195,7 +216,7 @@ RUNS = [
   "run",
   RUNS,
   ids=["classifier", "yolov2", "yolov2 nowarm", "tree", "yolo9000"]
-  + ["yolov1", "yolov1 noclamp"],
+  + ["yolov1", "yolov1 noclamp", "yolov3 tiny", "yolov3"],
 )
 def test_updates_are_the_programs(run, goldens, golden_network, tmp_path):
   """To 4e-6 of an array's largest number after one, 1e-4 after the last.

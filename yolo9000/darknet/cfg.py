@@ -9,37 +9,20 @@ Source: parser.c of the original program.
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo9000.darknet.options import Options
 from yolo9000.darknet.text import Section, read_sections, write_sections
 from yolo9000.files import FileError
-from yolo9000.networks import rows as rows
+from yolo9000.networks import rows, shapes
 from yolo9000.networks.rows import Layer, Network
 from yolo9000.wordtree import WordTree
-from yolo9000.wordtree.files import read_tree, write_tree
+from yolo9000.wordtree.files import write_tree
 
 NET_SHAPE = ("height", "width", "channels")
 
-# Keys that the program reads and that do not change what a network predicts.
-WITHOUT_EFFECT = {
-  "net": "batch subdivisions learning_rate momentum decay policy power burn_in "
-  "max_batches steps scales step scale gamma angle aspect saturation exposure "
-  "hue max_crop min_crop max_ratio min_ratio center random clip adam B1 B2 eps "
-  "notruth time_steps inputs",
-  "cost": "scale ratio noobj thresh",
-  "softmax": "noloss",
-  "region": "max jitter rescore thresh classfix absolute random coord_scale "
-  "object_scale noobject_scale mask_scale class_scale bias_match map log sqrt",
-  "detection": "rescore max coord_scale forced object_scale noobject_scale "
-  "class_scale jitter random",
-}
-ANY_LAYER = "truth onlyforward stopbackward learning_rate smooth"
 OTHER_FILES = ("dontload", "dontsave", "dontloadscales", "numload")  # only 0
 MOST_PRIORS = 1000
 
@@ -55,7 +38,7 @@ def read_cfg(path: str | Path) -> Network:
   """
   path = Path(path)
   sections = read_sections(path)
-  net = _Options(path, sections[0])
+  net = Options(path, sections[0])
   shape = tuple(net.integer(key, None, 1) for key in NET_SHAPE)
   net.check_known()
   table = []
@@ -65,7 +48,7 @@ def read_cfg(path: str | Path) -> Network:
         f"{path}:{section.line}: section [{section.name}] is not known; "
         f"allowed are {', '.join(READ)}"
       )
-    options = _Options(path, section)
+    options = Options(path, section)
     for key in OTHER_FILES:
       options.only(key, 0)
     table.append(READ[section.name](options))
@@ -73,8 +56,8 @@ def read_cfg(path: str | Path) -> Network:
   if not table:
     raise FileError(f"{path}: has no layers after [net]")
   try:
-    rows.output_shapes(table, shape)
-  except rows.LayerError as error:
+    shapes.output_shapes(table, shape)
+  except shapes.LayerError as error:
     line = sections[error.layer + 1].line
     raise FileError(f"{path}:{line}: {error}") from None
   return Network(tuple(table), shape)
@@ -99,7 +82,7 @@ def write_cfg(path: str | Path, network: Network) -> None:
   }
   if len(trees) > 1:
     raise ValueError("the network has two trees; there is one file for one")
-  rows.output_shapes(network.layers, network.shape)
+  shapes.output_shapes(network.layers, network.shape)
   sides = zip(NET_SHAPE, network.shape, strict=True)
   net = {"batch": "1", **{key: str(side) for key, side in sides}}
   sections = [Section("net", 0, net, {})]
@@ -115,95 +98,7 @@ def write_cfg(path: str | Path, network: Network) -> None:
   write_sections(path, sections)
 
 
-class _Options:
-  """The values of a section; each look-up checks one and remembers its key."""
-
-  def __init__(self, path: Path, section: Section):
-    self.path, self._section = path, section
-    without = WITHOUT_EFFECT.get(section.name, "")
-    if section.name != "net":
-      without = f"{without} {ANY_LAYER}"
-    self._known = set(without.split())
-
-  def error(self, key: str, expected: str) -> FileError:
-    name, line, options, lines = self._section
-    value = options.get(key)
-    what = f"{key}={value[:60]}" if value else f"has no {key}"
-    return FileError(
-      f"{self.path}:{lines.get(key, line)}: [{name}] {what}; {expected}"
-    )
-
-  def text(self, key: str, default: str | None) -> str:
-    self._known.add(key)
-    value = self._section.options.get(key, default)
-    if value is None:
-      raise self.error(key, "it must be given")
-    return value
-
-  def numbers(self, key: str, default: str | None) -> list[float]:
-    values = []
-    # The program reads as far as it is a number, so that a comment may follow.
-    for part in re.split(r"[#;]", self.text(key, default))[0].split(","):
-      if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", part):
-        raise self.error(key, f"expected a number instead of {part[:60]!r}")
-      values.append(float(part))
-    if not all(map(math.isfinite, values)):
-      raise self.error(key, "expected a finite number")
-    return values
-
-  def number(self, key: str, default: str | None) -> float:
-    value, *more = self.numbers(key, default)
-    if more:
-      raise self.error(key, "expected one number")
-    return value
-
-  def integer(self, key: str, default: str | None, least: int) -> int:
-    value = self.number(key, default)
-    if not (value.is_integer() and least <= value < 2**31):
-      raise self.error(key, f"expected a whole number, {least} or more")
-    return int(value)
-
-  def flag(self, key: str, default: str) -> bool:
-    return self.integer(key, default, 0) != 0
-
-  def only(self, key: str, value: int) -> None:
-    if self.number(key, str(value)) != value:
-      raise self.error(key, f"only {value} is supported")
-
-  def activation(self, default: str) -> str:
-    value = self.text("activation", default)
-    if value not in rows.ACTIVATION_NAMES:
-      allowed = ", ".join(rows.ACTIVATION_NAMES)
-      raise self.error("activation", f"allowed are {allowed}")
-    return value
-
-  def tree(self) -> WordTree | None:
-    name = self.text("tree", "")
-    if not name:
-      return None
-    folder = self.path.parent
-    last = Path(name).name
-    tried = (
-      *(folder / name, folder.parent / name),
-      *(folder / last, folder.parent / last),
-    )
-    for place in tried:
-      with contextlib.suppress(OSError):  # such as a name that is too long
-        if place.is_file():
-          return read_tree(place)
-    where = ", ".join(str(place)[:200] for place in dict.fromkeys(tried))
-    raise self.error("tree", f"it is at none of {where}")
-
-  def check_known(self) -> None:
-    for key in self._section.options:
-      if key not in self._known:
-        near = difflib.get_close_matches(key, self._known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        allowed = ", ".join(sorted(self._known))
-        raise self.error(key, f"unknown key{hint} Allowed are {allowed}")
-
-
-def _conv(options: _Options) -> Layer:
+def _conv(options: Options) -> Layer:
   for key, value in (("groups", 1), ("xnor", 0), ("binary", 0), ("flipped", 0)):
     options.only(key, value)
   size = options.integer("size", "1", 1)
@@ -217,34 +112,45 @@ def _conv(options: _Options) -> Layer:
   )
 
 
-def _conv_padding(options: _Options, size: int) -> int | None:
+def _conv_padding(options: Options, size: int) -> int | None:
   padding = options.integer("padding", "0", 0)
   if options.flag("pad", "0") or padding == size // 2:
     return None
   return padding
 
 
-def _maxpool(options: _Options) -> Layer:
+def _maxpool(options: Options) -> Layer:
   stride = options.integer("stride", "1", 1)
   size = options.integer("size", str(stride), 1)
   padding = options.integer("padding", str(size - 1), 0)
   return rows.MaxPool(size, stride, None if padding == size - 1 else padding)
 
 
-def _reorg(options: _Options) -> Layer:
+def _reorg(options: Options) -> Layer:
   for key in ("reverse", "flatten", "extra"):
     options.only(key, 0)
   return rows.Reorg(True, options.integer("stride", "1", 1))
 
 
-def _route(options: _Options) -> Layer:
-  numbers = options.numbers("layers", None)
-  if not all(number.is_integer() for number in numbers):
-    raise options.error("layers", "expected whole numbers")
-  return rows.Route(tuple(map(int, numbers)))
+def _route(options: Options) -> Layer:
+  return rows.Route(options.integers("layers", None))
 
 
-def _local(options: _Options) -> Layer:
+def _shortcut(options: Options) -> Layer:
+  for key in ("alpha", "beta"):
+    options.only(key, 1)
+  layers = options.integers("from", None)
+  if len(layers) != 1:
+    raise options.error("from", "expected one number")
+  return rows.Shortcut(layers[0], options.activation("linear"))
+
+
+def _upsample(options: Options) -> Layer:
+  options.only("scale", 1)
+  return rows.Upsample(options.integer("stride", "2", 1))
+
+
+def _local(options: Options) -> Layer:
   size, pad = options.integer("size", "1", 1), options.flag("pad", "0")
   if pad and size != 3:
     raise options.error("pad", f"with size={size}; only size=3 is supported")
@@ -257,7 +163,7 @@ def _local(options: _Options) -> Layer:
   )
 
 
-def _connected(options: _Options) -> Layer:
+def _connected(options: Options) -> Layer:
   return rows.Connected(
     outputs=options.integer("output", "1", 1),
     batch_norm=options.flag("batch_normalize", "0"),
@@ -265,14 +171,14 @@ def _connected(options: _Options) -> Layer:
   )
 
 
-def _dropout(options: _Options) -> Layer:
+def _dropout(options: Options) -> Layer:
   probability = options.number("probability", ".5")
   if not 0 <= probability < 1:
     raise options.error("probability", "expected 0 or more, below 1")
   return rows.Dropout(probability)
 
 
-def _softmax(options: _Options) -> Layer:
+def _softmax(options: Options) -> Layer:
   options.only("spatial", 0)
   temperature = options.number("temperature", "1")
   if temperature <= 0:
@@ -282,24 +188,38 @@ def _softmax(options: _Options) -> Layer:
   )
 
 
-def _region(options: _Options) -> Layer:
+def _region(options: Options) -> Layer:
   options.only("coords", 4)
   options.only("background", 0)
-  num = options.integer("num", "1", 1)
-  if num > MOST_PRIORS:
-    raise options.error("num", f"expected {MOST_PRIORS} or less")
-  sides = options.numbers("anchors", ",".join([".5"] * 2 * num))
-  if len(sides) != 2 * num:
-    raise options.error("anchors", f"expected {2 * num} numbers for num={num}")
   return rows.Region(
-    priors=tuple(zip(sides[::2], sides[1::2], strict=True)),
+    priors=_priors(options),
     num_classes=options.integer("classes", "20", 1),
     exclusive=options.flag("softmax", "0"),
     tree=options.tree(),
   )
 
 
-def _detection(options: _Options) -> Layer:
+def _yolo(options: Options) -> Layer:
+  priors = _priors(options)
+  every = ",".join(str(number) for number in range(len(priors)))
+  return rows.Yolo(
+    priors_px=priors,
+    own=options.integers("mask", every),
+    num_classes=options.integer("classes", "20", 1),
+  )
+
+
+def _priors(options: Options) -> tuple[tuple[float, float], ...]:
+  num = options.integer("num", "1", 1)
+  if num > MOST_PRIORS:
+    raise options.error("num", f"expected {MOST_PRIORS} or less")
+  sides = options.numbers("anchors", ",".join([".5"] * 2 * num))
+  if len(sides) != 2 * num:
+    raise options.error("anchors", f"expected {2 * num} numbers for num={num}")
+  return tuple(zip(sides[::2], sides[1::2], strict=True))
+
+
+def _detection(options: Options) -> Layer:
   if options.integer("coords", "1", 1) != 4:
     raise options.error("coords", "only 4 is supported")
   return rows.Detection(
@@ -311,11 +231,13 @@ def _detection(options: _Options) -> Layer:
   )
 
 
-READ: dict[str, Callable[[_Options], Layer]] = {
+READ: dict[str, Callable[[Options], Layer]] = {
   "convolutional": _conv,
   "maxpool": _maxpool,
   "avgpool": lambda options: rows.AveragePool(),
   "route": _route,
+  "shortcut": _shortcut,
+  "upsample": _upsample,
   "reorg": _reorg,
   "local": _local,
   "connected": _connected,
@@ -323,6 +245,7 @@ READ: dict[str, Callable[[_Options], Layer]] = {
   "softmax": _softmax,
   "cost": lambda options: rows.Cost(options.text("type", "sse")),
   "region": _region,
+  "yolo": _yolo,
   "detection": _detection,
 }
 
@@ -348,6 +271,10 @@ def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
       return "avgpool", {}
     case rows.Route(numbers):
       return "route", {"layers": ",".join(map(str, numbers))}
+    case rows.Shortcut(number, activation):
+      return "shortcut", {"from": number, "activation": activation}
+    case rows.Upsample(stride):
+      return "upsample", {"stride": stride}
     case rows.Reorg(program_order=True, stride=stride):
       return "reorg", {"stride": stride}
     case rows.Reorg():
@@ -374,16 +301,33 @@ def _as_section(row: Layer, tree: str) -> tuple[str, dict[str, Any]]:
       }
     case rows.Cost(kind):
       return "cost", {"type": kind}
+    case rows.Region() | rows.Yolo() | rows.Detection():
+      return _head_as_section(row, of_tree)
+
+
+def _head_as_section(
+  row: rows.Region | rows.Yolo | rows.Detection, of_tree: dict[str, str]
+) -> tuple[str, dict[str, Any]]:
+  """The same for a row that says how numbers are read."""
+  match row:
     case rows.Region(location="offset"):
       raise ValueError(
         "location 'offset' is not in the original program's region layer"
       )
     case rows.Region(priors, num_classes, exclusive):
-      sides = ",".join(repr(float(s)) for prior in priors for s in prior)
       shape = {"classes": num_classes, "coords": 4, "num": len(priors)}
-      options = {"anchors": sides, **shape, "softmax": int(exclusive)}
+      options = {"anchors": _sides(priors), **shape, "softmax": int(exclusive)}
       return "region", {**options, **of_tree}
+    case rows.Yolo(tree=WordTree()):
+      raise ValueError("the original program's yolo layer takes no tree")
+    case rows.Yolo(priors, own, num_classes):
+      mask = {"mask": ",".join(map(str, own)), "anchors": _sides(priors)}
+      return "yolo", {**mask, "classes": num_classes, "num": len(priors)}
     case rows.Detection(side, num_classes, num_boxes, root, exclusive):
       shape = {"classes": num_classes, "coords": 4, "side": side}
       flags = {"sqrt": int(root), "softmax": int(exclusive)}
       return "detection", {**shape, "num": num_boxes, **flags}
+
+
+def _sides(priors: Sequence[Sequence[float]]) -> str:
+  return ",".join(repr(float(side)) for prior in priors for side in prior)

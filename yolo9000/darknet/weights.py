@@ -33,8 +33,8 @@ from yolo9000.networks.rows import (
   Network,
   Shape,
   layer_name,
-  output_shapes,
 )
+from yolo9000.networks.shapes import output_shapes
 
 logger = logging.getLogger("yolo9000")
 

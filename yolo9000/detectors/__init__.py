@@ -18,7 +18,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from yolo9000.networks.rows import Detection, Layer, Network, Region
+from yolo9000.networks.rows import Detection, Layer, Network, Region, Yolo
 from yolo9000.types import Task
 from yolo9000.wordtree import Classes
 
@@ -27,6 +27,7 @@ DETECTORS = {
   "yolov1": "yolo9000.detectors.yolov1",
   "yolov2": "yolo9000.detectors.yolov2",
   "yolo9000": "yolo9000.detectors.yolo9000",
+  "yolov3": "yolo9000.detectors.yolov3",
   "ssd": "yolo9000.detectors.ssd",
   "fssd": "yolo9000.detectors.fssd",
   "rfbnet": "yolo9000.detectors.rfbnet",
@@ -129,10 +130,13 @@ def of_network(
   elif isinstance(head, Region):
     name = "yolov2" if head.tree is None else "yolo9000"
     more = {} if head.tree is None else {"nodes": nodes}
+  elif isinstance(head, Yolo):
+    name = "yolov3"
   else:
     raise ValueError(
       f"the network ends with {type(head).__name__}; expected a detector, "
-      f"which ends with Region or Detection ([region], [detection])"
+      f"which ends with Region, Yolo or Detection ([region], [yolo], "
+      f"[detection])"
     )
   module = of_name(name)
   make = partial(module.make_task, rows=network.layers, **more)

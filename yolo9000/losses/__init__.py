@@ -7,9 +7,9 @@ This folder needs jax and numpy alone, so it can be taken into other code:
   loss = sum(parts.values())
 
 detection.py has the loss of boxes, image_label.py that of a label alone,
-classes.py their class errors, sum_squared.py the first YOLO's loss, dense.py
-RetinaNet's, multibox.py that of SSD and what extends it. focal.py and
-smooth_l1.py are errors of single numbers.
+classes.py their class errors, sum_squared.py the first YOLO's loss, levels.py
+YOLOv3's, dense.py RetinaNet's, multibox.py that of SSD and what extends it.
+focal.py and smooth_l1.py are errors of single numbers.
 """
 
 from yolo9000.losses.classes import logistic_error, softmax_error, tree_error
@@ -17,6 +17,7 @@ from yolo9000.losses.dense import dense_loss
 from yolo9000.losses.detection import Weights, assign, decode, detection_loss
 from yolo9000.losses.focal import focal_loss
 from yolo9000.losses.image_label import image_label_loss
+from yolo9000.losses.levels import level_loss
 from yolo9000.losses.multibox import multibox_loss
 from yolo9000.losses.smooth_l1 import smooth_l1
 from yolo9000.losses.sum_squared import sum_squared_loss
@@ -29,6 +30,7 @@ __all__ = [
   "detection_loss",
   "focal_loss",
   "image_label_loss",
+  "level_loss",
   "logistic_error",
   "multibox_loss",
   "smooth_l1",

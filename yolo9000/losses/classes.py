@@ -14,7 +14,7 @@ from yolo9000.wordtree.tree import WordTree
 def softmax_error(
   logits: Float[Array, "M C"],
   labels: Int[Array, " M"],
-  same_slot: Bool[Array, "M M"],
+  same_slot: Bool[Array, "M T"],
 ) -> Float[Array, " M"]:
   """Cross-entropy of exclusive classes, in nats; same_slot is not needed."""
   del same_slot
@@ -23,14 +23,14 @@ def softmax_error(
 
 
 def logistic_error(
-  logits: Float[Array, "M C"],
+  logits: Float[Array, "N C"],
   labels: Int[Array, " M"],
-  same_slot: Bool[Array, "M M"],
-) -> Float[Array, " M"]:
+  same_slot: Bool[Array, "N M"],
+) -> Float[Array, " N"]:
   """Binary cross-entropy summed over classes that do not exclude each other.
 
-  Truths that meet in one slot are all taught: same_slot[m, n] says that truth n
-  lies in truth m's slot.
+  Truths that meet in one slot are all taught: same_slot[n, m] says that truth m
+  lies in the slot of logits n. Slots may be those of the truths, or any N.
   """
   one_hot = jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype)
   target = jnp.minimum(same_slot.astype(logits.dtype) @ one_hot, 1.0)
@@ -40,7 +40,7 @@ def logistic_error(
 def tree_error(
   logits: Float[Array, "M C"],
   labels: Int[Array, " M"],
-  same_slot: Bool[Array, "M M"],
+  same_slot: Bool[Array, "M T"],
   *,
   tree: WordTree,
 ) -> Float[Array, " M"]:

@@ -1,6 +1,7 @@
 """What is trained as a classifier first and then detects."""
 
 from yolo9000.networks.darknet19 import DARKNET19
+from yolo9000.networks.darknet53 import DARKNET53
 from yolo9000.networks.extraction import EXTRACTION
 from yolo9000.networks.rows import Conv, Layer, widen
 from yolo9000.networks.tiny import TINY
@@ -9,6 +10,7 @@ BACKBONES = {
   "darknet19": DARKNET19,
   "extraction": EXTRACTION,
   "tiny": TINY,
+  "darknet53": DARKNET53,
 }
 
 

@@ -29,7 +29,10 @@ from yolo9000.networks.rows import (
   Region,
   Reorg,
   Route,
+  Shortcut,
   Softmax,
+  Upsample,
+  Yolo,
   layer_name,
 )
 from yolo9000.types import Float, Shaped
@@ -174,9 +177,18 @@ class Chain(nn.Module):
     *,
     train: bool,
     dropout_keys: Any = None,
-  ) -> Float[Array, "B ..."]:
-    """Pictures, RGB in [0, 1], to the last layer's output; see `outputs`."""
-    return self.outputs(x, train=train, dropout_keys=dropout_keys)[-1]
+  ) -> Any:
+    """Pictures, RGB in [0, 1], to the last layer's output; see `outputs`.
+
+    If there are Yolo rows, to a tuple of what each of them reads.
+    """
+    outputs = self.outputs(x, train=train, dropout_keys=dropout_keys)
+    levels = [
+      output
+      for row, output in zip(self.layers, outputs, strict=True)
+      if isinstance(row, Yolo)
+    ]
+    return tuple(levels) or outputs[-1]
 
   @nn.compact
   def outputs(
@@ -207,6 +219,11 @@ class Chain(nn.Module):
         case Route():
           picked = [outputs[source] for source in row.sources(index)]
           x = jnp.concatenate(picked, axis=-1)
+        case Shortcut(activation=activation):
+          one, other = (outputs[source] for source in row.sources(index))
+          x = ACTIVATIONS[activation](one + other)
+        case Upsample(stride):
+          x = jnp.repeat(jnp.repeat(x, stride, axis=1), stride, axis=2)
         case AveragePool():
           x = jnp.mean(x, axis=(1, 2))
         case Local():
@@ -218,7 +235,7 @@ class Chain(nn.Module):
             x = jax.vmap(partial(drop, probability))(dropout_keys, x)
         case Softmax():
           x = softmax(row, x)
-        case Cost() | Region() | Detection():
+        case Cost() | Region() | Yolo() | Detection():
           pass
       outputs.append(x)
     return [x.astype(jnp.float32) for x in outputs]

@@ -1,7 +1,8 @@
-"""The rows of which networks are made, and what shapes they give.
+"""The rows of which networks are made.
 
 Row i of a table is layer i of the original program's .cfg, and its parameters
-are named `layer_i`. `chain.Chain` runs a table.
+are named `layer_i`. `chain.Chain` runs a table; shapes.py says what shapes it
+gives.
 """
 
 from __future__ import annotations
@@ -78,6 +79,24 @@ class Route(NamedTuple):
     return tuple(n if n >= 0 else index + n for n in self.layers)
 
 
+class Shortcut(NamedTuple):
+  """Adds an earlier layer to the one before; negative counts from here."""
+
+  layer: int
+  activation: str = "linear"
+
+  def sources(self, index: int) -> tuple[int, ...]:
+    """Numbers of the two layers, for the row at this index."""
+    other = self.layer if self.layer >= 0 else index + self.layer
+    return index - 1, other
+
+
+class Upsample(NamedTuple):
+  """Repeats each pixel stride x stride times."""
+
+  stride: int = 2
+
+
 class AveragePool(NamedTuple):
   """Mean over the whole picture: (B, H, W, C) to (B, C)."""
 
@@ -143,6 +162,26 @@ class Region(NamedTuple):
   location: str = "direct"
 
 
+class Yolo(NamedTuple):
+  """How the numbers of a level of YOLOv3 are read, (B, Y, X, A * (5 + C)).
+
+  No row reads this one. A table with such rows has one for each level, and its
+  output is what each of them reads, in their order.
+
+  Attributes:
+    priors_px: of all levels, pairs (w, h) in pixels of the network's input.
+    own: which of them are the A of this level.
+    num_classes: C.
+    tree: a softmax in each group of siblings; has C nodes. Without it each
+      class is on its own.
+  """
+
+  priors_px: tuple[tuple[float, float], ...]
+  own: tuple[int, ...]
+  num_classes: int
+  tree: WordTree | None = None
+
+
 class Detection(NamedTuple):
   """How YOLOv1's last numbers are read, (B, side * side * (C + 5 * boxes)).
 
@@ -168,6 +207,8 @@ Layer = (
   | MaxPool
   | Reorg
   | Route
+  | Shortcut
+  | Upsample
   | AveragePool
   | Local
   | Connected
@@ -175,11 +216,12 @@ Layer = (
   | Softmax
   | Cost
   | Region
+  | Yolo
   | Detection
 )
 
 # These take a vector for the channels of a single pixel.
-NEEDS_GRID = (Conv, Local, MaxPool, Reorg, AveragePool, Region)
+NEEDS_GRID = (Conv, Local, MaxPool, Reorg, Upsample, AveragePool, Region, Yolo)
 
 Shape = tuple[int, ...]  # (H, W, C) of one picture, or (N,) of a vector
 
@@ -194,6 +236,13 @@ class Network(NamedTuple):
   def takes_one_size(self) -> bool:
     """Whether a layer has weights for each place of the picture."""
     return any(isinstance(row, (Connected, Local)) for row in self.layers)
+
+
+def sources(row: Layer, index: int) -> tuple[int, ...]:
+  """Numbers of the layers that the row at this index reads; -1: the picture."""
+  if isinstance(row, (Route, Shortcut)):
+    return row.sources(index)
+  return (index - 1,)
 
 
 def layer_name(index: int) -> str:
@@ -217,152 +266,6 @@ def widen(layers: Sequence[Layer], width: float) -> tuple[Layer, ...]:
     else row
     for row in layers
   )
-
-
-class LayerError(ValueError):
-  """A table that cannot be; `layer` is the number of the row that cannot."""
-
-  def __init__(self, layer: int, message: str):
-    super().__init__(message)
-    self.layer = layer
-
-
-def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
-  """The shape of every row's output, for pictures of shape (H, W, C).
-
-  Raises:
-    LayerError: where a row does not fit what comes before it, saying why.
-  """
-  shapes: list[Shape] = []
-  for index, row in enumerate(layers):
-    try:
-      if shapes and isinstance(layers[index - 1], (Region, Detection)):
-        raise ValueError("Region and Detection can only be the last row")
-      shape = _output_shape(row, index, shape, shapes)
-      if min(shape) < 1:
-        raise ValueError(f"nothing is left of its input: it gives {shape}")
-    except ValueError as error:
-      raise LayerError(
-        index, f"layer {index} ({type(row).__name__}): {error}"
-      ) from None
-    shapes.append(shape)
-  return shapes
-
-
-def operations(layers: Sequence[Layer], shape: Shape) -> int:
-  """Multiplications and additions of one picture's forward pass.
-
-  Of the convolutional and connected layers, which have nearly all. Source: the
-  paper's section 3, "Faster": 5.58 billion for Darknet-19 at 224.
-  """
-  total, before = 0, shape
-  for row, after in zip(layers, output_shapes(layers, shape), strict=True):
-    outputs = math.prod(after)
-    if isinstance(row, (Conv, Local)):
-      total += 2 * row.size**2 * before[2] * outputs
-    elif isinstance(row, Connected):
-      total += 2 * math.prod(before) * outputs
-    before = after
-  return total
-
-
-def _windows(shape: Shape, size: int, stride: int, padding: int) -> Shape:
-  """Grid of windows; padding is that of both sides together."""
-  return tuple((side + padding - size) // stride + 1 for side in shape[:2])
-
-
-def _output_shape(
-  row: Layer, index: int, shape: Shape, before: list[Shape]
-) -> Shape:
-  """Output of one row; ValueError if its input cannot be."""
-  if isinstance(row, Connected):
-    return (row.outputs,)
-  if isinstance(row, Route):
-    return _route_shape(row, index, before)
-  if isinstance(row, (Dropout, Cost)):
-    return shape
-  if isinstance(row, Softmax):
-    _check_softmax(row, shape)
-    return shape
-  if isinstance(row, Detection):
-    wanted = row.side**2 * (row.num_classes + 5 * row.num_boxes)
-    if math.prod(shape) != wanted:
-      raise ValueError(
-        f"needs side^2 (classes + 5 num) = {wanted} numbers, gets "
-        f"{math.prod(shape)}"
-      )
-    return shape
-  if len(shape) == 1:
-    shape = (1, 1, *shape)
-  match row:
-    case Conv(size=size, stride=stride):
-      reach = row.dilation * (size - 1) + 1
-      return (*_windows(shape, reach, stride, 2 * row.pad), row.filters)
-    case Local(size=size, stride=stride):
-      if row.padding and 2 * row.padding != size - 1:
-        raise ValueError(
-          f"padding {row.padding} with size {size}; only 0 and (size - 1) / 2 "
-          f"are what the original program computes"
-        )
-      return (*_windows(shape, size, stride, 2 * row.padding), row.filters)
-    case MaxPool(size=size, stride=stride):
-      if row.pad >= 2 * size:
-        raise ValueError(
-          f"padding {row.pad} with size {size}: some windows would be empty"
-        )
-      return (*_windows(shape, size, stride, row.pad), shape[2])
-    case Reorg(stride=stride):
-      if shape[0] % stride or shape[1] % stride:
-        raise ValueError(f"its input {shape} is no multiple of {stride}")
-      if row.program_order and shape[2] % stride**2:
-        raise ValueError(
-          f"its {shape[2]} channels are no multiple of {stride**2}"
-        )
-      height, width = shape[0] // stride, shape[1] // stride
-      return (height, width, shape[2] * stride**2)
-    case AveragePool():
-      return shape[2:]
-    case Region():
-      _check_region(row, shape)
-  return shape
-
-
-def _route_shape(row: Route, index: int, before: list[Shape]) -> Shape:
-  picked = []
-  for number, layer in zip(row.layers, row.sources(index), strict=True):
-    if not 0 <= layer < index:
-      raise ValueError(f"there is no layer {number} before it")
-    picked.append(before[layer])
-  if not picked:
-    raise ValueError("names no layer")
-  if any(one[:-1] != picked[0][:-1] for one in picked):
-    raise ValueError(f"its inputs differ in height or width: {picked}")
-  return (*picked[0][:-1], sum(one[-1] for one in picked))
-
-
-def _check_region(row: Region, shape: Shape) -> None:
-  wanted = len(row.priors) * (5 + row.num_classes)
-  if shape[2] != wanted:
-    raise ValueError(
-      f"needs {len(row.priors)} * (5 + {row.num_classes}) = {wanted} "
-      f"channels, gets {shape[2]}"
-    )
-  check_priors(row.priors, shape[:2])
-  if row.tree and len(row.tree.ids) != row.num_classes:
-    raise ValueError(
-      f"has {row.num_classes} classes, its tree {len(row.tree.ids)} nodes"
-    )
-
-
-def _check_softmax(row: Softmax, shape: Shape) -> None:
-  if math.prod(shape) != shape[-1]:
-    raise ValueError(f"needs a vector, gets a picture {shape}")
-  if row.tree and len(row.tree.ids) != shape[-1]:
-    raise ValueError(
-      f"gets {shape[-1]} numbers, its tree has {len(row.tree.ids)} nodes"
-    )
-  if row.groups < 1 or shape[-1] % row.groups:
-    raise ValueError(f"{shape[-1]} numbers make no {row.groups} groups")
 
 
 STRIDE = 32  # pixels per cell of the detection grid

@@ -6,7 +6,6 @@ whose arrays have the names of ours, such as params/layer_00/kernel.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +26,11 @@ from yolo9000.networks.rows import (
   Network,
   Region,
   Route,
+  Shortcut,
   Softmax,
+  Yolo,
   layer_name,
+  sources,
 )
 from yolo9000.training.held import layer_of
 from yolo9000.training.trained import from_run
@@ -143,10 +145,10 @@ def take(
 ) -> tuple[Any, list[str]]:
   """Fresh variables with the arrays of the same name and shape.
 
-  Where both networks are chains of rows, layers are taken up to the first row
-  that is another there, for what comes after it sees other numbers. If that row
-  is the Region or Softmax, the last convolution stays fresh too: its numbers
-  are of other priors or classes.
+  Where both networks are chains of rows, a layer is taken if it and all that it
+  sees are the same there: after another row it would see other numbers. If that
+  row says how numbers are read, the convolution that gives them stays fresh
+  too: its numbers are of other priors or classes.
 
   Args:
     fresh: of the network to be trained.
@@ -163,7 +165,7 @@ def take(
   ours = flat(fresh)
   barred = {}
   if layers is not None and start.layers is not None:
-    barred = _after_the_first_difference(layers, start.layers, ours)
+    barred = _of_other_rows(layers, start.layers, ours)
   reasons: dict[str, str] = {}
   for name, array in sorted(ours.items(), key=lambda item: _module(item[0])):
     module = _module(name)
@@ -204,27 +206,30 @@ def _module(name: str) -> str:
   return layer_of(modules)
 
 
-def _after_the_first_difference(
+def _of_other_rows(
   layers: Sequence[Layer], there: Sequence[Layer], names: Mapping[str, Any]
 ) -> dict[str, str]:
-  """Why each module from there on is not taken."""
-  cut, here, other = 0, None, None
-  for here, other in itertools.zip_longest(layers, there):
-    if not _same(here, other, cut):
-      break
-    cut += 1
+  """Why each module that sees other rows, or is one, is not taken."""
   modules = {_module(name) for name in names}
-  first = cut
-  if cut < len(layers) and isinstance(here, (Region, Softmax)):
-    first = max(n for n in range(cut) if layer_name(n) in modules)
-  return {
-    layer_name(n): f"layer {cut} is {here} here, {other} there"
-    for n in range(first, len(layers))
-  }
+  reasons: dict[int, str] = {}
+  for index, row in enumerate(layers):
+    other = there[index] if index < len(there) else None
+    seen = [reasons[n] for n in sources(row, index) if n in reasons]
+    if seen:
+      reasons[index] = seen[0]
+    elif not _same(row, other, index):
+      reasons[index] = f"layer {index} is {row} here, {other} there"
+      if isinstance(row, (Region, Softmax, Yolo)):
+        last = max(n for n in range(index) if layer_name(n) in modules)
+        reasons[last] = reasons[index]
+  return {layer_name(index): reason for index, reason in reasons.items()}
 
 
-def _same(row: Layer | None, there: Layer | None, index: int) -> bool:
+def _same(row: Layer, there: Layer | None, index: int) -> bool:
   """Whether two rows at the same index compute the same."""
   if isinstance(row, Route) and isinstance(there, Route):
     return row.sources(index) == there.sources(index)
+  if isinstance(row, Shortcut) and isinstance(there, Shortcut):
+    of_both = row.sources(index) == there.sources(index)
+    return of_both and row.activation == there.activation
   return row == there
