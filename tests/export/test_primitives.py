@@ -46,6 +46,11 @@ def convolved(x):
       feature_group_count=2,
       dimension_numbers=numbers,
     ),
+    lax.conv_general_dilated(
+      *(x, KERNEL[:2], (1, 1), ((1, 0), (2, 1))),
+      lhs_dilation=(2, 3),
+      dimension_numbers=numbers,
+    ),
   ]
 
 

@@ -6,7 +6,7 @@ Each function takes an `Equation` and gives its output, or a list of several.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -83,23 +83,49 @@ def sort(eqn: Equation) -> Any:
 def conv_general_dilated(eqn: Equation) -> Any:
   """A convolution, in whatever order the axes are."""
   how = eqn.params
-  if set(how["lhs_dilation"]) != {1} or how["batch_group_count"] != 1:
-    raise NotImplementedError("with holes in its input, or groups of pictures")
+  if how["batch_group_count"] != 1:
+    raise NotImplementedError("with groups of pictures")
   numbers = how["dimension_numbers"]
   x = transpose(eqn.full(0), numbers.lhs_spec)
   kernel = transpose(eqn.full(1), numbers.rhs_spec)
-  begins, ends = zip(*how["padding"], strict=True)
+  kind, strides, padding = "Conv", how["window_strides"], how["padding"]
+  if set(how["lhs_dilation"]) != {1}:
+    kind, strides = "ConvTranspose", how["lhs_dilation"]
+    kernel, padding = _transposed(kernel, how)
+  begins, ends = zip(*padding, strict=True)
   made = Value(
-    "Conv",
+    kind,
     [x, kernel],
     [eqn.shape[axis] for axis in numbers.out_spec],
     eqn.dtype,
-    strides=[int(n) for n in how["window_strides"]],
+    strides=[int(n) for n in strides],
     pads=[int(n) for n in (*begins, *ends)],
     dilations=[int(n) for n in how["rhs_dilation"]],
     group=int(how["feature_group_count"]),
   )
   return transpose(made, np.argsort(numbers.out_spec))
+
+
+def _transposed(kernel: Any, how: Mapping[str, Any]) -> tuple[Any, Any]:
+  """Kernel and padding of a transposed convolution.
+
+  Ours goes over a picture with zeros between its pixels. ONNX's spreads each
+  pixel by the kernel, which is turned round, and cuts where ours is padded.
+  """
+  dilations, group = how["rhs_dilation"], how["feature_group_count"]
+  cut = [
+    [dilation * (side - 1) - pad for pad in pads]
+    for side, dilation, pads in zip(
+      kernel.shape[2:], dilations, how["padding"], strict=True
+    )
+  ]
+  plain = set(how["window_strides"]) == {1} and group == 1
+  if not plain or np.min(cut) < 0 or not isinstance(kernel, np.ndarray):
+    raise NotImplementedError(
+      "transposed, with strides, groups, more padding than its kernel, or a "
+      "kernel that is computed"
+    )
+  return kernel[..., ::-1, ::-1].swapaxes(0, 1).copy(), cut
 
 
 def _pool(kind: str) -> Callable[[Equation], Any]:
