@@ -135,20 +135,6 @@ def test_the_second_module_starts_where_the_first_ends():
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_twice_as_large_is_a_transposed_convolution():
-  x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4, 5)), "float32")
-  found, variables = refinedet.Double(6, jnp.float32).init_with_output(
-    jax.random.key(0), x
-  )
-  kernel = variables["params"]["kernel"].transpose(1, 2, 0, 3)[::-1, ::-1]
-  expected = jax.lax.conv_general_dilated(
-    *(x, kernel, (1, 1), [(1, 1), (1, 1)]),
-    lhs_dilation=(2, 2),
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-  )
-  np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
 def test_what_cannot_be_says_what_can():
   classes = Classes(("a",))
   for detector, changes, message in (

@@ -107,34 +107,6 @@ def trunk(how: Network) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
   return rows, (CONV4_3, CONV5_3, FC7, len(rows) - 1)
 
 
-class Double(nn.Module):
-  """Twice as large: a 2 x 2 transposed convolution of stride 2.
-
-  As a matrix product, for no two windows overlap.
-
-  Attributes:
-    filters: of the output.
-    dtype: of the computation.
-  """
-
-  filters: int
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B Y X D"]:
-    """Of each pixel four."""
-    batch, height, width, channels = x.shape
-    shape = (channels, 2, 2, self.filters)
-    he = nn.initializers.he_normal(in_axis=0, out_axis=(1, 2, 3))
-    kernel = self.param("kernel", he, shape).reshape(channels, -1)
-    bias = self.param("bias", nn.initializers.zeros, shape[-1:])
-    x = x.astype(self.dtype) @ kernel.astype(self.dtype)
-    x = x.reshape(batch, height, width, *shape[1:])
-    x = x.transpose(0, 1, 3, 2, 4, 5)  # (B, H, 2, W, 2, D)
-    x = x.reshape(batch, 2 * height, 2 * width, self.filters)
-    return x + bias.astype(self.dtype)[None, None, None]
-
-
 class Transfer(nn.Module):
   """The transfer connection blocks, Figure 2: from the smallest map upwards.
 
@@ -155,9 +127,15 @@ class Transfer(nn.Module):
       x = jax.nn.relu(layer(maps[number], name=f"first_{number}"))
       x = layer(x, name=f"second_{number}")
       if levels:
-        x += Double(self.filters, self.dtype, name=f"larger_{number}")(
-          levels[0]
-        )
+        x += nn.ConvTranspose(
+          self.filters,
+          (2, 2),
+          strides=(2, 2),
+          padding="VALID",
+          kernel_init=nn.initializers.he_normal(),
+          dtype=self.dtype,
+          name=f"larger_{number}",
+        )(levels[0])
       x = layer(jax.nn.relu(x), name=f"third_{number}")
       levels.insert(0, jax.nn.relu(x))
     return levels
