@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from experiments import base
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.data.formats import shapes
-from yolo9000.detectors import DETECTORS, of_name
+from yolo9000.detectors import DETECTORS, defaults
 from yolo9000.networks.backbone import BACKBONES
 from yolo9000.networks.resnet import BLOCKS
 from yolo9000.networks.rows import Conv, MaxPool
@@ -106,19 +106,10 @@ def tiny_config(*, class_names=shapes.CLASS_NAMES, tree="", **changes):
   return plan.with_changes(config, {**settings, **dotted(changes)}.items())
 
 
-def as_groups(options):
-  """A NamedTuple of options as a config's group."""
-  return {
-    name: as_groups(value) if hasattr(value, "_fields") else value
-    for name, value in options._asdict().items()
-  }
-
-
 def config_of(model, **changes):
   """As `tiny_config`, of any detector; its task is the default but changes."""
   config = ConfigDict(tiny_config().to_dict())
-  options = of_name(model).Options()
-  config.task = dict(model=model, **as_groups(options))
+  config.task = defaults(model)
   return plan.with_changes(config, dotted(changes).items())
 
 

@@ -80,6 +80,23 @@ def read_options(kind: type, values: Any, where: str) -> Any:
   )
 
 
+def defaults(name: str) -> dict[str, Any]:
+  """A config's `task` of a detector, with the defaults of all its options.
+
+  Raises:
+    ValueError: for another name.
+  """
+  return {"model": name, **_as_groups(of_name(name).Options())}
+
+
+def _as_groups(options: Any) -> dict[str, Any]:
+  """A NamedTuple of options as a config's group of the same keys."""
+  return {
+    name: _as_groups(value) if hasattr(value, "_fields") else value
+    for name, value in options._asdict().items()
+  }
+
+
 def options_of(task: Mapping[str, Any]) -> tuple[ModuleType, Any]:
   """The file of a config's `task` and its options."""
   values = dict(task)
