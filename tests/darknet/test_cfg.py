@@ -139,7 +139,12 @@ def test_a_level_by_hand(tmp_path):
     ("[maxpool]", "[shortcut]\nfrom=-4\n[max]", 16, "there is no layer -4"),
     ("[maxpool]", "[shortcut]\nfrom=0,0\n[max]", 17, "expected one number"),
     ("[maxpool]", "[shortcut]\nfrom=0\nbeta=.5\n[max]", 18, "only 1 is"),
-    ("[maxpool]", "[max]\nsize=2\n[shortcut]\nfrom=0\n[max]", 18, "only equal"),
+    (
+      "[maxpool]",
+      "[max]\nstride=2\n[shortcut]\nfrom=0\n[max]",
+      18,
+      "only equal",
+    ),
     ("[maxpool]", "[upsample]\nstride=-2\n[max]", 17, "whole number, 1 or"),
     (REGION, YOLO.replace("1", "2", 1), 25, "own priors are .2,.; .* 0 to 1"),
     (REGION, YOLO, 25, r"needs 1 \* \(5 \+ 2\) = 7 channels, gets 14"),

@@ -261,7 +261,9 @@ def test_updates_are_the_programs(run, goldens, golden_network, tmp_path):
     if update == 0:  # one mini-batch: minus the gradient, and its statistics
       recorded = as_variables(source, f"{prefix}grad0", network, tmp_path)
       minus = jax.tree.map(lambda g: -np.asarray(g), gradients[0])
-      assert_arrays(minus, recorded["params"], 5e-4)
+      # Deep networks amplify rounding: in float64 the full YOLOv3's is 1.4e-4.
+      tolerance = 1e-4 if name == "train_yolov3tiny" else 5e-4
+      assert_arrays(minus, recorded["params"], tolerance)
     before = jax.device_get(params)
     params, state = updated(params, state, *gradients)
     if f"{prefix}w{update + 1}/00/weights" not in source:
