@@ -14,6 +14,7 @@ from support import SHORT
 
 from yolo9000.detectors import (
   classifier,
+  dssd,
   refinedet,
   retinanet,
   ssd,
@@ -95,6 +96,12 @@ CASES = {
   "yolov1 local": lambda: make_yolov1("local"),
   "retinanet": make_retinanet,
   "refinedet": lambda: small_boxes(refinedet),
+  "dssd": lambda: small_boxes(
+    dssd,
+    backbone=SHORT,
+    extras=((2, 2), (2, 2)),
+    kernels=(3, 3, 3, 3),
+  ),
   "ssd": lambda: small_boxes(ssd, extras=ssd.EXTRAS_300[:2]),
   "yolov2": make_yolov2,
   "yolov2 program": lambda: make_yolov2(
@@ -195,7 +202,7 @@ def check(run, task, variables, sizes):
 
 
 def other_sizes(size, name):
-  fixed = name.startswith(("yolov1", "retinanet", "refinedet", "ssd"))
+  fixed = name.startswith(("yolov1", "retinanet", "refinedet", "ssd", "dssd"))
   return [size] if fixed else [size, (96, 64)]
 
 
