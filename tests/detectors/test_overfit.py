@@ -30,7 +30,7 @@ def of_family(model, *, side=96, **changes):
     "task.norm.momentum": 0.9,
     "task.detect.max_candidates": 50,
     "task.detect.max_detections": 50,
-    "run.total_steps": 80,
+    "run.total_steps": 120,
     "schedule.rate": 5e-3,
     "schedule.burn_in_steps": 20,
   }
