@@ -6,9 +6,9 @@ python -m yolo9000.main --config=experiments/detectors.py:row=SSD
 A miniature: drawn pictures of 192 pixels, an eighth of each paper's width, all
 from scratch, 8,000 pictures each, the optimizer of experiments/base.py. It
 compares implementations, not papers. COCO AP and images per second stand beside
-what the papers report on COCO test-dev at full size, which M2Det's Table 2
-collects; each has another GPU. VOC07 AP, COCO AP and images/s here are not
-measured yet.
+what the papers report on COCO test-dev at full size, each on another GPU. Most
+are collected in M2Det's Table 2; FSSD's and DSOD's are their own, YOLOv2's of
+its Tables 5 and 3. VOC07 AP, COCO AP and images/s here are not measured yet.
 
 Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
   quick      few steps, to see that everything works.

@@ -62,9 +62,10 @@ see `base.transfer`:
 python -m yolo9000.main --config=experiments/yolo9000.py:animals=F
   --config.run.start_from=yolov3-tiny.weights
 
-Commit fd8b8fb, 2 cores of an Intel Xeon that did other work as well, 3 to 6
-minutes a row; VOC07 AP in percent on 110 mosaics of nine photographs, seeds 0,
-1, 2 and their mean:
+Commit fd8b8fb (of the first row seed 0 at 862034f with evaluate_every 200), 2
+cores of an Intel Xeon that did other work as well, 3 to 7 minutes a row and
+seed; VOC07 AP in percent on 110 mosaics of nine photographs, seeds 0, 1, 2 and
+their mean:
 
   row                  never boxed        boxed coarsely     coarse
   joint, tree          12.8 17.3 11.6 14  15.9 14.9 14.1 15  42.6 40.7 41.8 42
