@@ -101,6 +101,19 @@ def test_the_peers_benchmark_command(tmp_path):
     assert re.search(rf"batch 2  {name} +[\d.]+ ms/image", done.stdout)
 
 
+def test_torchvisions_detectors_are_a_benchmark(tmp_path):
+  """Full size, once: what they say, and losses before and after an update."""
+  for name in ("torch", "torchvision", "onnx", "onnxruntime"):
+    pytest.importorskip(name, reason=f"{name} is of the extra bench")
+  words = "--what=ssd_forward,ssd_train --batch_sizes=1 --rounds=1".split()
+  done = run_module("yolo9000.benchmarks.peers", *words, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  for what in ("ssd_forward", "ssd_train"):
+    assert re.search(
+      rf"{what} +batch 1  torchvision +[\d.]+ ms/image", done.stdout
+    )
+
+
 def test_a_missing_library_is_one_line(tmp_path):
   if find_spec("torch"):
     pytest.skip("PyTorch is here")

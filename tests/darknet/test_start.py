@@ -195,6 +195,41 @@ def test_arrays_of_an_npz_are_taken_by_name_and_shape(tmp_path):
     read_start(tmp_path / "b.npz", "", None, epsilon=1e-5)
 
 
+def test_torchvisions_names_are_known(tmp_path):
+  """Of a classifier's file or a detector's, kernels turned."""
+  rng = np.random.default_rng(0)
+  theirs = {
+    "conv1.weight": rng.normal(size=(8, 3, 7, 7)),
+    "bn1.weight": rng.normal(size=8),
+    "bn1.running_var": rng.uniform(size=8),
+    "bn1.num_batches_tracked": np.int64(5),
+    "fc.weight": rng.normal(size=(9, 8)),
+  }
+  norm = {"conv1_norm": {"scale": np.ones(8)}}
+  fresh = {
+    "params": {
+      "backbone": {"conv1": {"kernel": np.zeros((7, 7, 3, 8))}, **norm}
+    },
+    "batch_stats": {"backbone": {"conv1_norm": {"var": np.ones(8)}}},
+  }
+  for prefix in ("", "backbone.body."):
+    named = {prefix + name: array for name, array in theirs.items()}
+    np.savez(tmp_path / "a.npz", **named)
+    start = read_start(tmp_path / "a.npz", "", None, epsilon=1e-5)
+    variables, report = take(fresh, start, None)
+    assert report == ["backbone/conv1: taken"]
+    params = variables["params"]["backbone"]
+    for found, name in (
+      (params["conv1"]["kernel"].transpose(3, 2, 0, 1), "conv1.weight"),
+      (params["conv1_norm"]["scale"], "bn1.weight"),
+      (
+        variables["batch_stats"]["backbone"]["conv1_norm"]["var"],
+        "bn1.running_var",
+      ),
+    ):
+      np.testing.assert_array_equal(found, theirs[name])
+
+
 def start(workdir, **changes):
   """Zero steps from a start point: what the state begins with."""
   config = tiny_config(

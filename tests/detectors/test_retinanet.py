@@ -20,14 +20,6 @@ from yolo9000.wordtree import Classes
 COCO = Classes(tuple(f"class {n}" for n in range(80)))
 
 
-def names(name):
-  """regression_head.conv.0.0 is boxes/conv_0 here."""
-  name = name.replace("classification_head", "classes")
-  name = name.replace("regression_head", "boxes")
-  name = re.sub(r"\.conv\.(\d)\.0", r"/conv_\1", name)
-  return re.sub(r"\.(cls_logits|bbox_reg)", "/answer", name)
-
-
 def assert_close(found, expected, tolerance=1e-5):
   """To so much of the largest entry."""
   error = np.abs(np.asarray(found) - expected).max()
@@ -37,7 +29,7 @@ def assert_close(found, expected, tolerance=1e-5):
 def test_heads_are_torchvisions(goldens):
   golden = goldens("tv_retinanet")
   heads = retinanet.Heads(9, 5, 8, 0.01, jnp.float32)
-  variables = torchvision.variables(golden, "head/w/", names)
+  variables = torchvision.variables(golden, "head/w/", "head.", "heads")
   levels = [torchvision.last(golden[f"head/feat{n}"]) for n in range(3)]
   logits, codes = jax.jit(heads.apply)(variables, levels)
   assert_close(logits, golden["head/cls_logits"])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import torchvision
 from support import counted
 
 from yolo9000 import losses
@@ -23,20 +24,10 @@ def of_largest(found, expected):
 
 def test_heads_are_torchvisions(goldens):
   golden = goldens("tv_ssd")
-  params, maps = {}, []
-  for level in range(4):
-    maps.append(jnp.asarray(golden[f"head/feat{level}"].transpose(0, 2, 3, 1)))
-    for ours, theirs in (
-      ("labels", "classification"),
-      ("coords", "regression"),
-    ):
-      name = f"head/w/{theirs}_head.module_list.{level}"
-      params[f"{ours}_{level}"] = {
-        "kernel": golden[f"{name}.weight"].transpose(2, 3, 1, 0),
-        "bias": golden[f"{name}.bias"],
-      }
+  variables = torchvision.variables(golden, "head/w/", "head.", "heads")
+  maps = [torchvision.last(golden[f"head/feat{level}"]) for level in range(4)]
   heads = ssd.Heads((4, 6, 6, 4), int(golden["num_classes"]) - 1)
-  raw = heads.apply({"params": params}, maps)
+  raw = heads.apply(variables, maps)
   of_largest(raw.logits, golden["head/cls_logits"])
   of_largest(raw.codes, golden["head/bbox_regression"])
   assert raw.grids == ((8, 10), (4, 5), (2, 3), (1, 1))

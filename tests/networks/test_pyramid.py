@@ -1,6 +1,5 @@
 """Residual networks and feature pyramids, against torchvision's."""
 
-import re
 from functools import partial
 
 import jax
@@ -13,6 +12,7 @@ from yolo9000.networks import input as pictures
 from yolo9000.networks.fpn import FeaturePyramid, resize_nearest
 from yolo9000.networks.norm import FrozenBatchNorm
 from yolo9000.networks.resnet import ResNet, resnet
+from yolo9000.networks.torchvision import OF_NORM
 
 SIZES = ("even", "odd", "odd_floor")
 
@@ -24,19 +24,11 @@ def assert_close(found, expected):
   assert error <= 1e-5 * np.abs(expected).max()
 
 
-def of_resnet(name):
-  """layer1.0.bn1 is layer1_0/conv1_norm here."""
-  name = name.replace("bn", "conv") + "_norm" * ("bn" in name)
-  name = name.replace("downsample.0", "downsample")
-  name = name.replace("downsample.1", "downsample_norm")
-  return re.sub(r"^layer(\d)\.(\d)\.", r"layer\1_\2/", name)
-
-
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("size", ["even", "odd"])
 def test_stages_are_torchvisions(goldens, size, frozen):
   golden = goldens("tv_backbones")
-  variables = torchvision.variables(golden, "resnet/w/", of_resnet)
+  variables = torchvision.variables(golden, "resnet/w/", "", "backbone")
   network = ResNet((1, 2, 1, 1), (4, 8, 12, 16), 8, frozen=frozen)
   x = torchvision.last(golden[f"resnet/{size}/x"])
   # Frozen it does in training as in prediction.
@@ -48,7 +40,8 @@ def test_stages_are_torchvisions(goldens, size, frozen):
 def test_frozen_batch_norm_is_torchvisions_and_does_not_learn(goldens):
   golden = goldens("tv_backbones")
   variables = {"params": {}, "batch_stats": {}}
-  for name, (collection, own) in torchvision.OF_NORM.items():
+  for name, place in OF_NORM.items():
+    collection, own = place.split("/{}/")
     variables[collection][own] = jnp.asarray(golden[f"frozen_bn/{name}"])
   norm = FrozenBatchNorm(1e-5, jnp.float32)
   x = torchvision.last(golden["frozen_bn/x"])
@@ -82,15 +75,6 @@ def test_published_networks_by_name():
       resnet(**{"which": "resnet50", "width": 1.0, **change})
 
 
-def of_pyramid(name):
-  """inner_blocks.0.0 is lateral_0 here, extra_blocks.p6 beyond_1."""
-  name = re.sub(r"inner_blocks\.(\d)\.0", r"lateral_\1", name)
-  name = re.sub(r"layer_blocks\.(\d)\.0", r"level_\1", name)
-  return {"extra_blocks.p6": "beyond_1", "extra_blocks.p7": "beyond_2"}.get(
-    name, name
-  )
-
-
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
   ("case", "beyond"),
@@ -101,7 +85,9 @@ def of_pyramid(name):
 )
 def test_pyramids_are_torchvisions(goldens, case, beyond, size):
   golden = goldens("tv_fpn")
-  variables = torchvision.variables(golden, f"{case}/w/", of_pyramid)
+  variables = torchvision.variables(
+    golden, f"{case}/w/", "backbone.fpn.", "pyramid"
+  )
   network = FeaturePyramid(16 if beyond == "p5" else 10, beyond)
   maps = [
     torchvision.last(golden[f"{case}/{size}/in_c{number}"])

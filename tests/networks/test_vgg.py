@@ -7,17 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import torchvision
+from oracles.torchvision import last
 
 from yolo9000.detectors import ssd
 from yolo9000.networks.chain import Chain, max_pool
 from yolo9000.networks.norm import L2Norm
-from yolo9000.networks.rows import Conv, layer_name
 from yolo9000.networks.shapes import output_shapes
 from yolo9000.networks.vgg import CONV4_3, FC7, VGG16
-
-
-def last_channels(x):
-  return jnp.asarray(x.transpose(0, 2, 3, 1))
 
 
 def of_largest(found, expected, part=1e-4):
@@ -30,24 +27,17 @@ def of_largest(found, expected, part=1e-4):
 def test_levels_are_torchvisions(goldens):
   golden = goldens("tv_backbones")
   rows, levels = ssd.trunk(ssd.Network(width=1 / 16))
-  weights = [x for name, x in golden.items() if name.startswith("vgg/w/feat")]
-  weights += [x for name, x in golden.items() if name.startswith("vgg/w/extra")]
-  convs = [n for n, row in enumerate(rows) if isinstance(row, Conv)]
-  assert len(weights) == 2 * len(convs)
-  params = {
-    layer_name(n): {"kernel": kernel.transpose(2, 3, 1, 0), "bias": bias}
-    for n, kernel, bias in zip(convs, weights[::2], weights[1::2], strict=True)
-  }
+  of_trunk = torchvision.variables(golden, "vgg/w/", "backbone.", "trunk")
   maps = jax.jit(
-    lambda params, x: Chain(rows).apply(
-      {"params": params}, x, train=False, method="outputs"
+    lambda variables, x: Chain(rows).apply(
+      variables, x, train=False, method="outputs"
     )
-  )(params, last_channels(golden["vgg/x"]))
+  )(of_trunk, last(golden["vgg/x"])[..., ::-1])  # ours reads the reverse
   maps = [maps[level] for level in levels]
-  scale = {"params": {"scale": jnp.asarray(golden["vgg/w/scale_weight"])}}
+  scale = torchvision.variables(golden, "vgg/w/", "backbone.", "conv4_3_norm")
   maps[0] = L2Norm(20.0).apply(scale, maps[0])
   for n, x in enumerate(maps):
-    of_largest(x, last_channels(golden[f"vgg/out{n}"]))
+    of_largest(x, last(golden[f"vgg/out{n}"]))
 
 
 def test_rows_are_where_they_are_said_to_be():
@@ -66,6 +56,7 @@ def test_rows_are_where_they_are_said_to_be():
     ("2_2_ceil", 2, 2, 1),
     ("2_2_floor", 2, 2, 0),
     ("3_1_p1", 3, 1, 2),
+    ("3_2_ceil", 3, 2, 1),
     ("3_2_p1", 3, 2, 2),
     ("3_2_p1_ceil", 3, 2, 2),
   ],
@@ -73,18 +64,18 @@ def test_rows_are_where_they_are_said_to_be():
 def test_pools_are_torchvisions(goldens, case, size, stride, padding):
   golden = goldens("tv_backbones")
   found = max_pool(
-    last_channels(golden["pool/x"]), size=size, stride=stride, padding=padding
+    last(golden["pool/x"]), size=size, stride=stride, padding=padding
   )
-  expected = last_channels(golden[f"pool/{case}"])
+  expected = last(golden[f"pool/{case}"])
   np.testing.assert_array_equal(found, expected)
 
 
 def test_length_is_torchvisions(goldens):
   golden = goldens("tv_backbones")
-  x = last_channels(golden["l2norm/x"])
+  x = last(golden["l2norm/x"])
   norm = L2Norm(float(golden["l2norm/scale"]))
   found, variables = norm.init_with_output(jax.random.key(0), x)
-  of_largest(found, last_channels(golden["l2norm/out"]))
+  of_largest(found, last(golden["l2norm/out"]))
   # Where all is zero its square root has no derivative.
   gradient = jax.grad(lambda x: jnp.sum(norm.apply(variables, x)))(x)
   assert np.isfinite(gradient).all() and (np.asarray(x) == 0).all(-1).any()

@@ -9,6 +9,9 @@ turns, after their outputs were compared. --what says what is timed:
            eager and compiled
   detect   a Detector, from pictures to boxes: by JAX, by ONNX Runtime, and ONNX
            Runtime alone with the same exported file
+  retinanet_forward, retinanet_train, ssd_forward, ssd_train
+           torchvision's at full size, which has its own options and size: from
+           pictures to logits and codes; the loss and an update by SGD
 
 Needs pip install -e '.[bench]'.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +33,8 @@ import numpy as np
 
 from experiments import base
 from yolo9000 import command_line, detectors
+from yolo9000.benchmarks import torchvision, turns
+from yolo9000.benchmarks.turns import Job
 from yolo9000.darknet.cfg import write_cfg
 from yolo9000.darknet.weights import (
   Header,
@@ -48,7 +53,6 @@ from yolo9000.networks.rows import (
   Route,
   layer_name,
 )
-from yolo9000.tables.timing import interleaved
 from yolo9000.training import build, compilation
 from yolo9000.training.trained import Trained
 
@@ -275,9 +279,6 @@ def random_detector(width: float, size: int) -> Subject:
   return Subject(Network(rows, (size, size, 3)), trained)
 
 
-Job = Callable[[], Any]
-
-
 def forward_jobs(
   subject: Subject, image: np.ndarray, folder: Path
 ) -> dict[str, Job]:
@@ -351,38 +352,35 @@ def main() -> None:
   parser.add_argument("--batch_sizes", default="1,8")
   parser.add_argument("--rounds", type=int, default=10)
   args = parser.parse_args()
-  needed = ("torch", "onnx", "onnxruntime")
+  what = args.what.split(",")
+  if wrong := set(what) - {*WHAT, *torchvision.WHAT}:
+    parser.error(
+      f"--what has {', '.join(wrong)}; there are "
+      f"{', '.join([*WHAT, *torchvision.WHAT])}"
+    )
+  needed = ["torch", "onnx", "onnxruntime"]
+  needed += ["torchvision"] if set(what) & set(torchvision.WHAT) else []
   if missing := [name for name in needed if find_spec(name) is None]:
     parser.error(f"needs {', '.join(missing)}: pip install -e '.[bench]'")
-  what = args.what.split(",")
-  if wrong := set(what) - set(WHAT):
-    parser.error(f"--what has {', '.join(wrong)}; there are {', '.join(WHAT)}")
   compilation.set_up()
-  subject = random_detector(args.width, args.size)
-  rng = np.random.default_rng(0)
   for kind in what:
-    for batch_size in map(int, args.batch_sizes.split(",")):
-      shape = (batch_size, args.size, args.size, 3)
-      image = rng.uniform(0, 1, shape).astype(np.float32)
+    for count in map(int, args.batch_sizes.split(",")):
       with tempfile.TemporaryDirectory() as folder:
-        jobs = WHAT[kind](subject, image, Path(folder))
-        compare(jobs)
-        seconds = interleaved(jobs, rounds=args.rounds)
-      for name, total in seconds.items():
-        print(
-          f"{kind:8} batch {batch_size}  {name:13} "
-          f"{1000 * total / batch_size:7.1f} ms/image  "
-          f"{total / seconds['yolo9000']:.2f}"
-        )
+        jobs = make_jobs(kind, args.width, args.size, count, Path(folder))
+        for _ in range(2):  # the second time, training has made an update
+          turns.compare(jobs)
+        turns.report(f"{kind:8}", jobs, images=count, rounds=args.rounds)
 
 
-def compare(jobs: Mapping[str, Job]) -> None:
-  """Ends the command if one computes something else than this package."""
-  expected = np.asarray(jobs["yolo9000"]())
-  for name, job in jobs.items():
-    error = np.abs(np.asarray(job()) - expected).max(initial=0.0)
-    if not error <= 1e-3 * np.abs(expected).max(initial=0.0):
-      raise SystemExit(f"{name} computes something else: {error} apart")
+def make_jobs(
+  kind: str, width: float, size: int, count: int, folder: Path
+) -> dict[str, Job]:
+  """By each library, of so many pictures."""
+  if kind in torchvision.WHAT:
+    return torchvision.WHAT[kind](count)
+  shape = (count, size, size, 3)
+  image = np.random.default_rng(0).uniform(0, 1, shape).astype(np.float32)
+  return WHAT[kind](random_detector(width, size), image, folder)
 
 
 if __name__ == "__main__":

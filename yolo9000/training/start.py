@@ -1,7 +1,8 @@
 """Start points: arrays by name from elsewhere, into fresh variables.
 
 A run's folder, a .weights file of the original program, or an .npz of anyone's,
-whose arrays have the names of ours, such as params/layer_00/kernel.
+whose arrays have the names of ours, such as params/layer_00/kernel, or those of
+torchvision's, such as backbone.body.conv1.weight.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from yolo9000.darknet.weights import (
   read_weights,
 )
 from yolo9000.files import FileError
+from yolo9000.networks import torchvision
 from yolo9000.networks.rows import (
   Layer,
   Network,
@@ -87,10 +89,13 @@ def read_start(
     )
   elif path.suffix == ".npz":
     try:
-      with np.load(path) as arrays:
-        return Start(_first(dict(arrays), num_layers), None)
+      with np.load(path) as found:
+        arrays = dict(found)
     except (OSError, ValueError) as error:
       raise FileError(f"{path}: cannot be read: {error}") from None
+    if torchvision.are_theirs(arrays):
+      arrays = torchvision.converted(arrays)
+    return Start(_first(arrays, num_layers), None)
   else:
     network = read_cfg(cfg) if cfg else network
     if network and num_layers > len(network.layers):

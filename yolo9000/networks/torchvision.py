@@ -1,0 +1,95 @@
+"""Weights of torchvision's networks, by the names that ours have.
+
+They are residual networks, alone or in a detector; feature pyramids; VGG-16
+with what follows it; and the heads of dense anchors and of default boxes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from yolo9000.networks.rows import Conv, layer_name
+from yolo9000.networks.vgg import VGG16
+
+# Names of modules: what is replaced, one after the other.
+NAMES = (
+  (r"^(backbone\.body\.)?(?=conv1$|bn1$|layer\d)", "backbone/"),
+  (r"layer(\d)\.(\d+)\.", r"layer\1_\2/"),
+  (r"bn(\d)$", r"conv\1_norm"),
+  (r"downsample\.0$", "downsample"),
+  (r"downsample\.1$", "downsample_norm"),
+  (r"^backbone\.fpn\.inner_blocks\.(\d)\.0$", r"pyramid/lateral_\1"),
+  (r"^backbone\.fpn\.layer_blocks\.(\d)\.0$", r"pyramid/level_\1"),
+  (r"^backbone\.fpn\.extra_blocks\.p6$", "pyramid/beyond_1"),
+  (r"^backbone\.fpn\.extra_blocks\.p7$", "pyramid/beyond_2"),
+  (r"^head\.classification_head\.module_list\.(\d)$", r"heads/labels_\1"),
+  (r"^head\.regression_head\.module_list\.(\d)$", r"heads/coords_\1"),
+  (r"^head\.classification_head\.", "heads/classes/"),
+  (r"^head\.regression_head\.", "heads/boxes/"),
+  (r"conv\.(\d)\.0$", r"conv_\1"),
+  (r"(cls_logits|bbox_reg)$", "answer"),
+)
+
+# Of a batch norm, and of a convolution.
+OF_NORM = {
+  "weight": "params/{}/scale",
+  "bias": "params/{}/bias",
+  "running_mean": "batch_stats/{}/mean",
+  "running_var": "batch_stats/{}/var",
+}
+OF_CONV = {"weight": "params/{}/kernel", "bias": "params/{}/bias"}
+
+
+def _vgg() -> dict[str, str]:
+  """Convolutions of VGG-16 and after it, in their order there and here."""
+  theirs = [f"features.{n}" for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)]
+  theirs += [f"extra.0.{n}" for n in ("1", "3", "5", "7.1", "7.3")]
+  theirs += [f"extra.{level}.{n}" for level in range(1, 6) for n in (0, 2)]
+  ours = [n for n, row in enumerate(VGG16) if isinstance(row, Conv)]
+  ours += range(len(VGG16), len(VGG16) + 10)
+  return {
+    f"backbone.{name}": f"trunk/{layer_name(n)}"
+    for name, n in zip(theirs, ours, strict=True)
+  }
+
+
+VGG = _vgg()
+FIRST = (
+  f"trunk/{layer_name(0)}"  # there it reads red, green, blue; here b, g, r
+)
+
+
+def are_theirs(names: Mapping[str, Any]) -> bool:
+  """Whether these are names as `state_dict` of a PyTorch module has them."""
+  return any(name.endswith(".weight") for name in names)
+
+
+def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Arrays by our names, such as params/backbone/conv1/kernel.
+
+  Args:
+    theirs: by torchvision's names, such as backbone.body.conv1.weight;
+      convolutions are OIHW. What is neither of a convolution nor of a batch
+      norm is left out.
+  """
+  found = {}
+  for name, array in theirs.items():
+    module, _, kind = name.rpartition(".")
+    if kind == "scale_weight":
+      found["params/conv4_3_norm/scale"] = array
+      continue
+    ours = VGG.get(module, module)
+    for pattern, replacement in NAMES:
+      ours = re.sub(pattern, replacement, ours)
+    known = OF_NORM if ours.endswith("_norm") else OF_CONV
+    if kind not in known:
+      continue
+    if array.ndim == 4:
+      array = array.transpose(2, 3, 1, 0)
+      array = array[:, :, ::-1] if ours == FIRST else array
+    found[known[kind].format(ours)] = array
+  return found
