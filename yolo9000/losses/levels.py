@@ -90,26 +90,20 @@ def level_loss(
   """
   _check(raw, own, overlap_of)
   rows, cols, num_priors, entries = raw.shape
-  num_slots, num_truths = rows * cols * num_priors, len(mask)
   grid = jnp.array([cols, rows], raw.dtype)
-  own_index = jnp.asarray(own)
-  own_shapes = prior_shapes[own_index]
+  own_shapes = prior_shapes[jnp.asarray(own)]
   numbers = raw.reshape(-1, entries)  # (N, F)
+  index = jnp.arange(len(numbers))
 
-  # Which slot each truth is assigned to.
   whole = jnp.array([0, 0, 1, 1], raw.dtype)  # keeps log(w) of padding finite
   boxes = jnp.where(mask[:, None], boxes, whole[None])
   truth = box.xyxy_to_cxcywh(boxes)
-  place = (truth[:, :2] * grid[None]).astype(jnp.int32)
-  col = jnp.clip(place[:, 0], 0, cols - 1)
-  row = jnp.clip(place[:, 1], 0, rows - 1)
-  overlap = box.shape_iou(truth[:, None, 2:], prior_shapes[None])
-  is_own = jnp.argmax(overlap, axis=1)[:, None] == own_index[None]  # (M, A)
-  slot = (row * cols + col) * num_priors + jnp.argmax(is_own, axis=1)
-  here = mask & jnp.any(is_own, axis=1)
-  taught = (jnp.arange(num_slots)[:, None] == slot[None]) & here[None]  # (N, M)
+  slot = assigned_slot(
+    truth, prior_shapes=prior_shapes, own=own, grid=(rows, cols)
+  )
+  taught = (index[:, None] == slot[None]) & mask[None]  # (N, M)
   assigned = jnp.any(taught, axis=1)
-  owner = num_truths - 1 - jnp.argmax(taught[:, ::-1], axis=1)  # the last one
+  owner = len(mask) - 1 - jnp.argmax(taught[:, ::-1], axis=1)  # the last one
 
   # Which slots overlap truths.
   said = raw if overlap_of == "prediction" else jnp.zeros_like(raw)
@@ -121,12 +115,11 @@ def level_loss(
   if truth_iou < 1:
     nearest, near = jnp.argmax(overlap, axis=1), most > truth_iou
     owner = jnp.where(assigned, owner, nearest)
-    taught |= near[:, None] & (nearest[:, None] == jnp.arange(num_truths)[None])
+    taught |= near[:, None] & (nearest[:, None] == jnp.arange(len(mask))[None])
     assigned |= near
   background = ~assigned & (most <= ignore_iou)
 
   # What the assigned slots should say.
-  index = jnp.arange(num_slots)
   cell, prior = index // num_priors, index % num_priors
   corner = jnp.stack([cell % cols, cell // cols], axis=1).astype(raw.dtype)
   target_xy = truth[owner, :2] * grid[None] - corner
@@ -145,6 +138,32 @@ def level_loss(
     "background": total(background, cross_entropy(numbers[:, 4], 0.0)),
     "label": total(assigned, class_error(numbers[:, 5:], labels, taught)),
   }
+
+
+def assigned_slot(
+  truth: Float[Array, "M 4"],
+  *,
+  prior_shapes: Float[Array, "P 2"],
+  own: Sequence[int],
+  grid: tuple[int, int],
+) -> Int[Array, " M"]:
+  """The number of the slot that each truth is assigned to, -1 on other levels.
+
+  Args:
+    truth: centre, width and height, in [0, 1].
+    prior_shapes, own: see `level_loss`.
+    grid: (Y, X) of the level.
+  """
+  rows, cols = grid
+  sides = jnp.array([[cols, rows]], truth.dtype)
+  place = (truth[:, :2] * sides).astype(jnp.int32)
+  col = jnp.clip(place[:, 0], 0, cols - 1)
+  row = jnp.clip(place[:, 1], 0, rows - 1)
+  overlap = box.shape_iou(truth[:, None, 2:], prior_shapes[None])
+  best = jnp.argmax(overlap, axis=1)[:, None]
+  is_own = best == jnp.asarray(own)[None]  # (M, A)
+  slot = (row * cols + col) * len(own) + jnp.argmax(is_own, axis=1)
+  return jnp.where(jnp.any(is_own, axis=1), slot, -1)
 
 
 def _check(raw: Array, own: Sequence[int], overlap_of: str) -> None:
