@@ -67,7 +67,7 @@ def classifier_loss(network, params, stats, part, pull):
   else:
     same = jnp.eye(len(labels), dtype=bool)
     loss = losses.tree_error(logits, labels, same, tree=tree)
-  return loss.sum(), new
+  return loss.sum(), (new, None)
 
 
 def detector_loss(network, params, stats, part, pull):
@@ -118,7 +118,7 @@ def detector_loss(network, params, stats, part, pull):
     )
 
   parts = jax.vmap(one)(raw, truth)
-  return sum(part.sum() for part in parts.values()), new
+  return sum(part.sum() for part in parts.values()), (new, None)
 
 
 def mapped(part, labels):
@@ -139,13 +139,18 @@ def yolov1_loss(network, params, stats, part, pull, most=1.0):
     by_size=False,
   )
   parts = jax.vmap(of_boxes)(clipped(output, most), *part["truth"])
-  return sum(part.sum() for part in parts.values()), new
+  return sum(part.sum() for part in parts.values()), (new, None)
 
 
 yolov1_loss_on_cpu = partial(yolov1_loss, most=np.inf)
 
 
 def yolov3_loss(network, params, stats, part, pull):
+  """With what the program prints for a loss.
+
+  That is the sum of the squares of its deltas, which are minus the gradient by
+  the numbers that the levels say, divided by the number of levels.
+  """
   del pull
   outputs, new = apply(network.layers, params, stats, part["images"])
   of_levels = partial(
@@ -155,18 +160,24 @@ def yolov3_loss(network, params, stats, part, pull):
     how=yolov3.Loss(ignore_iou=0.7, overlap_of="prediction"),
   )
   truth = part["truth"].reshape(-1, 90, 5)
-  parts = jax.vmap(of_levels)(
-    outputs,
-    box.cxcywh_to_xyxy(truth[..., :4]),
-    truth[..., 4].astype(jnp.int32),
-    jnp.cumsum(truth[..., 0] == 0, axis=1) == 0,
-  )
-  return sum(part.sum() for part in parts.values()), new
+
+  def of_outputs(outputs):
+    parts = jax.vmap(of_levels)(
+      outputs,
+      box.cxcywh_to_xyxy(truth[..., :4]),
+      truth[..., 4].astype(jnp.int32),
+      jnp.cumsum(truth[..., 0] == 0, axis=1) == 0,
+    )
+    return sum(part.sum() for part in parts.values())
+
+  deltas = jax.grad(of_outputs)(jax.lax.stop_gradient(outputs))
+  printed = sum((delta**2).sum() for delta in deltas) / len(deltas)
+  return of_outputs(outputs), (new, printed)
 
 
 @functools.cache
 def gradient_of(loss, network):
-  """Of a mini-batch's loss, and the new statistics; compiled once."""
+  """Of a mini-batch's loss, the new statistics, and what is printed."""
   return jax.jit(jax.grad(partial(loss, network), has_aux=True))
 
 
@@ -251,13 +262,16 @@ def test_updates_are_the_programs(run, goldens, golden_network, tmp_path):
     gradients = []
     for number in range(update * parts, (update + 1) * parts):
       pulled = seen + size * (number + 1) < 12800
-      gradient, stats = gradient_of(loss, network)(
+      gradient, (stats, printed) = gradient_of(loss, network)(
         params,
         stats,
         mini_batch(source, network, number * size, size),
         0.01 if pulled else 0.0,
       )
       gradients.append(gradient)
+      if printed is not None:
+        expected = source[f"{prefix}loss"][number]
+        np.testing.assert_allclose(printed, expected, rtol=1e-5)
     if update == 0:  # one mini-batch: minus the gradient, and its statistics
       recorded = as_variables(source, f"{prefix}grad0", network, tmp_path)
       minus = jax.tree.map(lambda g: -np.asarray(g), gradients[0])
