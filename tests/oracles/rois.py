@@ -47,13 +47,14 @@ def pool(features, rois, bins):
   return found
 
 
-def position_pool(features, rois, bins):
+def position_pool(features, rois, bins, *, skip=0):
+  """Of the map without so many of its last rows and columns."""
   parts = own(features, bins)
   found = np.zeros((len(rois), *bins, parts.shape[-1]))
   for r, roi in enumerate(rois):
     left, top, right, bottom = map(rounded, roi)
-    rows = edges(top, max(bottom - top, 1), bins[0], features.shape[0] - 1)
-    cols = edges(left, max(right - left, 1), bins[1], features.shape[1] - 1)
+    rows = edges(top, max(bottom - top, 1), bins[0], features.shape[0] - skip)
+    cols = edges(left, max(right - left, 1), bins[1], features.shape[1] - skip)
     cols = list(cols)
     for i, (y0, y1) in enumerate(rows):
       for j, (x0, x1) in enumerate(cols):

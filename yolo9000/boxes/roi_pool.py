@@ -48,6 +48,7 @@ def position_pool(
   rois_cells: Float[Array, "R 4"],
   *,
   bins: Bins,
+  skip_last: bool = False,
 ) -> Float[Array, "R P Q C"]:
   """Position-sensitive RoI pooling: the mean of the bin's own channels.
 
@@ -58,18 +59,34 @@ def position_pool(
     features: D = C P Q; bin (i, j) looks at the channels (c P + i) Q + j.
     rois_cells: xyxy in cells.
     bins: P and Q.
+    skip_last: bins end before the map's last row and column. The gradient is
+      that of bins which do not: it is not the value's.
 
-  Source: R-FCN, arXiv 1605.06409, equation 1; ps_roi_pool of torchvision, which
-  as here never reads the last row and column. Differs: the paper's program
-  rounds corners in pixels, adds the pixel of the lower right one, and divides
-  what is then no whole number of cells into bins.
+  Source: R-FCN, arXiv 1605.06409, equation 1. Differs: skip_last is in
+  torchvision's ps_roi_pool, whose way back clips bins elsewhere than its way
+  there. The paper's program rounds corners in pixels, adds the pixel of the
+  lower right one, and divides what is then no whole number of cells into bins.
   """
+  parts = parts_of_bins(features.astype(jnp.float32), bins)
+  rows, cols = features.shape[:2]
+  found = _means(parts, rois_cells, (rows, cols))
+  if skip_last:
+    fewer = _means(parts, rois_cells, (rows - 1, cols - 1))
+    found += jax.lax.stop_gradient(fewer - found)
+  return found.astype(features.dtype)
+
+
+def _means(
+  parts: Float[Array, "Y X P Q C"],
+  rois_cells: Float[Array, "R 4"],
+  ends: tuple[int, int],
+) -> Float[Array, "R P Q C"]:
+  """Of each bin's own channels; rows and columns from `ends` on have no bin."""
+  rows, cols, *bins, _ = parts.shape
   low, high = _whole(rois_cells)
   size = jnp.maximum(high - low, 1)
-  rows, cols = features.shape[:2]
-  down = _shares(*_bins(low[:, 1], size[:, 1], bins[0], rows - 1), rows)
-  across = _shares(*_bins(low[:, 0], size[:, 0], bins[1], cols - 1), cols)
-  parts = parts_of_bins(features.astype(jnp.float32), bins)
+  down = _shares(*_bins(low[:, 1], size[:, 1], bins[0], ends[0]), rows)
+  across = _shares(*_bins(low[:, 0], size[:, 0], bins[1], ends[1]), cols)
   pooled = []
   for number in range(bins[0]):  # at once they would need P times the memory
     part = jnp.einsum(
@@ -77,7 +94,7 @@ def position_pool(
     )
     of_row = down[:, number]
     pooled.append(jnp.einsum("ry,ryqc->rqc", of_row, part, precision="highest"))
-  return jnp.stack(pooled, axis=1).astype(features.dtype)
+  return jnp.stack(pooled, axis=1)
 
 
 def _whole(
