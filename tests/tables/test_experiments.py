@@ -56,7 +56,7 @@ def test_every_experiment_traces_its_init_loss_and_predict(
   elif argument in FOLDERS and path.stem == "yolo9000":
     folder = request.getfixturevalue("shared") / FOLDERS[argument]
     argument = f"{argument}={folder}"
-  elif argument in ("voc", "full"):
+  elif argument in ("voc", "full", "coco"):
     argument += f",folder={tmp_path}"
   module = load_experiment(path)
   config = module.get_config(argument) if argument else module.get_config()

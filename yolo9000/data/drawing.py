@@ -23,6 +23,21 @@ def colour(label: int) -> Any:
   return matplotlib.colormaps["tab20"]((2 * label + label // 10) % 20)
 
 
+def drawable(boxes_px: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  """Boxes that reach at most one picture beyond the picture.
+
+  A network that learned little says boxes of any size, which no library draws.
+
+  Args:
+    boxes_px: (K, 4) xyxy.
+    shape: of the picture, (height, width, ..).
+  """
+  height, width = shape[:2]
+  sides = np.array([width, height, width, height])
+  low, high = np.split(np.nan_to_num(boxes_px).clip(-sides, 2 * sides), 2, 1)
+  return np.concatenate([low, np.maximum(low, high)], axis=1)
+
+
 def draw(
   image: UInt8[np.ndarray, "H W 3"],
   boxes_px: np.ndarray,
@@ -45,7 +60,10 @@ def draw(
       text,
     )
     for box_px, label, text in zip(
-      boxes_px.tolist(), labels.tolist(), texts, strict=True
+      drawable(boxes_px, image.shape).tolist(),
+      labels.tolist(),
+      texts,
+      strict=True,
     )
   ][::-1]
   for edges, paint, _ in marks:

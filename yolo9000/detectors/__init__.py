@@ -36,6 +36,7 @@ DETECTORS = {
   "dssd": "yolo9000.detectors.dssd",
   "dsod": "yolo9000.detectors.dsod",
   "retinanet": "yolo9000.detectors.retinanet",
+  "faster_rcnn": "yolo9000.detectors.faster_rcnn",
 }
 
 
@@ -80,13 +81,19 @@ def read_options(kind: type, values: Any, where: str) -> Any:
   )
 
 
-def defaults(name: str) -> dict[str, Any]:
-  """A config's `task` of a detector, with the defaults of all its options.
+def defaults(name: str, options: Any = None) -> dict[str, Any]:
+  """A config's `task` of a detector, with all its options.
+
+  Args:
+    name: of the detector.
+    options: its Options; None for the defaults.
 
   Raises:
     ValueError: for another name.
   """
-  return {"model": name, **_as_groups(of_name(name).Options())}
+  if options is None:
+    options = of_name(name).Options()
+  return {"model": name, **_as_groups(options)}
 
 
 def _as_groups(options: Any) -> dict[str, Any]:

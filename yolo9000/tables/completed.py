@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from yolo9000.boxes.priors import kmeans, shapes_in_cells
 from yolo9000.data import sources
 from yolo9000.data.flaws import Flaws
+from yolo9000.data.records import Record
 from yolo9000.tables import plan
 from yolo9000.training import build
 
@@ -20,7 +22,8 @@ def complete(config: Any) -> Any:
   If there are neither data.class_names nor data.tree, the classes are those of
   the data sets, in their order. data.priors is how many priors k-means finds on
   the boxes, at the first of run.image_sizes, in place of the detector's own; 0
-  leaves these. A config of stages has both itself.
+  leaves these. A row may have another data.priors; its data are the config's. A
+  config of stages has both itself.
 
   Raises:
     ValueError: if the data cannot be read, has fewer different boxes, or the
@@ -28,9 +31,14 @@ def complete(config: Any) -> Any:
   """
   if "stages" in config:
     return config
-  names, count = tuple(config.data.class_names), config.data.get("priors", 0)
+  names = tuple(config.data.class_names)
   of_data = not names and not config.data.tree
-  if not of_data and not count:
+  with_priors = {
+    name: one
+    for name, one in plan.row_configs(config).items()
+    if one.data.get("priors", 0)
+  }
+  if not of_data and not with_priors:
     return config
   read = []
   for name, described in config.data.train.items():
@@ -45,24 +53,39 @@ def complete(config: Any) -> Any:
       found |= dict.fromkeys(joined.get(name, name) for name in own)
     names = tuple(name for name in found if name)
     logger.info("data.class_names, of the data: %s", ", ".join(names))
-  changes: list[tuple[str, Any]] = [("data.class_names", names)]
-  if count:
-    if "priors" not in config.task.to_dict().get("network", {}):
-      raise ValueError(
-        f"data.priors is {count}, but the detector {config.task.model!r} has "
-        f"no priors; expected 0"
-      )
-    records = [record for _, dataset in read for record in dataset.records]
-    shapes = shapes_in_cells(
-      records, image_size=config.run.image_sizes[0], resize=config.data.resize
+  config = plan.with_changes(config, [("data.class_names", names)])
+  records = [record for _, dataset in read for record in dataset.records]
+  found_of = {name: _priors(one, records) for name, one in with_priors.items()}
+  if not config.rows:
+    return plan.with_changes(config, found_of[config.name].items())
+  rows = tuple(
+    (name, paper, (*changes, *found_of.get(name, {}).items()), on)
+    for name, paper, changes, on in config.rows
+  )
+  return plan.with_changes(config, [("rows", rows)])
+
+
+def _priors(config: Any, records: Sequence[Record]) -> dict[str, Any]:
+  """The change that gives a config the priors of its boxes.
+
+  Raises:
+    ValueError: see `complete`.
+  """
+  count = config.data.priors
+  if "priors" not in config.task.to_dict().get("network", {}):
+    raise ValueError(
+      f"data.priors is {count}, but the detector {config.task.model!r} has "
+      f"no priors; expected 0"
     )
-    fit = kmeans(shapes, count, seed=0)
-    priors = tuple(
-      (round(float(w), 2), round(float(h), 2)) for w, h in fit.shapes
-    )
-    logger.info(
-      "task.network.priors, of %d boxes: %s, average IoU %.3f",
-      *(len(shapes), priors, fit.average_iou),
-    )
-    changes.append(("task.network.priors", priors))
-  return plan.with_changes(config, changes)
+  shapes = shapes_in_cells(
+    records, image_size=config.run.image_sizes[0], resize=config.data.resize
+  )
+  fit = kmeans(shapes, count, seed=0)
+  priors = tuple(
+    (round(float(w), 2), round(float(h), 2)) for w, h in fit.shapes
+  )
+  logger.info(
+    "task.network.priors, of %d boxes: %s, average IoU %.3f",
+    *(len(shapes), priors, fit.average_iou),
+  )
+  return {"task.network.priors": priors}

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from yolo9000.data.drawing import colour
+from yolo9000.data.drawing import colour, drawable
 from yolo9000.scoring.voc import VOC_IOU, Curve, voc07_ap
 from yolo9000.types import Detections
 
@@ -43,9 +43,10 @@ def picture_grid(
           (x, y), right - x, bottom - y, fill=False, ls="--", lw=1, ec="white"
         )
       )
-    edges = (found.boxes * record.edges_px).tolist()
+    edges = drawable(found.boxes * record.edges_px, picture.shape)
     for (x, y, right, bottom), label, score in zip(
-      edges, found.labels.tolist(), found.scores.tolist(), strict=True
+      *(edges.tolist(), found.labels.tolist(), found.scores.tolist()),
+      strict=True,
     ):
       if score < SHOWN_SCORE:
         continue

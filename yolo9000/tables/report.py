@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from ml_collections import ConfigDict
 
 from yolo9000 import scoring
 from yolo9000.data import drawing
@@ -121,8 +122,9 @@ def _steps(
       sentence = sentences.step_in_words(before, row, figure, how)
       sentence += f" It differs from {before.name} in these values."
     lines = [
-      f"{name}: {_value(above, name)!r} → {_value(configs[row.name], name)!r}"
+      line
       for name, _ in changes
+      for line in _changed(above, configs[row.name], name)
     ]
     parts.append(f"<h3>{text(row.name)}</h3><p>{text(sentence)}</p>")
     parts.append(_links(ends.get(row.name), out))
@@ -146,6 +148,15 @@ def _links(folder: Path | None, out: Path) -> str:
   links = [f'<a href="{text(where)}/">its folder</a>']
   links += [f'<a href="{text(where)}/{n}">{LINKED[n]}</a>' for n in names]
   return f"<p>{', '.join(links)}</p>"
+
+
+def _changed(above: Any, config: Any, name: str) -> list[str]:
+  """A row's change in words; of a group of options those that differ."""
+  old, new = _value(above, name), _value(config, name)
+  if not isinstance(new, ConfigDict):
+    return [f"{name}: {old!r} → {new!r}"]
+  pair = plan.as_json(old), plan.as_json(new)
+  return [f"{name}.{line}" for line in plan.differences(*pair)]
 
 
 def _value(config: Any, name: str) -> Any:

@@ -18,6 +18,11 @@ FIGURES = (
   *("VOC07 AP", "VOC10 AP", *coco.COCO_FIGURES),
   *("top-1", "top-5", "hierarchical"),
 )
+# What a row costs: the column's title, the name in the results, the unit.
+COSTS = (
+  ("million parameters", "parameters", 1e6),
+  ("training GFLOP a picture", "operations_per_picture", 1e9),
+)
 SPEEDS = "speeds.json"  # images per second of rows, in a table's workdir
 # What the rows of a table are to each other: config.table.
 KINDS = {
@@ -102,6 +107,11 @@ class Filled(NamedTuple):
     if isinstance(self.paper, Mapping):
       return self.paper.get(figure)
     return self.paper if first else None
+
+  def count(self, name: str) -> float | int | None:
+    """One of COSTS, of the first seed that has it."""
+    known = (found.get(name) for found in self.results.values())
+    return next((value for value in known if value is not None), None)
 
   def values(self, figure: str) -> list[float]:
     """Of each seed that has it, in percent; groups by their names."""
@@ -227,6 +237,12 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
       theirs = row.of_paper("images/s", first=False)
       cells.append(f"{row.speed:.0f}" if row.speed else "")
       cells.append("" if theirs is None else f"{theirs:.0f}")
+  for title, name, unit in COSTS:
+    counts = [row.count(name) for row in filled]
+    if len({*counts} - {None}) > 1:  # what all rows share is no column
+      head.append(title)
+      for cells, count in zip(table, counts, strict=True):
+        cells.append("" if count is None else f"{count / unit:.3g}")
   head.append("training minutes")
   for cells, row in zip(table, filled, strict=True):
     minutes = list(row.minutes.values())

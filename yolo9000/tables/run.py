@@ -180,6 +180,7 @@ def run(
       **found.metrics,
       "steps": config.run.total_steps,
       "extended_by": extended,
+      "parameters": found.parameters,
       "operations_per_picture": found.operations,
       "training_minutes": sum(line.get("seconds", 0.0) for line in lines) / 60,
       "commit": commit(),
@@ -216,7 +217,7 @@ def evaluate_run(config: Any, source: Path) -> loop.Outcome:
     )
   variables = state.average or state.variables
   found = evaluation.evaluate(config, task, score, data, variables)
-  return loop.Outcome(*found, data)
+  return loop.Outcome(*found, data, loop.num_parameters(variables))
 
 
 def write_pictures(folder: Path, outcome: loop.Outcome) -> None:

@@ -65,6 +65,7 @@ class Outcome(NamedTuple):
     metrics: the final ones.
     detections: of the test pictures.
     data: the test pictures.
+    parameters: numbers that the network has, batch statistics left out.
     operations: of one picture in training, counted in the lowered step; None if
       they are not known, or nothing was trained.
   """
@@ -72,6 +73,7 @@ class Outcome(NamedTuple):
   metrics: dict[str, Any]
   detections: list[Detections]
   data: Dataset
+  parameters: int
   operations: float | None = None
 
 
@@ -185,6 +187,11 @@ def in_parts(
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
   (carry, total), _ = jax.lax.scan(add, (carry, zeros), parts)
   return carry, jax.tree.map(lambda x: x / count, total)
+
+
+def num_parameters(variables: Any) -> int:
+  """Numbers in `params`, which training changes unless they are held still."""
+  return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
 def operations(config: Any, steps: Iterable[Future]) -> float | None:
@@ -367,4 +374,9 @@ def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
     stopping = stopping or stop()
   if stopping:
     raise Preempted(f"{workdir}: {stopping}; saved at step {done} of {total}")
-  return Outcome(*scored, test_data, operations(config, compiled.values()))
+  return Outcome(
+    *scored,
+    test_data,
+    num_parameters(state.variables),
+    operations(config, compiled.values()),
+  )
