@@ -7,8 +7,6 @@ from oracles import torchvision
 
 from yolo9000.networks.regions import Predictor, ProposalHead, TwoLayers
 
-NAMES = {"conv.0.0": "conv", "cls_logits": "objectness", "bbox_pred": "boxes"}
-
 
 def assert_close(found, expected):
   error = np.abs(np.asarray(found) - expected).max()
@@ -18,7 +16,9 @@ def assert_close(found, expected):
 def test_proposal_head_is_torchvisions(goldens):
   """Level by level, row by row, cell by cell, anchor by anchor."""
   golden = goldens("tv_rcnn")
-  variables = torchvision.variables(golden, "rpn_head/w/", NAMES.get)
+  variables = torchvision.variables(
+    golden, "rpn_head/w/", "rpn.head.", "proposals"
+  )
   levels = [torchvision.last(golden[f"rpn_head/feat{n}"]) for n in range(3)]
   head = ProposalHead(3, 6)
   logits, codes = jax.jit(head.apply)(variables, levels)
@@ -39,7 +39,9 @@ def test_proposal_head_is_torchvisions(goldens):
 def test_two_numbers_say_what_their_difference_says(goldens):
   """The background's weights are the others', with the other sign."""
   golden = goldens("tv_rcnn")
-  variables = torchvision.variables(golden, "rpn_head/w/", NAMES.get)
+  variables = torchvision.variables(
+    golden, "rpn_head/w/", "rpn.head.", "proposals"
+  )
   levels = [torchvision.last(golden["rpn_head/feat2"])]
   expected, _ = ProposalHead(3, 6).apply(variables, levels)
   said = variables["params"]["objectness"]

@@ -1,7 +1,8 @@
 """Weights of torchvision's networks, by the names that ours have.
 
 They are residual networks, alone or in a detector; feature pyramids; VGG-16
-with what follows it; and the heads of dense anchors and of default boxes.
+with what follows it; and the heads of dense anchors, of default boxes and of
+proposals.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ NAMES = (
   (r"^backbone\.fpn\.layer_blocks\.(\d)\.0$", r"pyramid/level_\1"),
   (r"^backbone\.fpn\.extra_blocks\.p6$", "pyramid/beyond_1"),
   (r"^backbone\.fpn\.extra_blocks\.p7$", "pyramid/beyond_2"),
+  (r"^rpn\.head\.conv\.0\.0$", "proposals/conv"),
+  (r"^rpn\.head\.cls_logits$", "proposals/objectness"),
+  (r"^rpn\.head\.bbox_pred$", "proposals/boxes"),
   (r"^head\.classification_head\.module_list\.(\d)$", r"heads/labels_\1"),
   (r"^head\.regression_head\.module_list\.(\d)$", r"heads/coords_\1"),
   (r"^head\.classification_head\.", "heads/classes/"),
