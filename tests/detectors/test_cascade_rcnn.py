@@ -124,8 +124,12 @@ def test_weights_are_the_inverse_of_the_programs_deviations():
   assert OPTIONS.stages.codes(2) == (30.0, 30.0, 15.0, 15.0)
 
 
-def test_later_stages_ask_for_more_and_learn_from_the_truths():
-  """Of IoU 1, .65, 0, padding; and of a truth and a padded one."""
+@pytest.mark.parametrize(
+  ("foreground", "positive"),
+  [(0.6, [1, 1, 0, 0, 1, 0]), (0.7, [1, 0, 0, 0, 1, 0])],
+)
+def test_later_stages_ask_for_more_and_learn_from_truths(foreground, positive):
+  """Rois of IoU 1, .65, 0 and padding; a truth and a padded one."""
   boxes = jnp.asarray([[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.0, 0.0]])
   rois = jnp.asarray(
     [
@@ -133,23 +137,20 @@ def test_later_stages_ask_for_more_and_learn_from_the_truths():
       [0.0, 0.0, 0.26, 0.4],
       [0.5, 0.5, 0.9, 0.9],
       [0.0, 0.0, 0.4, 0.4],
-      [0.3, 0.3, 0.4, 0.4],  # the stage before's truth
     ]
   )
-  mask = jnp.asarray([True, True, True, False, True])
-  real = jnp.asarray([True, False])
-  for foreground, positive in (
-    (0.6, [1, 1, 0, 0, 1, 0]),
-    (0.7, [1, 0, 0, 0, 1, 0]),
-  ):
-    found = cascade_rcnn.assigned(
-      *(rois, mask, boxes, real), slots=4, foreground=foreground
-    )
-    assert found.mask.tolist() == [True, True, True, False, True, False]
-    np.testing.assert_array_equal(found.sample.positive, positive)
-    np.testing.assert_array_equal(
-      found.sample.negative, found.mask & ~found.sample.positive
-    )
+  found = faster_rcnn.every_roi(
+    rois,
+    jnp.asarray([True, True, True, False]),
+    boxes,
+    jnp.asarray([True, False]),
+    foreground=foreground,
+  )
+  assert found.mask.tolist() == [True, True, True, False, True, False]
+  np.testing.assert_array_equal(found.sample.positive, positive)
+  np.testing.assert_array_equal(
+    found.sample.negative, found.mask & ~found.sample.positive
+  )
 
 
 def test_predictions_are_within_the_picture(task, variables):

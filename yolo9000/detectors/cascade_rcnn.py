@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000.boxes import coding, sampling
+from yolo9000.boxes import coding
 from yolo9000.boxes.proposals import Amounts
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import faster_rcnn
@@ -25,7 +25,7 @@ from yolo9000.detectors.faster_rcnn import Network, Rois, SampledRois
 from yolo9000.networks import input as pictures
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.regions import Predictor
-from yolo9000.types import Batch, Bool, Detections, Float, Step, Task, UInt8
+from yolo9000.types import Batch, Detections, Float, Step, Task, UInt8
 from yolo9000.wordtree import Classes
 
 
@@ -202,42 +202,6 @@ def decoded(said: Said, weights: coding.Weights) -> Rois:
   return Rois(jnp.where(mask[..., None], boxes, 0.0), mask)
 
 
-def assigned(
-  rois: Float[Array, "R 4"],
-  mask: Bool[Array, " R"],
-  boxes: Float[Array, "M 4"],
-  real: Bool[Array, " M"],
-  *,
-  slots: int,
-  foreground: float,
-) -> SampledRois:
-  """What a later stage learns from in one picture: all rois, and the truths.
-
-  Args:
-    rois: of the stage before, decoded; from `slots` on they were its truths.
-    mask: false for padding.
-    boxes: truths.
-    real: true for real objects.
-    slots: so many rois at most.
-    foreground: least IoU of one that has a truth; the others have none.
-
-  Source: section 4.2, "cascaded regression is a resampling procedure". That
-  truths are among the rois of each stage is the program's.
-  """
-  rois = jnp.concatenate([rois[:slots], boxes])
-  mask = jnp.concatenate([mask[:slots], real])
-  found = sampling.assign(
-    rois,
-    mask,
-    boxes,
-    real,
-    foreground=foreground,
-    background=(0.0, foreground),
-  )
-  sample = sampling.Sample(found.positive, found.negative)
-  return SampledRois(rois, mask, found.truth, sample)
-
-
 def make_task(options: Options, classes: Classes) -> Task:
   """Cascade R-CNN for these classes.
 
@@ -263,14 +227,14 @@ def make_task(options: Options, classes: Classes) -> Task:
     of_anchors, of_rois, of_dropout = faster_rcnn.keys_of(step, batch)
 
     def refine(number: int, said: Said) -> SampledRois:
-      # Truths, which are the last, come from the batch again.
-      found = decoded(said, stages.codes(number))
-      later = partial(
-        assigned,
-        slots=options.loss.slots,
-        foreground=stages.foreground[number + 1],
+      # Behind the slots are truths, which come from the batch again.
+      rois, mask = (
+        part[:, : options.loss.slots]
+        for part in decoded(said, stages.codes(number))
       )
-      return jax.vmap(later)(*found, batch.boxes, batch.mask)
+      least = stages.foreground[number + 1]
+      later = partial(faster_rcnn.every_roi, foreground=least)
+      return jax.vmap(later)(rois, mask, batch.boxes, batch.mask)
 
     raw, stats = pictures.train(
       network,

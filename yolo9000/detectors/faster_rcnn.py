@@ -259,7 +259,7 @@ class Features(nn.Module):
     return pyramid(maps)
 
 
-def filters_of(how: Network, published: int) -> int:
+def filters_of(how: Any, published: int) -> int:
   """A number of channels by the network's width."""
   return max(4, round(published * how.width))
 
@@ -325,14 +325,15 @@ class Raw(NamedTuple):
     objectness, proposal_codes: of all anchors.
     chosen: what `choose` gave.
     logits: of the rois, background first; D = 1 + C.
-    codes: of the rois, for the background and each class.
+    codes: of the rois, for the background and each class, E = D; or whatever
+      the class, E = 1.
   """
 
   objectness: Float[Array, "B N"]
   proposal_codes: Float[Array, "B N 4"]
   chosen: Any
   logits: Float[Array, "B R D"]
-  codes: Float[Array, "B R D 4"]
+  codes: Float[Array, "B R E 4"]
 
 
 class FasterRCNN(nn.Module):
@@ -407,18 +408,21 @@ class FasterRCNN(nn.Module):
 
 # Anchors and proposals.
 
+# A network's options that have strides, sizes, anchor_scale and ratios.
+Anchored = Any
 
-def grids(size: tuple[int, int], how: Network) -> list[tuple[int, int]]:
+
+def grids(size: tuple[int, int], how: Anchored) -> list[tuple[int, int]]:
   """Rows and columns of each level for pictures of a size."""
   return [(-(-size[0] // s), -(-size[1] // s)) for s in how.strides]
 
 
-def counts(size: tuple[int, int], how: Network) -> tuple[int, ...]:
+def counts(size: tuple[int, int], how: Anchored) -> tuple[int, ...]:
   """Anchors of each level."""
   return tuple(y * x * how.sizes * len(how.ratios) for y, x in grids(size, how))
 
 
-def anchors(size: tuple[int, int], how: Network) -> Float[Array, "N 4"]:
+def anchors(size: tuple[int, int], how: Anchored) -> Float[Array, "N 4"]:
   """Of all levels, for pictures of this (height, width); xyxy in [0, 1].
 
   Source: section 3.1.1; FPN, section 4.1. Differs: see `boxes.anchors.anchors`.
@@ -479,7 +483,7 @@ def proposals_of(
   codes: Float[Array, "B N 4"],
   *,
   size: tuple[int, int],
-  how: Network,
+  how: Anchored,
   amounts: Amounts,
 ) -> Proposals:
   """Of all pictures."""
@@ -526,6 +530,37 @@ def sample_rois(
   index, real = sampling.into_slots(sample, how.slots)
   sample = sampling.Sample(*(chosen[index] & real for chosen in sample))
   return SampledRois(rois[index], real, found.truth[index], sample)
+
+
+def every_roi(
+  rois: Float[Array, "R 4"],
+  mask: Bool[Array, " R"],
+  boxes: Float[Array, "M 4"],
+  real: Bool[Array, " M"],
+  *,
+  foreground: float,
+) -> SampledRois:
+  """All rois of one picture, and its truths, are learned from.
+
+  Args:
+    rois: xyxy in [0, 1].
+    mask: false for padding.
+    boxes: truths.
+    real: true for real objects.
+    foreground: least IoU of a roi that has a truth; the others have none.
+  """
+  rois = jnp.concatenate([rois, boxes])
+  mask = jnp.concatenate([mask, real])
+  found = sampling.assign(
+    rois,
+    mask,
+    boxes,
+    real,
+    foreground=foreground,
+    background=(0.0, foreground),
+  )
+  sample = sampling.Sample(found.positive, found.negative)
+  return SampledRois(rois, mask, found.truth, sample)
 
 
 # Losses.
@@ -604,7 +639,7 @@ def keys_of(step: Step, batch: Batch) -> Array:
 
 
 def training_rois(
-  batch: Batch, keys: Array, *, how: Network, amounts: Amounts, loss: Loss
+  batch: Batch, keys: Array, *, how: Anchored, amounts: Amounts, loss: Loss
 ) -> Choose:
   """From what the first stage says to the rois that are learned from."""
 
@@ -618,7 +653,7 @@ def training_rois(
 
 
 def test_rois(
-  size: tuple[int, int], *, how: Network, amounts: Amounts
+  size: tuple[int, int], *, how: Anchored, amounts: Amounts
 ) -> Choose:
   """From what the first stage says to the rois that are looked at."""
 
@@ -630,7 +665,7 @@ def test_rois(
 
 
 def first_parts(
-  raw: Any, batch: Batch, keys: Array, *, how: Network, loss: ProposalLoss
+  raw: Any, batch: Batch, keys: Array, *, how: Anchored, loss: ProposalLoss
 ) -> dict[str, Float[Array, ""]]:
   """The loss of the first stage, of a batch."""
   size = batch.image.shape[1:3]
@@ -717,7 +752,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   return Task(init, loss, predict, check_size)
 
 
-def check_sides(how: Network, size: tuple[int, int]) -> None:
+def check_sides(how: Anchored, size: tuple[int, int]) -> None:
   """Raises ValueError unless both sides are positive multiples of a cell."""
   multiple = 16 if how.backbone == VGG else 32
   for side in size:
