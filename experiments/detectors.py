@@ -68,6 +68,18 @@ DEFAULT_BOXES = {
 }
 NORMALISED = {"network.batch_norm": True, **DEFAULT_BOXES}
 
+TWO_STAGE = {
+  "network.frozen_norm": False,
+  "network.anchor_scale": 6.0,
+  "network.deviation": 0.05,
+  "train_proposals.before": 500,
+  "train_proposals.after": 300,
+  "test_proposals.before": 300,
+  "test_proposals.after": 100,
+  "proposal_loss.slots": 128,
+  "loss.slots": 64,
+}
+
 # Name of the row, of the detector, what the papers report, and its options
 # beside those of the paper.
 ROWS: tuple[tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...] = (
@@ -108,17 +120,29 @@ ROWS: tuple[tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...] = (
     "Faster R-CNN FPN",
     "faster_rcnn",
     {"COCO AP": 36.2, "images/s": 7.0},
+    TWO_STAGE,
+  ),
+  (
+    "R-FCN",
+    "rfcn",
+    {"COCO AP": 29.9, "images/s": 9.0},
     {
+      "network.backbone": "resnet50",
       "network.frozen_norm": False,
-      "network.anchor_scale": 6.0,
+      "network.anchor_scale": 2.0,
       "network.deviation": 0.05,
       "train_proposals.before": 500,
-      "train_proposals.after": 300,
       "test_proposals.before": 300,
       "test_proposals.after": 100,
       "proposal_loss.slots": 128,
-      "loss.slots": 64,
+      "loss.hard": 64,
     },
+  ),
+  (
+    "Cascade R-CNN",
+    "cascade_rcnn",
+    {"COCO AP": 42.8, "images/s": 7.1},
+    TWO_STAGE,
   ),
   (
     "SSD",

@@ -37,6 +37,26 @@ def of_family(model, *, side=96, **changes):
   return partial(config_of, model), side, settings
 
 
+# Of Faster R-CNN and what extends it.
+TWO_STAGE = {
+  "task.network.backbone": SHORT,
+  "task.network.frozen_norm": False,
+  "task.network.anchor_scale": 4.0,
+  "task.network.deviation": 0.05,
+  "task.network.width": 1 / 8,
+  "task.norm.momentum": 0.9,
+  "task.train_proposals.before": 200,
+  "task.train_proposals.after": 200,
+  "task.test_proposals.before": 100,
+  "task.test_proposals.after": 50,
+  "task.proposal_loss.slots": 64,
+  "task.loss.slots": 64,
+  "task.detect.max_candidates": 200,
+  "run.total_steps": 120,
+  "schedule.rate": 3e-3,
+  "schedule.burn_in_steps": 30,
+}
+
 # How a config is made, the side of its pictures, and what else it changes: a
 # narrow network that learns fast. A new detector is an entry here.
 CASES = {
@@ -83,27 +103,18 @@ CASES = {
       "schedule.burn_in_steps": 50,
     },
   ),
-  "faster_rcnn": (
-    *(partial(config_of, "faster_rcnn"), 128),
+  "faster_rcnn": (partial(config_of, "faster_rcnn"), 128, TWO_STAGE),
+  "rfcn": (
+    *(partial(config_of, "rfcn"), 128),
     {
-      "task.network.backbone": SHORT,
-      "task.network.frozen_norm": False,
-      "task.network.anchor_scale": 4.0,
-      "task.network.deviation": 0.05,
-      "task.network.width": 1 / 8,
-      "task.norm.momentum": 0.9,
-      "task.train_proposals.before": 200,
-      "task.train_proposals.after": 200,
-      "task.test_proposals.before": 100,
-      "task.test_proposals.after": 50,
+      **{k: v for k, v in TWO_STAGE.items() if not k.endswith("loss.slots")},
+      "task.network.anchor_scale": 1.0,
+      "task.network.bins": 3,
       "task.proposal_loss.slots": 64,
-      "task.loss.slots": 64,
-      "task.detect.max_candidates": 200,
-      "run.total_steps": 120,
-      "schedule.rate": 3e-3,
-      "schedule.burn_in_steps": 30,
+      "task.loss.hard": 32,
     },
   ),
+  "cascade_rcnn": (partial(config_of, "cascade_rcnn"), 128, TWO_STAGE),
   "ssd": of_family("ssd", network={"extras": ssd.EXTRAS_300[:2]}),
   "fssd": of_family(
     "fssd", network={"levels": ((512, 3, 1, 1), *((256, 3, 2, 1),) * 3)}

@@ -12,9 +12,11 @@ import onnxruntime
 import pytest
 from support import SHORT
 
+from yolo9000.boxes.proposals import Amounts
 from yolo9000.detectors import (
   classifier,
   dssd,
+  faster_rcnn,
   refinedet,
   retinanet,
   ssd,
@@ -68,6 +70,16 @@ def make_retinanet():
   return retinanet.make_task(options, FLAT), FLAT, (64, 96)
 
 
+def make_faster_rcnn():
+  network = faster_rcnn.Network(SHORT, width=1 / 16, bins=3, deviation=0.05)
+  options = faster_rcnn.Options(
+    network,
+    test_proposals=Amounts(40, 20),
+    detect=ssd.Suppression(0.5, 0.05, max_candidates=50, max_detections=40),
+  )
+  return faster_rcnn.make_task(options, FLAT), FLAT, (64, 96)
+
+
 def small_boxes(detector, **network):
   """One of SSD's family, with boxes for pictures of 64 pixels."""
   options = detector.Options()
@@ -95,6 +107,7 @@ CASES = {
   "yolov1": lambda: make_yolov1("connected"),
   "yolov1 local": lambda: make_yolov1("local"),
   "retinanet": make_retinanet,
+  "faster_rcnn": make_faster_rcnn,
   "refinedet": lambda: small_boxes(refinedet),
   "dssd": lambda: small_boxes(
     dssd,
@@ -202,7 +215,9 @@ def check(run, task, variables, sizes):
 
 
 def other_sizes(size, name):
-  fixed = name.startswith(("yolov1", "retinanet", "refinedet", "ssd", "dssd"))
+  fixed = name.startswith(
+    ("yolov1", "retinanet", "refinedet", "ssd", "dssd", "faster_rcnn")
+  )
   return [size] if fixed else [size, (96, 64)]
 
 

@@ -37,6 +37,8 @@ DETECTORS = {
   "dsod": "yolo9000.detectors.dsod",
   "retinanet": "yolo9000.detectors.retinanet",
   "faster_rcnn": "yolo9000.detectors.faster_rcnn",
+  "rfcn": "yolo9000.detectors.rfcn",
+  "cascade_rcnn": "yolo9000.detectors.cascade_rcnn",
 }
 
 

@@ -259,7 +259,7 @@ class Features(nn.Module):
     return pyramid(maps)
 
 
-def filters_of(how: Network, published: int) -> int:
+def filters_of(how: Any, published: int) -> int:
   """A number of channels by the network's width."""
   return max(4, round(published * how.width))
 
@@ -295,6 +295,26 @@ def crop(
 
 # The network.
 
+
+def proposal_head(how: Network) -> ProposalHead:
+  """What says proposals."""
+  is_vgg = how.backbone == VGG
+  return ProposalHead(
+    how.sizes * len(how.ratios),
+    filters_of(how, 512 if is_vgg else 256),
+    two_way=is_vgg,
+    deviation=how.deviation,
+    dtype=pictures.dtype_of(how.dtype),
+  )
+
+
+def box_head(how: Network) -> TwoLayers:
+  """What makes a vector of a roi."""
+  published = 4096 if how.backbone == VGG else 1024
+  hidden = how.hidden or filters_of(how, published)
+  return TwoLayers(hidden, how.dropout, pictures.dtype_of(how.dtype))
+
+
 Choose = Callable[[Any, Any], Any]
 
 
@@ -305,14 +325,15 @@ class Raw(NamedTuple):
     objectness, proposal_codes: of all anchors.
     chosen: what `choose` gave.
     logits: of the rois, background first; D = 1 + C.
-    codes: of the rois, for the background and each class.
+    codes: of the rois, for the background and each class, E = D; or whatever
+      the class, E = 1.
   """
 
   objectness: Float[Array, "B N"]
   proposal_codes: Float[Array, "B N 4"]
   chosen: Any
   logits: Float[Array, "B R D"]
-  codes: Float[Array, "B R D 4"]
+  codes: Float[Array, "B R E 4"]
 
 
 class FasterRCNN(nn.Module):
@@ -331,17 +352,9 @@ class FasterRCNN(nn.Module):
   def setup(self) -> None:
     """Its parts, which what extends it calls too."""
     how, dtype = self.how, pictures.dtype_of(self.how.dtype)
-    is_vgg = how.backbone == VGG
     self.features = Features(how, self.norm)
-    self.proposals = ProposalHead(
-      how.sizes * len(how.ratios),
-      filters_of(how, 512 if is_vgg else 256),
-      two_way=is_vgg,
-      deviation=how.deviation,
-      dtype=dtype,
-    )
-    hidden = how.hidden or filters_of(how, 4096 if is_vgg else 1024)
-    self.box_head = TwoLayers(hidden, how.dropout, dtype)
+    self.proposals = proposal_head(how)
+    self.box_head = box_head(how)
     self.predictor = Predictor(self.num_classes, dtype=dtype)
 
   def __call__(
@@ -362,9 +375,22 @@ class FasterRCNN(nn.Module):
       dropout_keys: of each picture.
     """
     levels = self.features(x, train=train)
+    how = dict(train=train, choose=choose, dropout_keys=dropout_keys)
+    return self.of_levels(levels, x.shape[1:3], **how)
+
+  def of_levels(
+    self,
+    levels: Sequence[Float[Array, "B _ _ _"]],
+    image_size: tuple[int, int],
+    *,
+    train: bool,
+    choose: Choose | None,
+    dropout_keys: Array | None,
+  ) -> Raw:
+    """As `__call__`, from the features of pictures of a size."""
     objectness, codes = self.proposals(levels)
     chosen = (choose or whole)(objectness, codes)
-    inside = self.crop(levels, chosen.rois, x.shape[1:3], self.how.bins)
+    inside = self.crop(levels, chosen.rois, image_size, self.how.bins)
     vectors = self.box_head(inside, train=train, dropout_keys=dropout_keys)
     return Raw(objectness, codes, chosen, *self.predictor(vectors))
 
@@ -382,18 +408,21 @@ class FasterRCNN(nn.Module):
 
 # Anchors and proposals.
 
+# A network's options that have strides, sizes, anchor_scale and ratios.
+Anchored = Any
 
-def grids(size: tuple[int, int], how: Network) -> list[tuple[int, int]]:
+
+def grids(size: tuple[int, int], how: Anchored) -> list[tuple[int, int]]:
   """Rows and columns of each level for pictures of a size."""
   return [(-(-size[0] // s), -(-size[1] // s)) for s in how.strides]
 
 
-def counts(size: tuple[int, int], how: Network) -> tuple[int, ...]:
+def counts(size: tuple[int, int], how: Anchored) -> tuple[int, ...]:
   """Anchors of each level."""
   return tuple(y * x * how.sizes * len(how.ratios) for y, x in grids(size, how))
 
 
-def anchors(size: tuple[int, int], how: Network) -> Float[Array, "N 4"]:
+def anchors(size: tuple[int, int], how: Anchored) -> Float[Array, "N 4"]:
   """Of all levels, for pictures of this (height, width); xyxy in [0, 1].
 
   Source: section 3.1.1; FPN, section 4.1. Differs: see `boxes.anchors.anchors`.
@@ -454,7 +483,7 @@ def proposals_of(
   codes: Float[Array, "B N 4"],
   *,
   size: tuple[int, int],
-  how: Network,
+  how: Anchored,
   amounts: Amounts,
 ) -> Proposals:
   """Of all pictures."""
@@ -501,6 +530,37 @@ def sample_rois(
   index, real = sampling.into_slots(sample, how.slots)
   sample = sampling.Sample(*(chosen[index] & real for chosen in sample))
   return SampledRois(rois[index], real, found.truth[index], sample)
+
+
+def every_roi(
+  rois: Float[Array, "R 4"],
+  mask: Bool[Array, " R"],
+  boxes: Float[Array, "M 4"],
+  real: Bool[Array, " M"],
+  *,
+  foreground: float,
+) -> SampledRois:
+  """All rois of one picture, and its truths, are learned from.
+
+  Args:
+    rois: xyxy in [0, 1].
+    mask: false for padding.
+    boxes: truths.
+    real: true for real objects.
+    foreground: least IoU of a roi that has a truth; the others have none.
+  """
+  rois = jnp.concatenate([rois, boxes])
+  mask = jnp.concatenate([mask, real])
+  found = sampling.assign(
+    rois,
+    mask,
+    boxes,
+    real,
+    foreground=foreground,
+    background=(0.0, foreground),
+  )
+  sample = sampling.Sample(found.positive, found.negative)
+  return SampledRois(rois, mask, found.truth, sample)
 
 
 # Losses.
@@ -554,6 +614,7 @@ def second_stage_loss(
   labels: Int[Array, " M"],
   rois: SampledRois,
   *,
+  weights: coding.Weights,
   beta: float,
 ) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
   """`losses.region_loss` of one picture, and its sampled rois' number."""
@@ -565,7 +626,7 @@ def second_stage_loss(
     rois=rois.rois,
     truth=rois.truth,
     sample=rois.sample,
-    weights=WEIGHTS,
+    weights=weights,
     beta=beta,
   )
   return parts, jnp.sum(rois.mask)
@@ -575,6 +636,62 @@ def keys_of(step: Step, batch: Batch) -> Array:
   """Of each picture's anchors, rois and dropout: a function of the picture."""
   keys = jax.vmap(partial(jax.random.fold_in, step.key))(batch.index)
   return jax.vmap(partial(jax.random.split, num=3), out_axes=1)(keys)
+
+
+def training_rois(
+  batch: Batch, keys: Array, *, how: Anchored, amounts: Amounts, loss: Loss
+) -> Choose:
+  """From what the first stage says to the rois that are learned from."""
+
+  def choose(objectness: Array, codes: Array) -> SampledRois:
+    size = batch.image.shape[1:3]
+    found = proposals_of(objectness, codes, size=size, how=how, amounts=amounts)
+    of_picture = partial(sample_rois, how=loss)
+    return jax.vmap(of_picture)(keys, found, batch.boxes, batch.mask)
+
+  return choose
+
+
+def test_rois(
+  size: tuple[int, int], *, how: Anchored, amounts: Amounts
+) -> Choose:
+  """From what the first stage says to the rois that are looked at."""
+
+  def choose(objectness: Array, codes: Array) -> Rois:
+    found = proposals_of(objectness, codes, size=size, how=how, amounts=amounts)
+    return Rois(found.boxes, found.mask)
+
+  return choose
+
+
+def first_parts(
+  raw: Any, batch: Batch, keys: Array, *, how: Anchored, loss: ProposalLoss
+) -> dict[str, Float[Array, ""]]:
+  """The loss of the first stage, of a batch."""
+  size = batch.image.shape[1:3]
+  of_picture = partial(first_stage_loss, anchors=anchors(size, how), how=loss)
+  sums = jax.vmap(of_picture)(
+    *(keys, raw.objectness, raw.proposal_codes, batch.boxes, batch.mask)
+  )
+  return losses.over_counted(*sums, batch.valid)
+
+
+def second_parts(
+  raw: Any, batch: Batch, *, loss: Loss, weights: coding.Weights = WEIGHTS
+) -> dict[str, Float[Array, ""]]:
+  """The loss of the second stage, of a batch.
+
+  Args:
+    raw: has the logits and codes of the rois `chosen`.
+    batch: the truths.
+    loss: options.
+    weights: of the codes.
+  """
+  of_picture = partial(second_stage_loss, weights=weights, beta=loss.beta)
+  sums = jax.vmap(of_picture)(
+    *(raw.logits, raw.codes, batch.boxes, batch.labels, raw.chosen)
+  )
+  return losses.over_counted(*sums, batch.valid)
 
 
 def make_task(options: Options, classes: Classes) -> Task:
@@ -600,48 +717,33 @@ def make_task(options: Options, classes: Classes) -> Task:
     return pictures.begin(network, key, size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
-    size = batch.image.shape[1:3]
     of_anchors, of_rois, of_dropout = keys_of(step, batch)
-
-    def choose(objectness: Array, codes: Array) -> SampledRois:
-      found = proposals_of(
-        objectness, codes, size=size, how=how, amounts=options.train_proposals
-      )
-      of_picture = partial(sample_rois, how=options.loss)
-      return jax.vmap(of_picture)(of_rois, found, batch.boxes, batch.mask)
-
+    amounts = options.train_proposals
     raw, stats = pictures.train(
-      network, variables, batch.image, choose=choose, dropout_keys=of_dropout
+      network,
+      variables,
+      batch.image,
+      choose=training_rois(
+        batch, of_rois, how=how, amounts=amounts, loss=options.loss
+      ),
+      dropout_keys=of_dropout,
     )
     parts = {}
     if options.learns != "detector":
-      first = partial(
-        first_stage_loss, anchors=anchors(size, how), how=options.proposal_loss
+      parts |= first_parts(
+        raw, batch, of_anchors, how=how, loss=options.proposal_loss
       )
-      sums = jax.vmap(first)(
-        *(of_anchors, raw.objectness, raw.proposal_codes),
-        *(batch.boxes, batch.mask),
-      )
-      parts |= losses.over_counted(*sums, batch.valid)
     if options.learns != "proposals":
-      second = partial(second_stage_loss, beta=options.loss.beta)
-      sums = jax.vmap(second)(
-        *(raw.logits, raw.codes, batch.boxes, batch.labels, raw.chosen)
-      )
-      parts |= losses.over_counted(*sums, batch.valid)
+      parts |= second_parts(raw, batch, loss=options.loss)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
-    size = images.shape[1:3]
-
-    def choose(objectness: Array, codes: Array) -> Rois:
-      found = proposals_of(
-        objectness, codes, size=size, how=how, amounts=options.test_proposals
-      )
-      return Rois(found.boxes, found.mask)
-
+    size, amounts = images.shape[1:3], options.test_proposals
     raw = network.apply(
-      variables, pictures.normalise(images), train=False, choose=choose
+      variables,
+      pictures.normalise(images),
+      train=False,
+      choose=test_rois(size, how=how, amounts=amounts),
     )
     of_picture = partial(detections, how=options.detect)
     rois = raw.chosen
@@ -650,7 +752,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   return Task(init, loss, predict, check_size)
 
 
-def check_sides(how: Network, size: tuple[int, int]) -> None:
+def check_sides(how: Anchored, size: tuple[int, int]) -> None:
   """Raises ValueError unless both sides are positive multiples of a cell."""
   multiple = 16 if how.backbone == VGG else 32
   for side in size:
