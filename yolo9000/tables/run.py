@@ -217,7 +217,7 @@ def evaluate_run(config: Any, source: Path) -> loop.Outcome:
     )
   variables = state.average or state.variables
   found = evaluation.evaluate(config, task, score, data, variables)
-  return loop.Outcome(*found, data, loop.num_parameters(variables))
+  return loop.Outcome(*found, data, loop.num_parameters(state))
 
 
 def write_pictures(folder: Path, outcome: loop.Outcome) -> None:

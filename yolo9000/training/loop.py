@@ -189,9 +189,9 @@ def in_parts(
   return carry, jax.tree.map(lambda x: x / count, total)
 
 
-def num_parameters(variables: Any) -> int:
+def num_parameters(state: State) -> int:
   """Numbers in `params`, which training changes unless they are held still."""
-  return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+  return sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
 
 
 def operations(config: Any, steps: Iterable[Future]) -> float | None:
@@ -374,9 +374,5 @@ def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
     stopping = stopping or stop()
   if stopping:
     raise Preempted(f"{workdir}: {stopping}; saved at step {done} of {total}")
-  return Outcome(
-    *scored,
-    test_data,
-    num_parameters(state.variables),
-    operations(config, compiled.values()),
-  )
+  size, cost = num_parameters(state), operations(config, compiled.values())
+  return Outcome(*scored, test_data, size, cost)
