@@ -114,7 +114,15 @@ CASES = {
       "task.loss.hard": 32,
     },
   ),
-  "cascade_rcnn": (partial(config_of, "cascade_rcnn"), 128, TWO_STAGE),
+  "cascade_rcnn": (
+    *(partial(config_of, "cascade_rcnn"), 128),
+    {
+      **TWO_STAGE,
+      "task.train_proposals.before": 100,
+      "task.train_proposals.after": 64,
+      "task.loss.slots": 32,
+    },
+  ),
   "ssd": of_family("ssd", network={"extras": ssd.EXTRAS_300[:2]}),
   "fssd": of_family(
     "fssd", network={"levels": ((512, 3, 1, 1), *((256, 3, 2, 1),) * 3)}

@@ -202,6 +202,38 @@ def decoded(said: Said, weights: coding.Weights) -> Rois:
   return Rois(jnp.where(mask[..., None], boxes, 0.0), mask)
 
 
+def learned_from(
+  number: int, before: Said, batch: Batch, options: Options
+) -> SampledRois:
+  """The rois of a later stage: all boxes of the stage before, and the truths.
+
+  Source: section 4.2, "cascaded regression is a resampling procedure". That
+  truths are among the rois of each stage is the program's.
+  """
+  # Behind the slots are the truths of the stage before.
+  rois, mask = (
+    part[:, : options.loss.slots]
+    for part in decoded(before, options.stages.codes(number - 1))
+  )
+  least = options.stages.foreground[number]
+  of_picture = partial(faster_rcnn.every_roi, foreground=least)
+  return jax.vmap(of_picture)(rois, mask, batch.boxes, batch.mask)
+
+
+def stage_parts(
+  stages: list[Said], batch: Batch, options: Options
+) -> dict[str, Float[Array, ""]]:
+  """The losses of all stages, label_1, coord_1 and so on, of a batch."""
+  parts = {}
+  for number, said in enumerate(stages):
+    found = faster_rcnn.second_parts(
+      said, batch, loss=options.loss, weights=options.stages.codes(number)
+    )
+    for name, part in found.items():
+      parts[f"{name}_{number + 1}"] = options.stages.loss[number] * part
+  return parts
+
+
 def make_task(options: Options, classes: Classes) -> Task:
   """Cascade R-CNN for these classes.
 
@@ -227,14 +259,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     of_anchors, of_rois, of_dropout = faster_rcnn.keys_of(step, batch)
 
     def refine(number: int, said: Said) -> SampledRois:
-      # Behind the slots are truths, which come from the batch again.
-      rois, mask = (
-        part[:, : options.loss.slots]
-        for part in decoded(said, stages.codes(number))
-      )
-      least = stages.foreground[number + 1]
-      later = partial(faster_rcnn.every_roi, foreground=least)
-      return jax.vmap(later)(rois, mask, batch.boxes, batch.mask)
+      return learned_from(number + 1, said, batch, options)
 
     raw, stats = pictures.train(
       network,
@@ -252,12 +277,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     parts = faster_rcnn.first_parts(
       raw, batch, of_anchors, how=how, loss=options.proposal_loss
     )
-    for number, said in enumerate(raw.stages):
-      found = faster_rcnn.second_parts(
-        said, batch, loss=options.loss, weights=stages.codes(number)
-      )
-      for name, part in found.items():
-        parts[f"{name}_{number + 1}"] = stages.loss[number] * part
+    parts |= stage_parts(raw.stages, batch, options)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:

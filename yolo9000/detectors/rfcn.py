@@ -129,14 +129,14 @@ class RFCN(nn.Module):
   """Figure 2: features, proposals, and maps of the parts of objects.
 
   Attributes:
+    num_classes: C.
     how: the options.
     norm: of the residual network.
-    num_classes: C.
   """
 
+  num_classes: int
   how: Network
   norm: Norm
-  num_classes: int
 
   @nn.compact
   def __call__(
@@ -249,7 +249,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   """
   check(options)
   how = options.network._replace(ratios=tuple(options.network.ratios))
-  network = RFCN(how, options.norm, len(classes.names))
+  network = RFCN(len(classes.names), how, options.norm)
   check_size = partial(faster_rcnn.check_sides, how)
 
   def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
