@@ -57,3 +57,10 @@ def test_codes_are_torchvisions(goldens, case):
     expected = golden[f"{case}/{name}"]
     error = np.abs(np.asarray(got) - expected).max()
     assert error <= 1e-6 * np.abs(expected).max(), name
+
+
+def test_boxes_are_cut_as_torchvisions(goldens):
+  golden = goldens("tv_ops")
+  edges = np.tile(golden["clip/size_hw"][::-1], 2).astype(np.float32)
+  found = box.clip(golden["clip/boxes"] / edges[None]) * edges[None]
+  np.testing.assert_allclose(found, golden["clip/clipped"], atol=1e-5)
