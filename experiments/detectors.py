@@ -10,20 +10,31 @@ what the papers report on COCO test-dev at full size, each on another GPU. Most
 are collected in M2Det's Table 2; FSSD's and DSOD's are their own, YOLOv2's of
 its Tables 5 and 3. VOC07 AP, COCO AP and images/s here are not measured yet.
 
+R-CNN and Fast R-CNN look at proposals alone. The table has them with :folder=F,
+where F/main.npz and F/test.npz are, and leaves them out without. Selective
+search, which needs scikit-image (pip install 'yolo9000[proposals]'), finds
+those:
+
+python -m yolo9000.proposals --config=experiments/detectors.py --out=F
+
+Their images per second do not count that search.
+
 Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
   quick      few steps, to see that everything works.
+  folder=F   with the rows R-CNN and Fast R-CNN, whose proposals are in F.
   row=NAME   this row alone.
   seed=N     this seed alone; seeds=N that many, with means and spreads.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from experiments import ablation, base
 from yolo9000 import detectors
-from yolo9000.detectors import ssd
+from yolo9000.detectors import rcnn, ssd
 from yolo9000.tables import plan
 from yolo9000.tables.plan import row
 
@@ -130,10 +141,36 @@ ROWS: tuple[tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...] = (
   ),
 )
 
+# Of two detectors that look at proposals: as above.
+OF_PROPOSALS: tuple[
+  tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...
+] = (
+  (
+    "R-CNN",
+    "rcnn",
+    {},
+    {
+      "network.side": 67,
+      "network.context": 5,
+      "network.batch_norm": True,
+      "loss.rois": 32,
+    },
+  ),
+  (
+    "Fast R-CNN",
+    "fast_rcnn",
+    {"COCO AP": 19.7},
+    {"network.batch_norm": True, "loss.low": 0.0},
+  ),
+)
+SVM = "rcnn_svm"  # the stage after R-CNN's network
+
 
 def get_config(argument: str = "") -> ConfigDict:
   """The complete config: a stage of its own for each detector."""
-  chosen = plan.arguments(argument, (*ARGUMENTS, *plan.TABLE_ARGUMENTS))
+  own = (*ARGUMENTS, "folder=", *plan.TABLE_ARGUMENTS)
+  chosen = plan.arguments(argument, own)
+  rows = ROWS + (OF_PROPOSALS if "folder" in chosen else ())
   config = ConfigDict(
     dict(
       name="detectors",
@@ -144,12 +181,14 @@ def get_config(argument: str = "") -> ConfigDict:
       only_row="",
       only_stage="",
       speed_rounds=5,
-      stages=("yolo", *(model for _, model, *_ in ROWS)),
+      stages=("yolo", *(model for _, model, *_ in rows)),
     )
   )
   config.yolo = ablation.yolo()
-  for _, model, _, changes in ROWS:
+  for _, model, _, changes in rows:
     config[model] = detector(model, changes)
+  if "folder" in chosen:
+    of_proposals(config, Path(chosen["folder"]))
   for name in config.stages:
     stage = config[name]
     stage.run.update(image_sizes=(SIDE,), total_steps=0)
@@ -163,12 +202,33 @@ def get_config(argument: str = "") -> ConfigDict:
   config.rows = (
     row("YOLO", None, {"yolo.run.total_steps": steps}),
     *(
-      row(name, told, {f"{model}.run.total_steps": steps}, on="base")
-      for name, model, told, _ in ROWS
+      row(name, told, steps_of(model, steps), on="base")
+      for name, model, told, _ in rows
     ),
   )
   plan.select(config, chosen)
   return config
+
+
+def steps_of(model: str, steps: int) -> dict[str, int]:
+  """A row's changes: how long its stages train."""
+  after = (SVM,) if model == "rcnn" else ()
+  return {f"{stage}.run.total_steps": steps for stage in (model, *after)}
+
+
+def of_proposals(config: ConfigDict, folder: Path) -> None:
+  """Adds R-CNN's second stage, and the files of proposals to all."""
+  second = ConfigDict(config.rcnn.to_dict())
+  second.task.learns = "svm"
+  second.optimizer.update(held=rcnn.HELD, weight_decay=0.0)
+  second.schedule.rate = 1e-2
+  config[SVM] = second
+  stages = list(config.stages)
+  stages.insert(stages.index("rcnn") + 1, SVM)
+  config.stages = tuple(stages)
+  for name in ("rcnn", SVM, "fast_rcnn"):
+    config[name].data.train.main.proposals = str(folder.resolve() / "main.npz")
+    config[name].data.test.proposals = str(folder.resolve() / "test.npz")
 
 
 def detector(model: str, changes: Mapping[str, Any]) -> ConfigDict:
