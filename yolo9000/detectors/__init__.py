@@ -38,6 +38,7 @@ DETECTORS = {
   "retinanet": "yolo9000.detectors.retinanet",
   "rcnn": "yolo9000.detectors.rcnn",
   "fast_rcnn": "yolo9000.detectors.fast_rcnn",
+  "faster_rcnn": "yolo9000.detectors.faster_rcnn",
 }
 
 
