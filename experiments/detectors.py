@@ -169,14 +169,14 @@ OF_PROPOSALS: tuple[
       "network.side": 67,
       "network.context": 5,
       "network.batch_norm": True,
-      "loss.rois": 32,
+      "loss.slots": 32,
     },
   ),
   (
     "Fast R-CNN",
     "fast_rcnn",
     {"COCO AP": 19.7},
-    {"network.batch_norm": True, "loss.low": 0.0},
+    {"network.batch_norm": True, "loss.background": 0.0},
   ),
 )
 SVM = "rcnn_svm"  # the stage after R-CNN's network

@@ -42,7 +42,7 @@ def batch_of(count, *, boxes=None, most=12):
 def small():
   """A narrow one, its variables, and the gradient of its loss."""
   how = fast_rcnn.Network(width=1 / 32)
-  loss = fast_rcnn.Loss(rois=8)
+  loss = fast_rcnn.Loss(slots=8)
   task = fast_rcnn.make_task(fast_rcnn.Options(how, loss=loss), VOC)
   variables = jax.jit(task.init, static_argnums=1)(jax.random.key(0), SIZE)
 
@@ -125,7 +125,7 @@ def test_each_class_moves_a_proposal_to_its_own_box():
   codes = codes.at[jnp.arange(2), jnp.array([1, 3])].set(said)
   how = Suppression(0.3, 0.2, 12, 5)
   found = jax.jit(fast_rcnn.detections, static_argnames="how")(
-    logits, codes, rois, how=how
+    logits, codes, rois, jnp.array([True, True, False]), how=how
   )
   assert found.mask.tolist() == [True, True, False, False, False]
   assert found.labels[:2].tolist() == [0, 2]
@@ -139,8 +139,8 @@ def test_each_class_moves_a_proposal_to_its_own_box():
     ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
     ("network", {"dtype": "int8"}, "'int8'; allowed are float32, bfloat16"),
     ("network", {"dropout": 1.0}, "dropout is 1.0; it must be at least 0"),
-    ("loss", {"rois": 0}, "rois is 0 and share 0.25; expected"),
-    ("loss", {"low": 0.6}, "low is 0.6 and high 0.5; expected 0 <= low"),
+    ("loss", {"slots": 0}, "slots is 0 and positives 0.25; expected"),
+    ("loss", {"background": 0.6}, "background is 0.6 and foreground 0.5"),
     ("detect", {"iou_threshold": 1.0}, "iou_threshold is 1.0; it must be"),
   ],
 )

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from yolo9000.boxes.mini_batch import Chosen
-from yolo9000.boxes.sampling import Sample
+from yolo9000.boxes.sampling import Sample, SampledRois
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.data import proposals
 from yolo9000.data.batches import empty_batch
@@ -73,17 +72,17 @@ def given():
       *boxes.tolist(),
       [0.1, 0.1, 0.5, 0.4],  # IoU .75 with the first
       [0.0, 0.8, 0.1, 0.9],
-      [0.0, 0.0, 1.0, 1.0],
+      [0.0, 0.0, 0.0, 0.0],
     ]
   )
-  chosen = Chosen(
+  chosen = SampledRois(
     rois,
+    jnp.array([True, True, True, True, False]),
     jnp.array([0, 1, 0, 0, 0]),
     Sample(
       jnp.array([True, True, True, False, False]),
       jnp.array([False, False, False, True, False]),
     ),
-    jnp.array([True, True, False, False, False]),
   )
   return boxes, jnp.array([0, 2]), jnp.ones(2, bool), chosen
 
@@ -137,7 +136,7 @@ def test_each_training_teaches_its_own_layers():
     ("softmax", {"trunk", "head", "labels"}),
     ("svm", {"svms", "ridges"}),
   ):
-    options = rcnn.Options(learns, how, loss=rcnn.Loss(8, share=1.0))
+    options = rcnn.Options(learns, how, loss=rcnn.Loss(slots=8, positives=1.0))
     task = rcnn.make_task(options, THREE)
     init = jax.jit(task.init, static_argnums=1)
     variables = init(jax.random.key(0), (64, 64))
@@ -186,8 +185,8 @@ def test_svms_score_and_the_regression_moves():
     ),
     ("network", {"chunk": 0}, "dropout is 0.5 and chunk 0; expected"),
     ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
-    ("loss", {"share": 0.0}, "rois is 128 and share 0.0; expected"),
-    ("loss", {"high": 0.0}, "low is 0.0 and high 0.0; expected"),
+    ("loss", {"positives": 2.0}, "slots is 128 and positives 2.0; expected"),
+    ("loss", {"foreground": 0.0}, "background is 0.0 and foreground 0.0"),
   ],
 )
 def test_what_cannot_be_says_what_can(group, changes, message):

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array, core
+from jax import Array
 
-from yolo9000 import boxes as box
 from yolo9000 import losses
-from yolo9000.boxes import coding, mini_batch, roi, suppression
-from yolo9000.boxes.mini_batch import Chosen, choose
+from yolo9000.boxes import roi, sampling, suppression
+from yolo9000.boxes.proposals import given
+from yolo9000.boxes.sampling import SampledRois, sample_rois
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.networks import input as pictures
 from yolo9000.networks.backbone import with_norm
@@ -63,19 +63,20 @@ class Network(NamedTuple):
 
 
 class Loss(NamedTuple):
-  """In a config, `task.loss`; see `boxes.sampling` and `losses.region_loss`.
+  """In a config, `task.loss`; see `losses.region_loss`.
 
   Attributes:
-    rois: of a picture.
-    share: of them that may be foreground.
-    high, low: IoU from which they are foreground, and background.
-    beta: of smooth L1.
+    foreground: least IoU of a roi that has a truth.
+    background: the least IoU of one that has none; it is below foreground.
+    slots: rois of a picture that are learned from.
+    positives: at most so large a part of them has a truth.
+    beta: see `losses.smooth_l1`.
   """
 
-  rois: int = 64
-  share: float = 0.25
-  high: float = 0.5
-  low: float = 0.1
+  foreground: float = 0.5
+  background: float = 0.1
+  slots: int = 64
+  positives: float = 0.25
   beta: float = 1.0
 
 
@@ -100,7 +101,7 @@ def check(options: Options) -> None:
       f"task.network.dropout is {how.dropout}; it must be at least 0 and below "
       f"1"
     )
-  mini_batch.check(options.loss)
+  sampling.check(options.loss)
 
 
 class FastRCNN(nn.Module):
@@ -178,32 +179,18 @@ def make_task(options: Options, classes: Classes) -> Task:
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     keys = jax.vmap(partial(jax.random.fold_in, step.key))(batch.index)
     keys = jax.vmap(jax.random.split)(keys)
-    truths = batch.boxes, batch.mask
-    chosen = jax.vmap(partial(choose, how=how))(
-      keys[:, 0], batch.proposals, *truths
+    chosen = jax.vmap(partial(sample_rois, how=how))(
+      keys[:, 0], given(batch.proposals), batch.boxes, batch.mask
     )
     output, stats = pictures.train(
       *(network, variables, batch.image),
       rois=chosen.rois,
       dropout_keys=keys[:, 1],
     )
-
-    def of_picture(*arrays: Array, chosen: Chosen) -> Any:
-      return losses.region_loss(
-        *arrays,
-        rois=chosen.rois,
-        truth=chosen.truth,
-        sample=chosen.sample,
-        weights=WEIGHTS,
-        beta=how.beta,
-      )
-
-    parts = jax.vmap(of_picture)(
-      *output, batch.boxes, batch.labels, chosen=chosen
+    sums = jax.vmap(partial(second_stage_loss, beta=how.beta))(
+      *output, batch.boxes, batch.labels, chosen
     )
-    sampled = chosen.sample.positive | chosen.sample.negative
-    counts = jnp.sum(sampled, axis=1)
-    parts = losses.over_counted(parts, counts, batch.valid)
+    parts = losses.over_counted(*sums, batch.valid)
     return sum(parts.values()), (stats, parts)
 
   def predict(
@@ -215,30 +202,57 @@ def make_task(options: Options, classes: Classes) -> Task:
       variables, pictures.normalise(images), proposals, train=False
     )
     of_picture = partial(detections, how=options.detect)
-    return jax.vmap(of_picture)(*output, proposals)
+    return jax.vmap(of_picture)(*output, *given(proposals)[::2])
 
   return Task(init, loss, predict, check_size, needs_proposals=True)
 
 
+def second_stage_loss(
+  logits: Float[Array, "R D"],
+  codes: Float[Array, "R E 4"],
+  boxes: Float[Array, "M 4"],
+  labels: Int[Array, " M"],
+  rois: SampledRois,
+  *,
+  beta: float,
+) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
+  """`losses.region_loss` of one picture, and its sampled rois' number."""
+  parts = losses.region_loss(
+    logits,
+    codes,
+    boxes,
+    labels,
+    rois=rois.rois,
+    truth=rois.truth,
+    sample=rois.sample,
+    weights=WEIGHTS,
+    beta=beta,
+  )
+  return parts, jnp.sum(rois.mask)
+
+
 def detections(
-  logits: Float[Array, "P D"],
-  codes: Float[Array, "P D 4"],
-  proposals: Float[Array, "P 4"],
+  logits: Float[Array, "R D"],
+  codes: Float[Array, "R D 4"],
+  rois: Float[Array, "R 4"],
+  mask: Bool[Array, " R"],
   *,
   how: Suppression,
 ) -> Detections:
   """Detections of one picture, their boxes within it.
 
-  Each proposal has a box and a score of every class; each class suppresses
-  itself alone.
+  Every class has a box of each roi, and suppresses itself alone.
 
-  Source: section 3.1.
+  Args:
+    logits: of the rois, background first.
+    codes: of the rois, for the background and each class.
+    rois: xyxy in [0, 1].
+    mask: false for padding.
+    how: its max_candidates are pairs of a roi and a class, by score.
+
+  Source: section 3.
   """
-  there: Bool[Array, " P"] = box.area(proposals) > 0
-  scores = jnp.where(there[:, None], jax.nn.softmax(logits)[:, 1:], 0.0)
-  num_classes = scores.shape[1]
-  most = core.min_dim(how.max_candidates, scores.size)
-  score, best = jax.lax.top_k(scores.reshape(-1), most)
-  row, label = best // num_classes, best % num_classes
-  boxes = coding.decode(codes[row, label + 1], proposals[row], WEIGHTS)
-  return suppression.labelled(box.clip(boxes), score, label, how=how)
+  scores = jax.nn.softmax(logits, axis=1)[:, 1:]
+  return suppression.of_classes(
+    scores, codes[:, 1:], rois, mask, weights=WEIGHTS, how=how
+  )

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, core
 
-from yolo9000 import boxes as box
 from yolo9000 import losses
-from yolo9000.boxes import coding, matching, mini_batch, suppression
-from yolo9000.boxes.mini_batch import Chosen, choose
+from yolo9000.boxes import coding, matching, sampling, suppression
+from yolo9000.boxes.proposals import given
+from yolo9000.boxes.sampling import SampledRois, sample_rois
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.networks import input as pictures
 from yolo9000.networks.backbone import with_norm
@@ -45,6 +45,7 @@ LEARNS = ("softmax", "svm")
 HELD = ("trunk/*", "head/*", "labels")  # while the SVMs learn
 WEIGHTS = (1.0, 1.0, 1.0, 1.0)  # of the codes
 NORM = 20.0  # of the features that the SVMs see
+SAME = 0.999  # IoU of a region and a truth that are one box
 SMALLEST = 67  # pixels, of which pool5 is 1 x 1
 
 
@@ -89,11 +90,12 @@ class Loss(NamedTuple):
   """In a config, `task.loss`.
 
   Attributes:
-    rois: of a picture. Differs: the paper has 128 of a step, of all pictures.
-    share: of them that may be positive: 32 of 128.
-    high: IoU from which a region is positive in fine-tuning. The SVMs and the
-      box regression take their regions from the same sample.
-    low: IoU from which others are background.
+    foreground: least IoU of a region that is positive in fine-tuning. The SVMs
+      and the box regression take their regions from the same sample.
+    background: the least IoU of the others.
+    slots: regions of a picture. Differs: the paper has 128 of a step, of all
+      its pictures.
+    positives: at most so large a part of them is positive: 32 of 128.
     svm_low: an SVM's negatives overlap its class less; its positives are the
       truths themselves.
     positive_weight: of an SVM's positives.
@@ -102,10 +104,10 @@ class Loss(NamedTuple):
       1000 is of the sum over a class's regions, so 1000 / their number.
   """
 
-  rois: int = 128
-  share: float = 0.25
-  high: float = 0.5
-  low: float = 0.0
+  foreground: float = 0.5
+  background: float = 0.0
+  slots: int = 128
+  positives: float = 0.25
   svm_low: float = 0.3
   positive_weight: float = 2.0
   ridge_high: float = 0.6
@@ -148,7 +150,7 @@ def check(options: Options) -> None:
       f"task.network.dropout is {how.dropout} and chunk {how.chunk}; expected "
       f"from 0 to below 1, and at least 1"
     )
-  mini_batch.check(options.loss)
+  sampling.check(options.loss)
 
 
 class Said(NamedTuple):
@@ -283,8 +285,8 @@ def make_task(options: Options, classes: Classes) -> Task:
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     keys = jax.vmap(partial(jax.random.fold_in, step.key))(batch.index)
     keys = jax.vmap(jax.random.split)(keys)
-    chosen = jax.vmap(partial(choose, how=options.loss))(
-      *(keys[:, 0], batch.proposals, batch.boxes, batch.mask)
+    chosen = jax.vmap(partial(sample_rois, how=options.loss))(
+      keys[:, 0], given(batch.proposals), batch.boxes, batch.mask
     )
     cut = jax.vmap(jax.vmap(partial(warp, how=how), (None, 0)))
     tunes = learns == "softmax"
@@ -313,11 +315,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     images: UInt8[Array, "B H W 3"],
     proposals: Float[Array, "B P 4"],
   ) -> Detections:
-    def of_picture(image: Array, proposals: Array) -> Detections:
-      there = box.area(proposals) > 0
-      whole = jnp.array([0, 0, 1, 1], proposals.dtype)
-      rois = jnp.where(there[:, None], proposals, whole[None])
-
+    def of_picture(image: Array, rois: Array) -> Detections:
       def of_region(roi: Array) -> Said:
         region = warp(image, roi, how)[None, None]
         said = network.apply(variables, region, train=False)
@@ -325,6 +323,7 @@ def make_task(options: Options, classes: Classes) -> Task:
 
       chunk = core.min_dim(how.chunk, len(rois))
       said = jax.lax.map(of_region, rois, batch_size=chunk)
+      there = given(rois).mask
       return detections(said, rois, there, learns=learns, how=options.detect)
 
     return jax.vmap(of_picture)(less_mean(images), proposals)
@@ -344,7 +343,7 @@ def tuning_loss(
   labels: Int[Array, " M"],
   mask: Bool[Array, " M"],
   *,
-  chosen: Chosen,
+  chosen: SampledRois,
 ) -> dict[str, Float[Array, ""]]:
   """Cross-entropy of N + 1 classes, the mean over a picture's regions.
 
@@ -365,7 +364,7 @@ def fitting_loss(
   labels: Int[Array, " M"],
   mask: Bool[Array, " M"],
   *,
-  chosen: Chosen,
+  chosen: SampledRois,
   how: Loss,
 ) -> dict[str, Float[Array, ""]]:
   """Hinge loss of the SVMs and squared error of the codes, of one picture.
@@ -388,16 +387,19 @@ def fitting_loss(
   one_hot = jax.nn.one_hot(labels, said.margins.shape[1], dtype=bool)
   of_class = jnp.where(one_hot[None], pairs[..., None], -1.0)
   overlap = jnp.max(of_class, axis=1)  # (R, C)
-  own = one_hot[chosen.truth] & (chosen.own & sampled)[:, None]
+  # IoU of a box with itself, as computed, is about 1.
+  is_truth = sampled & (jnp.max(pairs, axis=1) > SAME)
+  own = one_hot[chosen.truth] & is_truth[:, None]
   against = (overlap < how.svm_low) & sampled[:, None] & ~own
   error = jnp.where(own, how.positive_weight * hinge(said.margins), 0.0)
   error += jnp.where(against, hinge(-said.margins), 0.0)
   count = jnp.maximum(jnp.sum(sampled), 1).astype(error.dtype)
 
   finds = chosen.sample.positive & (jnp.max(pairs, axis=1) > how.ridge_high)
-  # Others have themselves for their truth, whose code is 0 and finite.
-  truth = jnp.where(finds[:, None], boxes[chosen.truth], chosen.rois)
-  target = coding.encode(truth, chosen.rois, WEIGHTS)
+  whole = jnp.array([0, 0, 1, 1], boxes.dtype)  # keeps logarithms finite
+  rois = jnp.where(finds[:, None], chosen.rois, whole[None])
+  truth = jnp.where(finds[:, None], boxes[chosen.truth], whole[None])
+  target = coding.encode(truth, rois, WEIGHTS)
   codes = said.codes[jnp.arange(len(finds)), labels[chosen.truth]]
   off = jnp.sum((codes - target) ** 2, axis=1) / 2
   found = jnp.maximum(jnp.sum(finds), 1).astype(off.dtype)
@@ -427,14 +429,9 @@ def detections(
 
   Source: section 2.2; appendix C, where boxes are moved once.
   """
-  scores = jax.nn.softmax(said.logits)[:, 1:]
+  scores, codes = jax.nn.softmax(said.logits)[:, 1:], jnp.zeros_like(said.codes)
   if learns == "svm":
-    scores = jax.nn.sigmoid(said.margins)
-  scores = jnp.where(there[:, None], scores, 0.0)
-  most = core.min_dim(how.max_candidates, scores.size)
-  score, best = jax.lax.top_k(scores.reshape(-1), most)
-  row, label = best // scores.shape[1], best % scores.shape[1]
-  boxes = rois[row]
-  if learns == "svm":
-    boxes = coding.decode(said.codes[row, label], boxes, WEIGHTS)
-  return suppression.labelled(box.clip(boxes), score, label, how=how)
+    scores, codes = jax.nn.sigmoid(said.margins), said.codes
+  return suppression.of_classes(
+    scores, codes, rois, there, weights=WEIGHTS, how=how
+  )
