@@ -222,6 +222,8 @@ def source(format: str, **options: Any) -> dict[str, Any]:
     class_names=(),  # those of the data set; (): as its files say
     map=(),  # from its classes to the network's, pairs or a file; (): the same
     outside=False,  # whether its paths may leave root
+    proposals="",  # a file below data.root; "": none
+    max_proposals=2000,  # of a picture, the first so many
   )
   return complete | options
 

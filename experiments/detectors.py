@@ -12,6 +12,15 @@ what the papers report on COCO test-dev at full size, each on another GPU. Most
 are collected in M2Det's Table 2; FSSD's and DSOD's are their own, YOLOv2's of
 its Tables 5 and 3. VOC07 AP, COCO AP and images/s here are not measured yet.
 
+R-CNN and Fast R-CNN look at proposals alone. The table has them with :folder=F,
+where F/main.npz and F/test.npz are, and leaves them out without. Selective
+search, which needs scikit-image (pip install 'yolo9000[proposals]'), finds
+those:
+
+python -m yolo9000.proposals --config=experiments/detectors.py --out=F
+
+Their images per second do not count that search.
+
 Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
   quick      few steps, to see that everything works.
   photos     photographs of one's own in --config.data.root, at 320 pixels and a
@@ -25,6 +34,8 @@ Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
              trained on ImageNet: take row= and --config.run.start_from=FILE.
              Differs: all pictures are stretched to a square and augmented as
              YOLOv2's; there are no crops by overlap as SSD has them.
+  folder=F   without voc and coco: with the rows R-CNN and Fast R-CNN, whose
+             proposals are in F.
   row=NAME   this row alone.
   seed=N     this seed alone; seeds=N that many, with means and spreads.
 """
@@ -46,6 +57,7 @@ from yolo9000.detectors import (
   dssd,
   fssd,
   m2det,
+  rcnn,
   refinedet,
   retinanet,
   rfbnet,
@@ -200,6 +212,15 @@ ROWS: tuple[tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...] = (
   ),
 )
 
+# Of two detectors that look at proposals: as above.
+FAST_RCNN = {"network.batch_norm": True, "loss.background": 0.0}
+RCNN = {
+  "network.side": 67,
+  "network.context": 5,
+  "network.batch_norm": True,
+  "loss.slots": 32,
+}
+
 
 class Schedule(NamedTuple):
   """How a paper, or its program, trains.
@@ -300,18 +321,16 @@ def get_config(argument: str = "") -> ConfigDict:
   allowed = (*ARGUMENTS, "folder=", *plan.TABLE_ARGUMENTS)
   chosen = plan.arguments(argument, allowed)
   full = {"voc", "coco"} & set(chosen)
-  if len({*full, "folder"} & set(chosen)) not in (0, 2) or len(full) > 1:
+  if len(full) > 1 or (full and "folder" not in chosen):
     raise ValueError(
-      f"argument {argument!r}: voc or coco, and folder= need each other; "
-      f"expected as voc,folder=F, where F holds the data set"
+      f"argument {argument!r}: expected voc,folder=F or coco,folder=F, where F "
+      f"holds the data set"
     )
   config = base.detector()
   config.name = "_".join(["detectors", *(a for a in ARGUMENTS if a in chosen)])
   config.paper = "the field, on COCO test-dev"
   config.table = "alternatives"
-  config.setting = (
-    "a miniature on drawn shapes, an eighth of each paper's width"
-  )
+  config.setting = "a miniature on drawn shapes, an eighth of each width"
   config.seeds = (0,)
   config.only_row = ""
   config.speed_rounds = 5
@@ -323,6 +342,8 @@ def get_config(argument: str = "") -> ConfigDict:
     photos(config)
   else:
     config.rows = rows(SIDE, WIDTH, {})
+    if "folder" in chosen:
+      config.rows += rows_of_proposals(Path(chosen["folder"]).resolve())
   if "quick" in chosen:
     config.setting = "a trial of a few steps, whose numbers mean nothing"
     config.run.total_steps = 4
@@ -331,9 +352,7 @@ def get_config(argument: str = "") -> ConfigDict:
   return config
 
 
-def rows(
-  side: int, width: float, more: Mapping[str, Any] | None = None
-) -> tuple:
+def rows(side: int, width: float, more: Mapping[str, Any]) -> tuple:
   """The table in miniature.
 
   Args:
@@ -353,6 +372,31 @@ def rows(
       row(name, told, {"task": task, **more.get(model, {})}, on="base")
     )
   return tuple(made)
+
+
+def rows_of_proposals(folder: Path) -> tuple:
+  """Those that look at the proposals of a folder; R-CNN has two stages.
+
+  A row of the first stage alone has its softmax; the second one has SVMs.
+  """
+  files = {
+    "data.train.main.proposals": str(folder / "main.npz"),
+    "data.test.proposals": str(folder / "test.npz"),
+  }
+  network = {"task": narrow("rcnn", RCNN, SIDE, WIDTH), **files}
+  svm = {
+    "task.learns": "svm",
+    "run.start_from": f"{plan.ROW}R-CNN, softmax",
+    "optimizer.held": rcnn.HELD,
+    "optimizer.weight_decay": 0.0,
+    "schedule.rate": 1e-2,
+  }
+  fast = {"task": narrow("fast_rcnn", FAST_RCNN, SIDE, WIDTH), **files}
+  return (
+    row("R-CNN, softmax", None, network, on="base"),
+    row("R-CNN", None, svm),
+    row("Fast R-CNN", {"COCO AP": 19.7}, fast, on="base"),
+  )
 
 
 def narrow(

@@ -18,7 +18,11 @@ from ml_collections import ConfigDict
 
 from experiments import base
 from yolo9000.boxes.suppression import Suppression
+from yolo9000.data import proposals
+from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
+from yolo9000.data.formats.reading import Source
+from yolo9000.data.proposals import Proposals
 from yolo9000.detectors import DETECTORS, defaults
 from yolo9000.networks.backbone import BACKBONES
 from yolo9000.networks.resnet import BLOCKS
@@ -104,6 +108,41 @@ def tiny_config(*, class_names=shapes.CLASS_NAMES, tree="", **changes):
     "evaluation.batch_size": 4,
   }
   return plan.with_changes(config, {**settings, **dotted(changes)}.items())
+
+
+def jittered(records, seed=0):
+  """Proposals of pictures: near each truth, and elsewhere, as a search has."""
+  rng = np.random.default_rng(seed)
+  found = []
+  for record in records:
+    side = np.array([record.width, record.height] * 2, np.float32)
+    sizes = np.tile(record.boxes_px[:, 2:] - record.boxes_px[:, :2], 2)
+    near = [
+      record.boxes_px + sizes * rng.normal(0, off, sizes.shape)
+      for off in (0.03, 0.08, 0.15)
+    ]
+    low = rng.uniform(0, 0.7, (40, 2))
+    other = np.concatenate([low, low + rng.uniform(0.1, 0.6, (40, 2))], 1)
+    every = np.concatenate([*near, other * side])
+    every = np.clip(every, 0, side)[rng.permutation(len(every))]
+    big = (every[:, 2:] - every[:, :2] >= 4).all(1)
+    found.append(every[big].astype(np.float32))
+  return found
+
+
+def with_proposals(config, folder):
+  """A config of drawn pictures, whose proposals are `jittered` ones."""
+  changes = {}
+  for name, described in (
+    ("train.main", config.data.train.main),
+    ("test", config.data.test),
+  ):
+    source = Source("shapes", "", described.split)
+    records = shapes.read(source, Flaws(strict=True)).records
+    path = folder / f"{name}.npz"
+    proposals.write(path, Proposals(jittered(records), "by hand"), records)
+    changes[f"data.{name}.proposals"] = str(path)
+  return plan.with_changes(config, changes.items())
 
 
 def config_of(model, **changes):

@@ -24,6 +24,7 @@ COMMANDS = {
   "evaluate": ("yolo9000.evaluate", "measures a trained detector"),
   "export": ("yolo9000.export", "writes a trained detector for other programs"),
   "priors": ("yolo9000.priors", "finds the box shapes that fit a data set"),
+  "proposals": ("yolo9000.proposals", "finds boxes that may hold an object"),
   "data": ("yolo9000.data", "looks for flaws in a data set"),
   "tree": ("yolo9000.wordtree", "makes, checks and shows trees of classes"),
   "benchmark speed": ("yolo9000.benchmarks.speed", "of a forward pass, a step"),

@@ -11,7 +11,7 @@ for name, score, box in zip(found.names, found.scores, found.boxes_px):
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -25,10 +25,11 @@ import PIL.ImageOps
 
 from yolo9000 import boxes as box
 from yolo9000 import tiles
-from yolo9000.data import augment
+from yolo9000.data import augment, proposals
 from yolo9000.data.disk import DataError
 from yolo9000.data.images import decode_picture
 from yolo9000.data.pictures import Item
+from yolo9000.data.selective_search import Search, felzenszwalb, propose
 from yolo9000.export import engines
 from yolo9000.export.engines import ENGINES, Exported
 from yolo9000.training.trained import Trained, from_darknet, from_run
@@ -83,6 +84,7 @@ class Prepared(NamedTuple):
   input: UInt8[np.ndarray, "Y X 3"]
   placement: augment.Placement
   shape: tuple[int, int]  # width and height of the picture
+  proposals_px: Float[np.ndarray, "P 4"] | None = None  # if they are needed
 
 
 class Detector:
@@ -101,8 +103,12 @@ class Detector:
       and iou_threshold; see `task.detect` in the run's config.json. Those of a
       run are what its AP was measured with, so most take many weak boxes.
 
+  A detector that looks at proposals alone has those of selective search, which
+  takes its time for each picture.
+
   Raises:
     ValueError: for a value that cannot be, saying what can.
+    MissingExtra: if proposals are needed, and what finds them is not there.
   """
 
   def __init__(
@@ -124,12 +130,18 @@ class Detector:
     augment.check_resize(self.resize)
     limits = {**trained.detect, **detect}
     self._most = limits.get("max_detections", sys.maxsize)
+    self._propose: Callable[[np.ndarray], np.ndarray] | None = None
+    self._max_proposals = 0
     if isinstance(trained, Exported):
       trained.check_size(self.size)
       self._predict = trained.predict(detect)
       return
     task = trained.make_task(detect)
     task.check_size(self.size)
+    if task.needs_proposals:
+      self._max_proposals = trained.max_proposals
+      how = Search(most=trained.max_proposals)
+      self._propose = partial(propose, how=how, segment=felzenszwalb())
     if engine == "onnx":
       self._predict = engines.of_trained(trained, detect).predict({})
     else:
@@ -216,13 +228,27 @@ class Detector:
         f"(H, W, 3)"
       )
     input_, placement = augment.RESIZES[self.resize](image, self.size[::-1])
-    return Prepared(input_, placement, (image.shape[1], image.shape[0]))
+    found = self._propose(image) if self._propose else None
+    return Prepared(input_, placement, image.shape[1::-1], found)
 
   def start(self, prepared: Sequence[Prepared], batch_size: int) -> Detections:
     """Begins a batch on the device, padded by its last picture."""
     padding = [prepared[-1]] * (batch_size - len(prepared))
-    inputs = np.stack([one.input for one in (*prepared, *padding)])
-    return self._predict(inputs)
+    rows = [*prepared, *padding]
+    inputs = np.stack([one.input for one in rows])
+    if not self._propose:
+      return self._predict(inputs)
+    boxes = np.zeros((len(rows), self._max_proposals, 4), np.float32)
+    for place, one in zip(boxes, rows, strict=True):
+      assert one.proposals_px is not None
+      edges = np.array([*one.shape] * 2, np.float32)
+      proposals.lay(
+        place,
+        one.proposals_px / edges,
+        one.placement,
+        min_side=1 / max(self.size),
+      )
+    return self._predict(inputs, boxes)
 
   def finish(
     self, found: Detections, prepared: Sequence[Prepared]

@@ -153,7 +153,11 @@ def check(config: Any, workdir: Path) -> None:
   to_do = [s for s in stages if not sweep.is_done(s, workdir)]
   for stage in to_do:
     try:
-      build.validate(stage.config)
+      checked = stage.config
+      if stage.parent and not checked.run.start_from:
+        start = (("run.start_from", f"{plan.ROW}of {stage.parent}"),)
+        checked = plan.with_changes(checked, start)
+      build.validate(checked)
     except ValueError as error:
       wrong[stage.key] = error
   if wrong and (DRY_RUN.value or len(wrong) == len(to_do)):

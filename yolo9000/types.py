@@ -5,7 +5,7 @@ Dimension key, used by each signature and docstring of the package:
   B images    H W pixels      Y X grid cells    A priors
   N slots (Y * X * A)         M truths, padded  K kept detections
   C classes (or tree nodes)   F numbers of one slot, 5 + C
-  G groups of siblings in a tree
+  G groups of siblings in a tree      P proposals, padded
 
 `boxes` without a suffix are xyxy (left, top, right, bottom) as fractions of the
 picture; anything else says so: `_cxcywh`, `_px` (pixels), `_cells`.
@@ -72,6 +72,9 @@ class Batch(NamedTuple):
   image_label: Int[Any, " B"]  # -1: none
   valid: Bool[Any, " B"]  # false: padding of an evaluation's last batch
   index: Int[Any, " B"]  # which record of the data set: names a picture
+  # Boxes from elsewhere, xyxy in [0, 1]; those without area are padding. None
+  # where the data has none, which costs nothing.
+  proposals: Float[Any, "B P 4"] | None = None
 
 
 class Detections(NamedTuple):
@@ -107,10 +110,13 @@ class Task(NamedTuple):
     loss: (variables, batch, step) -> (scalar, (new batch_stats, parts)), the
       mean over the batch's images; parts are scalars by name that sum to it.
     predict: (variables, images) -> Detections, of uint8 images (B, H, W, 3).
+      With needs_proposals: (variables, images, proposals).
     check_size: (size) -> None; ValueError for a size that the network does not
       take, saying which it takes.
     learns_from: "boxes", "image labels" or "both"; pictures that have nothing
       else are refused before the training begins.
+    needs_proposals: whether loss reads `Batch.proposals`, and predict takes
+      them.
   """
 
   init: Callable[..., Any]
@@ -118,3 +124,10 @@ class Task(NamedTuple):
   predict: Callable[..., Any]
   check_size: Callable[[tuple[int, int]], None]
   learns_from: str = "boxes"
+  needs_proposals: bool = False
+
+  def inputs(self, batch: Batch) -> tuple[Any, ...]:
+    """What predict takes of a batch, beside the variables."""
+    if self.needs_proposals:
+      return batch.image, batch.proposals
+    return (batch.image,)

@@ -455,7 +455,7 @@ def check_the_same_ap(trained, data, score, **options):
   """
   size = trained.size[0]  # tables are of squares
   found = predict_all(
-    trained.make_task(options).predict,
+    trained.make_task(options),
     devices.replicate(trained.variables, devices.make_mesh()),
     data,
     image_size=size,

@@ -10,7 +10,7 @@ import pytest
 from support import SHORT
 
 from yolo9000 import boxes as box
-from yolo9000.boxes import coding
+from yolo9000.boxes import coding, sampling
 from yolo9000.boxes.proposals import Amounts
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import cascade_rcnn, faster_rcnn
@@ -139,7 +139,7 @@ def test_later_stages_ask_for_more_and_learn_from_truths(foreground, positive):
       [0.0, 0.0, 0.4, 0.4],
     ]
   )
-  found = faster_rcnn.every_roi(
+  found = sampling.every_roi(
     rois,
     jnp.asarray([True, True, True, False]),
     boxes,

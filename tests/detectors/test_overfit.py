@@ -4,10 +4,11 @@ import json
 from functools import partial
 
 import pytest
-from support import SHORT, config_of, tiny_config
+from support import SHORT, config_of, tiny_config, with_proposals
 
-from yolo9000.detectors import of_name, ssd
+from yolo9000.detectors import of_name, rcnn, ssd
 from yolo9000.tables import plan, run
+from yolo9000.training import build
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
@@ -152,6 +153,48 @@ CASES = {
     },
   ),
   "m2det": of_family("m2det", network={"modules": 2, "scales": 4}),
+  "fast_rcnn": (
+    *(partial(config_of, "fast_rcnn"), 128),
+    {
+      "task.network.batch_norm": True,
+      "task.network.dropout": 0.0,
+      "task.network.width": 1 / 16,
+      "task.norm.momentum": 0.9,
+      "task.loss.background": 0.0,
+      "task.detect.score_threshold": 0.005,
+      "task.detect.max_candidates": 200,
+      "run.total_steps": 150,
+      "schedule.rate": 3e-3,
+      "schedule.burn_in_steps": 20,
+    },
+  ),
+  "rcnn": (
+    *(partial(config_of, "rcnn"), 128),
+    {
+      "task.network.side": 67,
+      "task.network.context": 5,
+      "task.network.batch_norm": True,
+      "task.network.dropout": 0.0,
+      "task.network.width": 1 / 8,
+      "task.norm.momentum": 0.9,
+      "task.loss.slots": 32,
+      "task.detect.score_threshold": 0.005,
+      "task.detect.max_candidates": 200,
+      "run.total_steps": 100,
+      "schedule.rate": 3e-3,
+      "schedule.burn_in_steps": 20,
+    },
+  ),
+}
+# A second training, from the weights of the first: what it changes.
+SECOND = {
+  "rcnn": {
+    "task.learns": "svm",
+    "optimizer.held": rcnn.HELD,
+    "optimizer.weight_decay": 0.0,
+    "run.total_steps": 60,
+    "schedule.rate": 1e-2,
+  },
 }
 
 
@@ -173,6 +216,14 @@ def test_eight_pictures_are_learned_by_heart(tmp_path, name):
     "optimizer.average": 0.0,
   }
   config = plan.with_changes(make(), {**settings, **changes}.items())
+  if build.make_task(config).needs_proposals:
+    config = with_proposals(config, tmp_path)
+  if name in SECOND:
+    first = tmp_path / "first"
+    assert run.run_alone(config, first)["VOC07 AP"] > 0.5
+    start = {"run.start_from": str(first)}
+    config = plan.with_changes(config, {**SECOND[name], **start}.items())
+    tmp_path = tmp_path / "second"
   metrics = run.run_alone(config, tmp_path)
   assert metrics["VOC07 AP"] > 0.9
   for drawing in ("curves", "detections", "precision_recall"):

@@ -49,7 +49,7 @@ class Amounts(NamedTuple):
 
 
 class Proposals(NamedTuple):
-  """Of one picture, best first.
+  """Of one picture or of all, best first.
 
   Attributes:
     boxes: xyxy in [0, 1], within the picture; zeros where there is none.
@@ -57,9 +57,18 @@ class Proposals(NamedTuple):
     mask: false where there is none.
   """
 
-  boxes: Float[Array, "R 4"]
-  scores: Float[Array, " R"]
-  mask: Bool[Array, " R"]
+  boxes: Float[Array, "*B R 4"]
+  scores: Float[Array, "*B R"]
+  mask: Bool[Array, "*B R"]
+
+
+def given(boxes: Float[Array, "*B R 4"]) -> Proposals:
+  """Those that come with pictures, `Batch.proposals`; their scores are 1.
+
+  Those without area are padding.
+  """
+  mask = box.area(boxes) > 0
+  return Proposals(boxes, mask.astype(boxes.dtype), mask)
 
 
 def large_enough(

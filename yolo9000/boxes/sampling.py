@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from yolo9000.boxes.matching import overlaps
+from yolo9000.boxes.proposals import Proposals
 from yolo9000.types import Bool, Float, Int
 
 
@@ -121,3 +122,122 @@ def assign(
     roi_mask & jnp.any(mask) & (most >= foreground),
     roi_mask & (most >= low) & (most < high),
   )
+
+
+class Rois(NamedTuple):
+  """Proposals as the second stage sees them, of one picture or of all.
+
+  Attributes:
+    rois: xyxy in [0, 1].
+    mask: false for padding.
+  """
+
+  rois: Float[Array, "*B R 4"]
+  mask: Bool[Array, "*B R"]
+
+
+class SampledRois(NamedTuple):
+  """What is learned from, of one picture or of all.
+
+  Attributes:
+    rois, mask: as of `Rois`.
+    truth: of each, see `Assigned`.
+    sample: which of them are to find it, and which to find none.
+  """
+
+  rois: Float[Array, "*B R 4"]
+  mask: Bool[Array, "*B R"]
+  truth: Int[Array, "*B R"]
+  sample: Sample
+
+
+def check(how: Any) -> None:
+  """Raises ValueError for options of `sample_rois` that cannot be.
+
+  Args:
+    how: the group `task.loss` of a config.
+  """
+  if not 0 <= how.background < how.foreground <= 1:
+    raise ValueError(
+      f"task.loss.background is {how.background} and foreground "
+      f"{how.foreground}; expected 0 <= background < foreground <= 1"
+    )
+  if how.slots < 1 or not 0 <= how.positives <= 1:
+    raise ValueError(
+      f"task.loss.slots is {how.slots} and positives {how.positives}; expected "
+      f"at least 1, and a part from 0 to 1"
+    )
+
+
+def sample_rois(
+  key: Array,
+  proposals: Proposals,
+  boxes: Float[Array, "M 4"],
+  mask: Bool[Array, " M"],
+  *,
+  how: Any,
+) -> SampledRois:
+  """Which proposals of one picture are learned from; truths are among them.
+
+  Args:
+    key: of this picture and step.
+    proposals: of the picture.
+    boxes, mask: its truths.
+    how: foreground and background are as for `assign`, the background's
+      least IoU alone; slots is R, and positives which part of them may find a
+      truth.
+
+  Source: Fast R-CNN, section 2.3; Faster R-CNN, section 3.2. That truths are
+  proposals too is the programs'.
+  """
+  rois = jnp.concatenate([proposals.boxes, boxes])
+  roi_mask = jnp.concatenate([proposals.mask, mask])
+  found = assign(
+    rois,
+    roi_mask,
+    boxes,
+    mask,
+    foreground=how.foreground,
+    background=(how.background, how.foreground),
+  )
+  sample = balanced(
+    key,
+    found.positive,
+    found.negative,
+    slots=how.slots,
+    positives=int(how.slots * how.positives),
+  )
+  index, real = into_slots(sample, how.slots)
+  sample = Sample(*(chosen[index] & real for chosen in sample))
+  return SampledRois(rois[index], real, found.truth[index], sample)
+
+
+def every_roi(
+  rois: Float[Array, "R 4"],
+  mask: Bool[Array, " R"],
+  boxes: Float[Array, "M 4"],
+  real: Bool[Array, " M"],
+  *,
+  foreground: float,
+) -> SampledRois:
+  """All rois of one picture, and its truths, are learned from.
+
+  Args:
+    rois: xyxy in [0, 1].
+    mask: false for padding.
+    boxes: truths.
+    real: true for real objects.
+    foreground: least IoU of a roi that has a truth; the others have none.
+  """
+  rois = jnp.concatenate([rois, boxes])
+  mask = jnp.concatenate([mask, real])
+  found = assign(
+    rois,
+    mask,
+    boxes,
+    real,
+    foreground=foreground,
+    background=(0.0, foreground),
+  )
+  sample = Sample(found.positive, found.negative)
+  return SampledRois(rois, mask, found.truth, sample)

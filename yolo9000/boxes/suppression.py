@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array, core
 
 from yolo9000 import boxes as box
+from yolo9000.boxes import coding
 from yolo9000.types import Bool, Detections, Float, Int
 
 
@@ -192,3 +193,37 @@ def class_agnostic(
   labels = jnp.argmax(probabilities, axis=1)
   count = core.min_dim(how.max_detections, count)
   return _best(boxes, scores, labels, keep, count)
+
+
+def of_classes(
+  scores: Float[Array, "R C"],
+  codes: Float[Array, "R E 4"],
+  rois: Float[Array, "R 4"],
+  mask: Bool[Array, " R"],
+  *,
+  weights: coding.Weights,
+  how: Suppression,
+) -> Detections:
+  """As `per_class`, where each class has a box of its own of each roi.
+
+  Args:
+    scores: of the classes.
+    codes: of the classes, or of all as one, E = C or 1; see `boxes.coding`.
+    rois: xyxy in [0, 1], to which the codes are relative.
+    mask: false for padding.
+    weights: of the codes.
+    how: its max_candidates are pairs of a roi and a class, by score.
+
+  Returns:
+    Detections (K), their boxes within the picture.
+
+  Source: Fast R-CNN, arXiv 1504.08083, section 3.
+  """
+  num_classes, kinds = scores.shape[1], codes.shape[1]
+  scores = jnp.where(mask[:, None], scores, 0.0)
+  most = core.min_dim(how.max_candidates, scores.size)
+  score, best = jax.lax.top_k(scores.reshape(-1), most)
+  place, label = best // num_classes, best % num_classes
+  code = codes[place, label] if kinds > 1 else codes[place, 0]
+  boxes = box.clip(coding.decode(code, rois[place], weights))
+  return labelled(boxes, score, label, how=how)

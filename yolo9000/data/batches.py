@@ -11,8 +11,6 @@ the loop hands over the next batch while the device still computes.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -21,16 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000.data import augment as aug
-from yolo9000.data.disk import DataError, shown
+from yolo9000.data import proposals
+from yolo9000.data.broken import find, reason, watched
+from yolo9000.data.disk import DataError
 from yolo9000.data.records import (
   Dataset,
-  Record,
   check_image_labels,
   check_objects,
+  most_proposals,
 )
 from yolo9000.types import Batch
-
-logger = logging.getLogger("yolo9000")
 
 MOST_TRIES = 100  # to find a picture in place of a broken one
 
@@ -48,8 +46,15 @@ def image_size(
   return sizes[int(rng.integers(len(sizes)))]
 
 
-def empty_batch(batch_size: int, *, size: int, max_objects: int) -> Batch:
-  """A batch of nothing, of the shapes that `train_batches` gives."""
+def empty_batch(
+  batch_size: int, *, size: int, max_objects: int, max_proposals: int = 0
+) -> Batch:
+  """A batch of nothing, of the shapes that `train_batches` gives.
+
+  max_proposals is that of pictures that have proposals; 0 where they have
+  none.
+  """
+  proposals_shape = batch_size, max_proposals, 4
   return Batch(
     image=np.zeros((batch_size, size, size, 3), np.uint8),
     boxes=np.zeros((batch_size, max_objects, 4), np.float32),
@@ -58,6 +63,7 @@ def empty_batch(batch_size: int, *, size: int, max_objects: int) -> Batch:
     image_label=np.full(batch_size, -1, np.int32),
     valid=np.ones(batch_size, bool),
     index=np.zeros(batch_size, np.int32),
+    proposals=np.zeros(proposals_shape, np.float32) if max_proposals else None,
   )
 
 
@@ -84,6 +90,7 @@ class _TrainBatches(NamedTuple):
   rows: range
   size_of_step: Callable[[int], int]
   max_objects: int
+  max_proposals: int
   seed: int
   replace: bool  # broken pictures by others
 
@@ -92,6 +99,7 @@ class _TrainBatches(NamedTuple):
       len(self.rows),
       size=self.size_of_step(step),
       max_objects=self.max_objects,
+      max_proposals=self.max_proposals,
     )
     for row, place in enumerate(self.places(step)):
       self._fill(batch, row, place)
@@ -104,16 +112,16 @@ class _TrainBatches(NamedTuple):
 
   def _fill(self, batch: Batch, row: int, place: int) -> None:
     index = int(self.order[place])
-    number, first = _find(self.datasets, index)
+    number, first = find(self.datasets, index)
     dataset, how = self.datasets[number], self.augmentations[number]
     image = self._read(dataset, index - first)
     tries = 0
     while image is None:
       tries += 1
       if tries > MOST_TRIES:
-        reason = _reason(dataset, dataset.records[index - first])
+        why = reason(dataset, dataset.records[index - first])
         raise DataError(
-          f"{tries} pictures drawn in turn cannot be read; the last: {reason}"
+          f"{tries} pictures drawn in turn cannot be read; the last: {why}"
         )
       draw = np.random.default_rng((self.seed, place, tries))
       index = first + int(draw.integers(len(dataset.records)))
@@ -137,6 +145,9 @@ class _TrainBatches(NamedTuple):
     batch.boxes[row, : len(kept)] = boxes[kept]
     batch.labels[row, : len(kept)] = record.labels[kept]
     batch.mask[row, : len(kept)] = True
+    proposals.place(
+      *(batch, row, record, placement), flip=flip, min_side=how.min_side
+    )
 
   def _read(self, dataset: Dataset, index: int) -> np.ndarray | None:
     try:
@@ -145,16 +156,6 @@ class _TrainBatches(NamedTuple):
       if not self.replace:
         raise
       return None
-
-
-def _find(datasets: Sequence[Dataset], index: int) -> tuple[int, int]:
-  """The data set of an index that counts through all, and its first index."""
-  first = 0
-  for number, dataset in enumerate(datasets):
-    if index < first + len(dataset.records):
-      return number, first
-    first += len(dataset.records)
-  raise IndexError(index)
 
 
 def _order(counts: Sequence[int], weights: Sequence[float], seed: int) -> Any:
@@ -188,6 +189,8 @@ def train_batches(
 ) -> Generator[Batch, None, None]:
   """Endless training batches from start_step on, each pass in a new order.
 
+  Proposals lie where the picture does, as its truths; they keep their order.
+
   The truths of a picture come in random order, so that of two in one slot each
   gets its turn. Differs: the original program draws pictures with replacement;
   here every picture of a set is seen once per pass through it.
@@ -213,8 +216,9 @@ def train_batches(
 
   Raises:
     ValueError: for a batch larger than the data sets, weights that do not fit
-      them, a share or number that cannot be, or a data set with boxes and
-      augmentation for a classifier.
+      them, a share or number that cannot be, a data set with boxes and
+      augmentation for a classifier, or if some pictures have proposals and
+      others have not.
     DataError: from the iterator, for broken pictures.
   """
   import grain
@@ -256,6 +260,7 @@ def train_batches(
     rows=rows,
     size_of_step=size_of_step,
     max_objects=max_objects,
+    max_proposals=most_proposals(datasets),
     seed=seed,
     replace=broken_share > 0,
   )
@@ -264,7 +269,7 @@ def train_batches(
   if not broken_share:
     return batches
   most = broken_share * len(records) * len(rows) / batch_size
-  return _watched(batches, make, start_step, most)
+  return watched(batches, make, start_step, most)
 
 
 def _in_parallel(batches: Any, workers: Workers) -> Generator[Any, None, None]:
@@ -298,51 +303,6 @@ def _ignore_interrupts(*_: int) -> None:
   signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _watched(
-  batches: Generator[Batch, None, None],
-  make: _TrainBatches,
-  step: int,
-  most: float,
-) -> Generator[Batch, None, None]:
-  """Says which pictures were replaced, and stops after too many.
-
-  It compares what a batch has with what it should have, and so needs nothing
-  from the threads or processes that made it.
-  """
-  broken: dict[int, int] = {}
-  with contextlib.closing(batches):
-    for batch in batches:
-      for place, index in zip(make.places(step), batch.index, strict=True):
-        wanted, index = int(make.order[place]), int(index)
-        if index == wanted:
-          continue
-        number, first = _find(make.datasets, wanted)
-        dataset = make.datasets[number]
-        reason = _reason(dataset, dataset.records[wanted - first])
-        broken[wanted] = broken.get(wanted, 0) + 1
-        logger.warning(
-          "step %d: %s; replaced by %s (%d replaced so far, of %d pictures)",
-          *(step, reason, shown(dataset.records[index - first].path)),
-          *(sum(broken.values()), len(broken)),
-        )
-        if len(broken) > most:
-          raise DataError(
-            f"{len(broken)} pictures cannot be read, and data.broken_share "
-            f"allows {int(most)}; the last: {reason}"
-          )
-      yield batch
-      step += 1
-
-
-def _reason(dataset: Dataset, record: Record) -> str:
-  """Why a picture could not be read."""
-  try:
-    dataset.read_image(record)
-  except DataError as error:
-    return str(error)
-  return f"{shown(record.path)}: could not be read before, but now"
-
-
 class _EvalBatches(NamedTuple):
   """The batch of a number and its placements; see `eval_batches`."""
 
@@ -351,9 +311,15 @@ class _EvalBatches(NamedTuple):
   size: int
   batch_size: int
   rows: range
+  max_proposals: int
 
   def __call__(self, number: int) -> tuple[Batch, list[aug.Placement]]:
-    batch = empty_batch(len(self.rows), size=self.size, max_objects=1)
+    batch = empty_batch(
+      len(self.rows),
+      size=self.size,
+      max_objects=1,
+      max_proposals=self.max_proposals,
+    )
     start = number * self.batch_size + self.rows.start
     records = self.dataset.records[start : start + len(self.rows)]
     places = []
@@ -363,6 +329,7 @@ class _EvalBatches(NamedTuple):
       batch.image[row] = image
       batch.index[row] = start + row
       batch.image_label[row] = record.image_label
+      proposals.place(batch, row, record, place, min_side=1 / self.size)
       places.append(place)
     batch.valid[len(records) :] = False
     return batch, places
@@ -391,7 +358,8 @@ def eval_batches(
   aug.check_resize(resize)
   import grain
 
-  make = _EvalBatches(dataset, resize, size, batch_size, rows)
+  most = most_proposals([dataset])
+  make = _EvalBatches(dataset, resize, size, batch_size, rows, most)
   count = -(-len(dataset.records) // batch_size)
   return _in_parallel(
     grain.MapDataset.range(count).map(make), Workers(num_threads)

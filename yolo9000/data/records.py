@@ -33,6 +33,8 @@ class Record(NamedTuple):
   image_label: int = -1  # class of a picture without boxes; -1: none
   areas_px: Float[np.ndarray, " M"] | None = None  # of masks; None: of boxes
   image_id: int | str = -1  # its name in the data set's own files
+  # Boxes from elsewhere that may hold an object, see proposals.py; None: none.
+  proposals_px: Float[np.ndarray, "P 4"] | None = None
 
   @property
   def edges_px(self) -> Float[np.ndarray, " 4"]:
@@ -45,6 +47,13 @@ class Record(NamedTuple):
     if not len(self.boxes_px):
       return self.boxes_px
     return (self.boxes_px / self.edges_px).astype(np.float32)
+
+  @property
+  def proposals(self) -> Float[np.ndarray, "P 4"]:
+    """xyxy in [0, 1]."""
+    if self.proposals_px is None or not len(self.proposals_px):
+      return np.zeros((0, 4), np.float32)
+    return (self.proposals_px / self.edges_px).astype(np.float32)
 
 
 class Dataset(NamedTuple):
@@ -138,6 +147,24 @@ def check_labels(datasets: Sequence[Dataset], *, alone: bool) -> None:
       "no training picture has an image label alone: options for those, as "
       "in task.joint, have no effect"
     )
+
+
+def most_proposals(datasets: Sequence[Dataset]) -> int:
+  """The most that a picture has; 0 where none has any.
+
+  Raises:
+    ValueError: if some have, and others have not.
+  """
+  records = [record for dataset in datasets for record in dataset.records]
+  have = [record for record in records if record.proposals_px is not None]
+  if have and len(have) != len(records):
+    without = next(r for r in records if r.proposals_px is None)
+    raise ValueError(
+      f"{shown(without.path)} has no proposals, and {len(have)} other pictures "
+      f"of {len(records)} have; expected all data sets to have a file of them"
+    )
+  counts = [len(r.proposals_px) for r in have if r.proposals_px is not None]
+  return max(1, *counts) if counts else 0
 
 
 def check_image_labels(records: Sequence[Record]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo9000.data import proposals
 from yolo9000.data.disk import DataError, open_path, read_text, shown
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import (
@@ -121,7 +122,8 @@ def read_for(
     class_names: the network's, to which it is brought by `to_classes`.
 
   Raises:
-    DataError: by the reader, or by `to_classes`.
+    DataError: by the reader, by `to_classes`, or for proposals of other
+      pictures.
   """
   dataset = read(source, Flaws(strict=True))
   for flaw in dataset.flaws[:20]:
@@ -130,6 +132,10 @@ def read_for(
   dataset = to_classes(
     dataset, class_names, map=joined, name=f"{name} ({source})"
   )
+  if source.proposals:
+    dataset = proposals.attach(
+      dataset, source.proposals, most=source.max_proposals
+    )
   records = dataset.records
   logger.info(
     "%s (%s): %d pictures, %d objects, %d image labels, %d flaws in the "

@@ -36,6 +36,8 @@ DETECTORS = {
   "dssd": "yolo9000.detectors.dssd",
   "dsod": "yolo9000.detectors.dsod",
   "retinanet": "yolo9000.detectors.retinanet",
+  "rcnn": "yolo9000.detectors.rcnn",
+  "fast_rcnn": "yolo9000.detectors.fast_rcnn",
   "faster_rcnn": "yolo9000.detectors.faster_rcnn",
   "rfcn": "yolo9000.detectors.rfcn",
   "cascade_rcnn": "yolo9000.detectors.cascade_rcnn",

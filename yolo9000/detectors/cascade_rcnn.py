@@ -17,11 +17,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000.boxes import coding
+from yolo9000.boxes import coding, sampling, suppression
 from yolo9000.boxes.proposals import Amounts
+from yolo9000.boxes.sampling import Rois, SampledRois
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import faster_rcnn
-from yolo9000.detectors.faster_rcnn import Network, Rois, SampledRois
+from yolo9000.detectors.faster_rcnn import Network
 from yolo9000.networks import input as pictures
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.regions import Predictor
@@ -216,7 +217,7 @@ def learned_from(
     for part in decoded(before, options.stages.codes(number - 1))
   )
   least = options.stages.foreground[number]
-  of_picture = partial(faster_rcnn.every_roi, foreground=least)
+  of_picture = partial(sampling.every_roi, foreground=least)
   return jax.vmap(of_picture)(rois, mask, batch.boxes, batch.mask)
 
 
@@ -291,7 +292,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     )
     last = raw.stages[-1]
     of_picture = partial(
-      faster_rcnn.of_classes,
+      suppression.of_classes,
       weights=stages.codes(count - 1),
       how=options.detect,
     )

@@ -16,14 +16,19 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array, core
+from jax import Array
 
-from yolo9000 import boxes as box
 from yolo9000 import losses
 from yolo9000.boxes import anchors as grids_of_boxes
-from yolo9000.boxes import coding, matching, roi, sampling, suppression
+from yolo9000.boxes import matching, roi, sampling
 from yolo9000.boxes.proposals import Amounts, Proposals, propose
+from yolo9000.boxes.sampling import Rois, SampledRois, sample_rois
 from yolo9000.boxes.suppression import Suppression
+from yolo9000.detectors.fast_rcnn import (
+  WEIGHTS,
+  detections,
+  second_stage_loss,
+)
 from yolo9000.networks import input as pictures
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.fpn import FeaturePyramid
@@ -44,7 +49,6 @@ from yolo9000.types import (
 )
 from yolo9000.wordtree import Classes
 
-WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the second stage's codes
 LEARNS = ("both", "proposals", "detector")
 VGG = "vgg16"
 
@@ -441,33 +445,6 @@ def anchors(size: tuple[int, int], how: Anchored) -> Float[Array, "N 4"]:
   return jnp.asarray(boxes)
 
 
-class Rois(NamedTuple):
-  """Proposals as the second stage sees them, of one picture or of all.
-
-  Attributes:
-    rois: xyxy in [0, 1].
-    mask: false for padding.
-  """
-
-  rois: Float[Array, "*B R 4"]
-  mask: Bool[Array, "*B R"]
-
-
-class SampledRois(NamedTuple):
-  """What is learned from, of one picture or of all.
-
-  Attributes:
-    rois, mask: as of `Rois`.
-    truth: of each, see `sampling.Assigned`.
-    sample: which of them are to find it, and which to find none.
-  """
-
-  rois: Float[Array, "*B R 4"]
-  mask: Bool[Array, "*B R"]
-  truth: Int[Array, "*B R"]
-  sample: sampling.Sample
-
-
 def whole(objectness: Array, codes: Array) -> Rois:
   """One roi of each picture, all of it: to begin the network with."""
   del codes
@@ -495,72 +472,6 @@ def proposals_of(
     how=amounts,
   )
   return jax.vmap(of_picture)(objectness, codes)
-
-
-def sample_rois(
-  key: Array,
-  proposals: Proposals,
-  boxes: Float[Array, "M 4"],
-  mask: Bool[Array, " M"],
-  *,
-  how: Loss,
-) -> SampledRois:
-  """Which proposals of one picture are learned from; truths are among them.
-
-  Source: section 3.2 and Fast R-CNN, section 2.3; that truths are proposals too
-  is the programs'.
-  """
-  rois = jnp.concatenate([proposals.boxes, boxes])
-  roi_mask = jnp.concatenate([proposals.mask, mask])
-  found = sampling.assign(
-    rois,
-    roi_mask,
-    boxes,
-    mask,
-    foreground=how.foreground,
-    background=(how.background, how.foreground),
-  )
-  sample = sampling.balanced(
-    key,
-    found.positive,
-    found.negative,
-    slots=how.slots,
-    positives=int(how.slots * how.positives),
-  )
-  index, real = sampling.into_slots(sample, how.slots)
-  sample = sampling.Sample(*(chosen[index] & real for chosen in sample))
-  return SampledRois(rois[index], real, found.truth[index], sample)
-
-
-def every_roi(
-  rois: Float[Array, "R 4"],
-  mask: Bool[Array, " R"],
-  boxes: Float[Array, "M 4"],
-  real: Bool[Array, " M"],
-  *,
-  foreground: float,
-) -> SampledRois:
-  """All rois of one picture, and its truths, are learned from.
-
-  Args:
-    rois: xyxy in [0, 1].
-    mask: false for padding.
-    boxes: truths.
-    real: true for real objects.
-    foreground: least IoU of a roi that has a truth; the others have none.
-  """
-  rois = jnp.concatenate([rois, boxes])
-  mask = jnp.concatenate([mask, real])
-  found = sampling.assign(
-    rois,
-    mask,
-    boxes,
-    real,
-    foreground=foreground,
-    background=(0.0, foreground),
-  )
-  sample = sampling.Sample(found.positive, found.negative)
-  return SampledRois(rois, mask, found.truth, sample)
 
 
 # Losses.
@@ -605,31 +516,6 @@ def first_stage_loss(
     beta=how.beta,
   )
   return parts, jnp.sum(sample.positive | sample.negative)
-
-
-def second_stage_loss(
-  logits: Float[Array, "R D"],
-  codes: Float[Array, "R E 4"],
-  boxes: Float[Array, "M 4"],
-  labels: Int[Array, " M"],
-  rois: SampledRois,
-  *,
-  weights: coding.Weights,
-  beta: float,
-) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
-  """`losses.region_loss` of one picture, and its sampled rois' number."""
-  parts = losses.region_loss(
-    logits,
-    codes,
-    boxes,
-    labels,
-    rois=rois.rois,
-    truth=rois.truth,
-    sample=rois.sample,
-    weights=weights,
-    beta=beta,
-  )
-  return parts, jnp.sum(rois.mask)
 
 
 def keys_of(step: Step, batch: Batch) -> Array:
@@ -761,48 +647,3 @@ def check_sides(how: Anchored, size: tuple[int, int]) -> None:
         f"image size {side}; expected a positive multiple of {multiple}, such "
         f"as {max(1, round(side / multiple)) * multiple}"
       )
-
-
-def detections(
-  logits: Float[Array, "R D"],
-  codes: Float[Array, "R D 4"],
-  rois: Float[Array, "R 4"],
-  mask: Bool[Array, " R"],
-  *,
-  how: Suppression,
-) -> Detections:
-  """Detections of one picture, their boxes within it.
-
-  Every class has a box of each roi, and suppresses itself alone.
-
-  Args:
-    logits: of the rois, background first.
-    codes: of the rois, for the background and each class.
-    rois: xyxy in [0, 1].
-    mask: false for padding.
-    how: its max_candidates are pairs of a roi and a class, by score.
-
-  Source: Fast R-CNN, arXiv 1504.08083, section 3.
-  """
-  scores = jax.nn.softmax(logits, axis=1)[:, 1:]
-  return of_classes(scores, codes[:, 1:], rois, mask, weights=WEIGHTS, how=how)
-
-
-def of_classes(
-  scores: Float[Array, "R C"],
-  codes: Float[Array, "R E 4"],
-  rois: Float[Array, "R 4"],
-  mask: Bool[Array, " R"],
-  *,
-  weights: coding.Weights,
-  how: Suppression,
-) -> Detections:
-  """As `detections`, from scores and codes of the classes, or of all as one."""
-  num_classes, kinds = scores.shape[1], codes.shape[1]
-  scores = jnp.where(mask[:, None], scores, 0.0)
-  most = core.min_dim(how.max_candidates, scores.size)
-  score, best = jax.lax.top_k(scores.reshape(-1), most)
-  place, label = best // num_classes, best % num_classes
-  code = codes[place, label] if kinds > 1 else codes[place, 0]
-  boxes = box.clip(coding.decode(code, rois[place], weights))
-  return suppression.labelled(boxes, score, label, how=how)

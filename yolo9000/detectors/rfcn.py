@@ -18,11 +18,12 @@ import jax.numpy as jnp
 from jax import Array, core
 
 from yolo9000 import losses
-from yolo9000.boxes import roi
+from yolo9000.boxes import roi, sampling, suppression
 from yolo9000.boxes.proposals import Amounts
+from yolo9000.boxes.sampling import SampledRois
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import faster_rcnn
-from yolo9000.detectors.faster_rcnn import Raw, SampledRois
+from yolo9000.detectors.faster_rcnn import WEIGHTS, Raw
 from yolo9000.networks import input as pictures
 from yolo9000.networks.conv import conv
 from yolo9000.networks.norm import Norm
@@ -216,7 +217,7 @@ def hard_loss(
       rois=of_rois,
       truth=truth,
       sample=sample,
-      weights=faster_rcnn.WEIGHTS,
+      weights=WEIGHTS,
       beta=how.beta,
     )
 
@@ -260,7 +261,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     of_anchors, *_ = faster_rcnn.keys_of(step, batch)
     size, amounts = batch.image.shape[1:3], options.train_proposals
     propose = faster_rcnn.test_rois(size, how=how, amounts=amounts)
-    every = partial(faster_rcnn.every_roi, foreground=options.loss.foreground)
+    every = partial(sampling.every_roi, foreground=options.loss.foreground)
 
     def choose(objectness: Array, codes: Array) -> SampledRois:
       found = propose(objectness, codes)
@@ -286,7 +287,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     )
     scores = jax.nn.softmax(raw.logits, axis=-1)[..., 1:]
     of_picture = partial(
-      faster_rcnn.of_classes, weights=faster_rcnn.WEIGHTS, how=options.detect
+      suppression.of_classes, weights=WEIGHTS, how=options.detect
     )
     rois = raw.chosen
     return jax.vmap(of_picture)(scores, raw.codes, rois.rois, rois.mask)

@@ -61,6 +61,11 @@ def ship(
     ValueError: for an option or size that cannot be.
   """
   task = trained.make_task(detect)
+  if task.needs_proposals:
+    raise ValueError(
+      "this detector looks at proposals, which are found outside of it, and "
+      "cannot be exported; expected one that takes pictures alone"
+    )
   size = size or trained.size
   task.check_size(size)
   variables = jax.device_get(trained.variables)

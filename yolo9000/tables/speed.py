@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from yolo9000.data import proposals
+from yolo9000.data.batches import empty_batch
 from yolo9000.tables.timing import interleaved
 from yolo9000.training import build
 
@@ -23,6 +25,8 @@ def prediction_speeds(
     configs: of runs, by name; at evaluation.image_size, a batch of
       evaluation.batch_size.
     rounds: of which the median counts.
+
+  Proposals are at random places, and how long they take to find is left out.
   """
   jobs: dict[str, Callable[[], Any]] = {}
   for name, config in configs.items():
@@ -32,7 +36,14 @@ def prediction_speeds(
     images = jnp.asarray(
       np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     )
-    run = partial(task.predict, variables, images)
+    batch = empty_batch(
+      shape[0],
+      size=size,
+      max_objects=1,
+      max_proposals=build.max_proposals(task, config.data.test),
+    )
+    batch = proposals.at_random(batch._replace(image=images))
+    run = partial(task.predict, variables, *task.inputs(batch))
     jobs[name] = lambda run=run: jax.block_until_ready(run())
   seconds = interleaved(jobs, rounds=rounds)
   return {

@@ -121,6 +121,30 @@ def validate(config: Any) -> None:
       sources.check(source.format, source.root)
 
 
+def max_proposals(task: Task, described: Any) -> int:
+  """Of a picture of a data set, for this task; 0 if it needs none."""
+  return described.max_proposals if task.needs_proposals else 0
+
+
+def check_proposals(config: Any, task: Task) -> None:
+  """Raises ValueError for a data set without what its task needs."""
+  for name, described in {
+    **{f"train.{n}": d for n, d in config.data.train.items() if d.weight},
+    "test": config.data.test,
+  }.items():
+    if task.needs_proposals and not described.get("proposals", ""):
+      raise ValueError(
+        f"data.{name}.proposals is '', and this detector looks at proposals "
+        f"alone; expected a file of them: python -m yolo9000.proposals writes "
+        f"it"
+      )
+    if described.get("max_proposals", 1) < 1:
+      raise ValueError(
+        f"data.{name}.max_proposals is {described.max_proposals}; it must be "
+        f"at least 1"
+      )
+
+
 # The least value of numbers, where it is checked nowhere else.
 LEAST = {
   "run.seed": 0,
@@ -185,6 +209,7 @@ def check_config(config: Any, task: Task) -> None:
       f"data.test has unknown {sorted(wrong)}; allowed are "
       f"{', '.join(Source._fields)}"
     )
+  check_proposals(config, task)
   for name in config.data.train:
     augment.check(augmentation(config, name))
   augment.check_resize(config.data.resize)
@@ -217,7 +242,7 @@ def augmentation(
 
 
 def make_source(config: Any, name: str, description: Any) -> Source:
-  """The description of a data set, its root below data.root.
+  """The description of a data set, its files below data.root.
 
   Raises:
     ValueError: if it is of files, but has no root.
@@ -233,7 +258,8 @@ def make_source(config: Any, name: str, description: Any) -> Source:
       f"files of the data set {name!r} are (format {source.format}, root "
       f"{source.root!r} below it)"
     )
-  return source._replace(root=root)
+  file = source.proposals and os.path.join(config.data.root, source.proposals)
+  return source._replace(root=root, proposals=file)
 
 
 def read_data(
@@ -321,10 +347,13 @@ def training_batches(
     broken_share=options.broken_share,
     workers=Workers(options.num_threads, options.num_processes),
   )
-  empty = {}
+  empty, most = {}, records.most_proposals(list(data.values()))
   for size in map(size_of_step, range(start_step, run.total_steps)):
     if size not in empty:
       empty[size] = empty_batch(
-        len(rows), size=size, max_objects=options.max_objects
+        len(rows),
+        size=size,
+        max_objects=options.max_objects,
+        max_proposals=most,
       )
   return batches, empty

@@ -158,9 +158,12 @@ def _seen_by_all(step: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
 
 @lru_cache(maxsize=8)  # so that it is compiled once
 def make_predict(predict: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-  """Runs predict(variables, images) with each device's share on its own."""
+  """Runs predict(variables, inputs) with each device's share on its own.
+
+  inputs are those of `Task.inputs`, in a tuple.
+  """
   mapped = jax.shard_map(
-    predict,
+    lambda variables, inputs: predict(variables, *inputs),
     mesh=mesh,
     in_specs=(P(), P(AXIS)),
     out_specs=P(AXIS),

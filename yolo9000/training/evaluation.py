@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from yolo9000.types import Detections, Task
 
 
 def predict_all(
-  predict: Callable[..., Detections],
+  task: Task,
   variables: Any,
   dataset: Dataset,
   *,
@@ -32,9 +31,10 @@ def predict_all(
   Each process looks at its own part of the pictures, and gets all detections.
 
   Args:
-    predict: a Task's, jitted.
+    task: its predict is jitted.
     variables: replicated over the devices.
-    dataset: pictures to look at; their truths are not used.
+    dataset: pictures to look at; their truths are not used, their proposals
+      by a task that needs them.
     image_size: side of the network's input.
     resize: "stretch" or "letterbox".
     batch_size: over all devices.
@@ -45,7 +45,7 @@ def predict_all(
   """
   mesh = devices.make_mesh()
   devices.check_batch_size(batch_size, mesh, 1)
-  run = devices.make_predict(predict, mesh)
+  run = devices.make_predict(task.predict, mesh)
   batches = eval_batches(
     dataset,
     resize=resize,
@@ -56,7 +56,7 @@ def predict_all(
   )
   parts: list[tuple[Any, ...]] = []
   for batch, placements in batches:
-    found = run(variables, devices.shard(batch.image, mesh))
+    found = run(variables, devices.shard(task.inputs(batch), mesh))
     found = jax.tree.map(devices.own_part, found)
     boxes = np.zeros_like(found.boxes)
     for n, placement in enumerate(placements):
@@ -89,7 +89,7 @@ def evaluate(
     variables: replicated over the devices.
   """
   detections = predict_all(
-    task.predict,
+    task,
     variables,
     data,
     image_size=config.evaluation.image_size,

@@ -38,6 +38,7 @@ class Trained(NamedTuple):
     network: its rows, if it is a chain of them.
     norm_epsilon: of its batch norm.
     seen: pictures of training.
+    max_proposals: of a picture, if the detector needs any.
   """
 
   make_task: Callable[[Mapping[str, Any]], Task]
@@ -49,6 +50,7 @@ class Trained(NamedTuple):
   network: Network | None
   norm_epsilon: float
   seen: int
+  max_proposals: int = 0
 
   @property
   def tree(self) -> WordTree | None:
@@ -98,6 +100,7 @@ def from_run(workdir: str | Path, *, which: str = "latest") -> Trained:
     network=rows and Network(rows, (size, size, 3)),
     norm_epsilon=task.get("norm", {}).get("epsilon", PROGRAM_EPSILON),
     seen=int(state["step"]) * config["run"]["batch_size"],
+    max_proposals=config["data"]["test"].get("max_proposals", 0),
   )
 
 

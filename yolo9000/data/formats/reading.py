@@ -35,6 +35,8 @@ class Source(NamedTuple):
   map: str | tuple[tuple[str, str], ...] = ()  # see `sources.read_map`
   weight: float = 1.0  # its share of the training pictures
   outside: bool = False  # whether its paths may leave root
+  proposals: str = ""  # a file of them, see `data.proposals`; "": none
+  max_proposals: int = 2000  # of a picture, the first so many
 
   def __str__(self) -> str:
     """For messages."""
