@@ -11,8 +11,6 @@ the loop hands over the next batch while the device still computes.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -21,16 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000.data import augment as aug
-from yolo9000.data.disk import DataError, shown
+from yolo9000.data import masks
+from yolo9000.data.broken import find, reason, watched
+from yolo9000.data.disk import DataError
 from yolo9000.data.records import (
   Dataset,
-  Record,
   check_image_labels,
+  check_masks,
   check_objects,
 )
 from yolo9000.types import Batch
-
-logger = logging.getLogger("yolo9000")
 
 MOST_TRIES = 100  # to find a picture in place of a broken one
 
@@ -48,8 +46,11 @@ def image_size(
   return sizes[int(rng.integers(len(sizes)))]
 
 
-def empty_batch(batch_size: int, *, size: int, max_objects: int) -> Batch:
+def empty_batch(
+  batch_size: int, *, size: int, max_objects: int, mask_size: int = 0
+) -> Batch:
   """A batch of nothing, of the shapes that `train_batches` gives."""
+  masks_shape = batch_size, max_objects, mask_size, mask_size
   return Batch(
     image=np.zeros((batch_size, size, size, 3), np.uint8),
     boxes=np.zeros((batch_size, max_objects, 4), np.float32),
@@ -58,6 +59,7 @@ def empty_batch(batch_size: int, *, size: int, max_objects: int) -> Batch:
     image_label=np.full(batch_size, -1, np.int32),
     valid=np.ones(batch_size, bool),
     index=np.zeros(batch_size, np.int32),
+    masks=np.zeros(masks_shape, np.uint8) if mask_size else None,
   )
 
 
@@ -86,12 +88,14 @@ class _TrainBatches(NamedTuple):
   max_objects: int
   seed: int
   replace: bool  # broken pictures by others
+  mask_size: int
 
   def __call__(self, step: int) -> Batch:
     batch = empty_batch(
       len(self.rows),
       size=self.size_of_step(step),
       max_objects=self.max_objects,
+      mask_size=self.mask_size,
     )
     for row, place in enumerate(self.places(step)):
       self._fill(batch, row, place)
@@ -104,16 +108,16 @@ class _TrainBatches(NamedTuple):
 
   def _fill(self, batch: Batch, row: int, place: int) -> None:
     index = int(self.order[place])
-    number, first = _find(self.datasets, index)
+    number, first = find(self.datasets, index)
     dataset, how = self.datasets[number], self.augmentations[number]
     image = self._read(dataset, index - first)
     tries = 0
     while image is None:
       tries += 1
       if tries > MOST_TRIES:
-        reason = _reason(dataset, dataset.records[index - first])
+        why = reason(dataset, dataset.records[index - first])
         raise DataError(
-          f"{tries} pictures drawn in turn cannot be read; the last: {reason}"
+          f"{tries} pictures drawn in turn cannot be read; the last: {why}"
         )
       draw = np.random.default_rng((self.seed, place, tries))
       index = first + int(draw.integers(len(dataset.records)))
@@ -137,6 +141,15 @@ class _TrainBatches(NamedTuple):
     batch.boxes[row, : len(kept)] = boxes[kept]
     batch.labels[row, : len(kept)] = record.labels[kept]
     batch.mask[row, : len(kept)] = True
+    if batch.masks is not None and record.masks is not None:
+      batch.masks[row, : len(kept)] = masks.placed(
+        [record.masks[number] for number in kept],
+        boxes[kept],
+        placement,
+        size=(record.width, record.height),
+        flip=flip,
+        side=self.mask_size,
+      )
 
   def _read(self, dataset: Dataset, index: int) -> np.ndarray | None:
     try:
@@ -145,16 +158,6 @@ class _TrainBatches(NamedTuple):
       if not self.replace:
         raise
       return None
-
-
-def _find(datasets: Sequence[Dataset], index: int) -> tuple[int, int]:
-  """The data set of an index that counts through all, and its first index."""
-  first = 0
-  for number, dataset in enumerate(datasets):
-    if index < first + len(dataset.records):
-      return number, first
-    first += len(dataset.records)
-  raise IndexError(index)
 
 
 def _order(counts: Sequence[int], weights: Sequence[float], seed: int) -> Any:
@@ -185,6 +188,7 @@ def train_batches(
   start_step: int,
   broken_share: float,
   workers: Workers,
+  mask_size: int = 0,
 ) -> Generator[Batch, None, None]:
   """Endless training batches from start_step on, each pass in a new order.
 
@@ -210,11 +214,12 @@ def train_batches(
       proportion. Counted from start_step.
     workers: that read and augment. At most two batches for each are ready at
       any time.
+    mask_size: S of the truths' masks; 0 for none.
 
   Raises:
     ValueError: for a batch larger than the data sets, weights that do not fit
-      them, a share or number that cannot be, or a data set with boxes and
-      augmentation for a classifier.
+      them, a share or number that cannot be, a data set with boxes and
+      augmentation for a classifier, or one without the masks that are wanted.
     DataError: from the iterator, for broken pictures.
   """
   import grain
@@ -246,6 +251,8 @@ def train_batches(
   for dataset, how in zip(datasets, augmentations, strict=True):
     if isinstance(how, aug.Classification):
       check_image_labels(dataset.records)
+  if mask_size:
+    check_masks(records)
   check_objects(records, max_objects)
   make = _TrainBatches(
     datasets=datasets,
@@ -258,13 +265,14 @@ def train_batches(
     max_objects=max_objects,
     seed=seed,
     replace=broken_share > 0,
+    mask_size=mask_size,
   )
   steps = grain.MapDataset.range(start_step, sys.maxsize)
   batches = _in_parallel(steps.map(make), workers)
   if not broken_share:
     return batches
   most = broken_share * len(records) * len(rows) / batch_size
-  return _watched(batches, make, start_step, most)
+  return watched(batches, make, start_step, most)
 
 
 def _in_parallel(batches: Any, workers: Workers) -> Generator[Any, None, None]:
@@ -296,51 +304,6 @@ def _in_parallel(batches: Any, workers: Workers) -> Generator[Any, None, None]:
 def _ignore_interrupts(*_: int) -> None:
   """Ctrl-C reaches all processes; the first one stops the others, and saves."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _watched(
-  batches: Generator[Batch, None, None],
-  make: _TrainBatches,
-  step: int,
-  most: float,
-) -> Generator[Batch, None, None]:
-  """Says which pictures were replaced, and stops after too many.
-
-  It compares what a batch has with what it should have, and so needs nothing
-  from the threads or processes that made it.
-  """
-  broken: dict[int, int] = {}
-  with contextlib.closing(batches):
-    for batch in batches:
-      for place, index in zip(make.places(step), batch.index, strict=True):
-        wanted, index = int(make.order[place]), int(index)
-        if index == wanted:
-          continue
-        number, first = _find(make.datasets, wanted)
-        dataset = make.datasets[number]
-        reason = _reason(dataset, dataset.records[wanted - first])
-        broken[wanted] = broken.get(wanted, 0) + 1
-        logger.warning(
-          "step %d: %s; replaced by %s (%d replaced so far, of %d pictures)",
-          *(step, reason, shown(dataset.records[index - first].path)),
-          *(sum(broken.values()), len(broken)),
-        )
-        if len(broken) > most:
-          raise DataError(
-            f"{len(broken)} pictures cannot be read, and data.broken_share "
-            f"allows {int(most)}; the last: {reason}"
-          )
-      yield batch
-      step += 1
-
-
-def _reason(dataset: Dataset, record: Record) -> str:
-  """Why a picture could not be read."""
-  try:
-    dataset.read_image(record)
-  except DataError as error:
-    return str(error)
-  return f"{shown(record.path)}: could not be read before, but now"
 
 
 class _EvalBatches(NamedTuple):

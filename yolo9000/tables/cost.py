@@ -68,7 +68,13 @@ def _of_size(text: str, size: int) -> Cost:
   task = build.make_task(config)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(lambda k: task.init(k, (size, size)), key)
-  batch = empty_batch(1, size=size, max_objects=config.data.max_objects)
+  data = config.data
+  batch = empty_batch(
+    1,
+    size=size,
+    max_objects=data.max_objects,
+    mask_size=data.get("mask_size", 0),
+  )
   step = Step(jax.ShapeDtypeStruct((), "int32"), key)
 
   def loss(params: Any, rest: Any, batch: Any, step: Step) -> Any:

@@ -132,6 +132,7 @@ LEAST = {
   "run.evaluate_every": 0,
   "run.profile": 0,
   "data.max_objects": 0,
+  "data.mask_size": 0,
   "data.priors": 0,
   "data.num_threads": 1,
   "data.num_processes": 0,
@@ -233,7 +234,13 @@ def make_source(config: Any, name: str, description: Any) -> Source:
       f"files of the data set {name!r} are (format {source.format}, root "
       f"{source.root!r} below it)"
     )
-  return source._replace(root=root)
+  return source._replace(root=root, masks=wants_masks(config))
+
+
+def wants_masks(config: Any) -> bool:
+  """Whether a run learns from masks, or is measured by them."""
+  of_masks = config.evaluation.metric in scoring.MASK_METRICS
+  return bool(config.data.get("mask_size", 0)) or of_masks
 
 
 def read_data(
@@ -320,11 +327,15 @@ def training_batches(
     start_step=start_step,
     broken_share=options.broken_share,
     workers=Workers(options.num_threads, options.num_processes),
+    mask_size=options.get("mask_size", 0),
   )
   empty = {}
   for size in map(size_of_step, range(start_step, run.total_steps)):
     if size not in empty:
       empty[size] = empty_batch(
-        len(rows), size=size, max_objects=options.max_objects
+        len(rows),
+        size=size,
+        max_objects=options.max_objects,
+        mask_size=options.get("mask_size", 0),
       )
   return batches, empty
