@@ -9,7 +9,8 @@ This folder needs jax and numpy alone, so it can be taken into other code:
 detection.py has the loss of boxes, image_label.py that of a label alone,
 classes.py their class errors, sum_squared.py the first YOLO's loss, levels.py
 YOLOv3's, dense.py RetinaNet's, multibox.py that of SSD and what extends it.
-focal.py and smooth_l1.py are errors of single numbers.
+masks.py has Mask R-CNN's; focal.py and smooth_l1.py are errors of single
+numbers.
 """
 
 from yolo9000.losses.classes import logistic_error, softmax_error, tree_error
@@ -18,6 +19,7 @@ from yolo9000.losses.detection import Weights, assign, decode, detection_loss
 from yolo9000.losses.focal import focal_loss
 from yolo9000.losses.image_label import image_label_loss
 from yolo9000.losses.levels import level_loss
+from yolo9000.losses.masks import mask_loss, project_masks
 from yolo9000.losses.multibox import multibox_loss
 from yolo9000.losses.smooth_l1 import smooth_l1
 from yolo9000.losses.sum_squared import sum_squared_loss
@@ -31,8 +33,10 @@ __all__ = [
   "focal_loss",
   "image_label_loss",
   "level_loss",
+  "mask_loss",
   "logistic_error",
   "multibox_loss",
+  "project_masks",
   "smooth_l1",
   "softmax_error",
   "sum_squared_loss",
