@@ -85,7 +85,7 @@ def test_the_loss_is_torchvisions(goldens, case, negatives):
     parts, matches = jax.vmap(of_picture)(logits, codes, *given)
     counts = jnp.sum(matches.assigned, axis=1)
     valid = jnp.ones(len(pictures), bool)
-    parts = ssd.over_assigned(parts, counts, valid)
+    parts = losses.over_counted(parts, counts, valid)
     return sum(parts.values()), (parts, matches)
 
   grads, (parts, matches) = jax.grad(of_batch, (0, 1), has_aux=True)(

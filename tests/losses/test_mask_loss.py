@@ -46,9 +46,11 @@ def test_loss_and_gradient_are_torchvisions(goldens):
   value, gradient = value_and_gradient(
     jnp.asarray(logits), targets, labels, everything
   )
-  np.testing.assert_allclose(value, golden["mask_loss/loss_mask"], rtol=1e-5)
+  count = len(rois)
+  expected = count * golden["mask_loss/loss_mask"]
+  np.testing.assert_allclose(value, expected, rtol=1e-5)
   expected = golden["mask_loss/grad_mask_logits"].transpose(0, 2, 3, 1)
-  assert_close(gradient, expected, 2e-5)
+  assert_close(gradient, count * expected, 2e-5)
   # Rois that are not counted are as if they were not there.
   more = [
     jnp.concatenate([x, y])

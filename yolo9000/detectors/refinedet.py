@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
+from yolo9000 import losses
 from yolo9000.boxes import coding, suppression
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import ssd
@@ -200,7 +201,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     parts = {
       f"{module}_{name}": part
       for module, sums in found.items()
-      for name, part in ssd.over_assigned(*sums, batch.valid).items()
+      for name, part in losses.over_counted(*sums, batch.valid).items()
     }
     return sum(parts.values()), (stats, parts)
 

@@ -349,7 +349,7 @@ def task_of(
     parts, counts = jax.vmap(of_picture)(
       raw.logits, raw.codes, batch.boxes, batch.labels, batch.mask
     )
-    parts = over_assigned(parts, counts, batch.valid)
+    parts = losses.over_counted(parts, counts, batch.valid)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
@@ -410,19 +410,6 @@ def picture_loss(
 
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the coding
-
-
-def over_assigned(
-  parts: dict[str, Float[Array, " B"]],
-  counts: Int[Array, " B"],
-  valid: Bool[Array, " B"],
-) -> dict[str, Float[Array, ""]]:
-  """Sums over the batch by the number of its assigned boxes, at least 1."""
-  total = jnp.sum(jnp.where(valid, counts, 0)).astype(jnp.float32)
-  return {
-    name: jnp.sum(jnp.where(valid, part, 0.0)) / jnp.maximum(total, 1.0)
-    for name, part in parts.items()
-  }
 
 
 def detections(

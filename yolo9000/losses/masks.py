@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -71,9 +69,11 @@ def mask_loss(
   labels: Int[Array, " R"],
   counted: Bool[Array, " R"],
 ) -> Float[Array, ""]:
-  """Binary cross-entropy of the true class's mask, mean of rois and cells.
+  """Binary cross-entropy of the true class's mask, the cells' mean.
 
-  Masks of other classes have no loss, so that classes do not compete.
+  A sum over the rois. The caller divides it by the number of counted rois of the
+  whole batch, at least 1. Masks of other classes have no loss, so that classes
+  do not compete.
 
   Args:
     logits: a mask for each class.
@@ -87,6 +87,5 @@ def mask_loss(
   place = jnp.arange(len(labels))
   own = logits.transpose(0, 3, 1, 2)[place, labels]
   error = jax.nn.softplus(own) - targets * own
-  error = jnp.where(counted[:, None, None], error, 0.0)
-  count = jnp.maximum(jnp.sum(counted), 1).astype(error.dtype)
-  return jnp.sum(error) / (count * math.prod(targets.shape[1:]))
+  error = jnp.mean(error, axis=(1, 2))
+  return jnp.sum(jnp.where(counted, error, 0.0))

@@ -1,0 +1,123 @@
+"""Which anchors and rois are learned from: some at random; of one picture."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from yolo9000.boxes.matching import overlaps
+from yolo9000.types import Bool, Float, Int
+
+
+class Sample(NamedTuple):
+  """What is learned from.
+
+  Attributes:
+    positive: these have a truth.
+    negative: these have none.
+  """
+
+  positive: Bool[Array, " N"]
+  negative: Bool[Array, " N"]
+
+
+def balanced(
+  key: Array,
+  positive: Bool[Array, " N"],
+  negative: Bool[Array, " N"],
+  *,
+  slots: int,
+  positives: int,
+) -> Sample:
+  """At random some of the positives, and negatives up to `slots` in all.
+
+  Where there are fewer positives, negatives take their place; where there are
+  too few of both, all are taken.
+
+  Args:
+    key: of the randomness.
+    positive, negative: of which is taken; those that are neither never are.
+    slots: at most so many in all.
+    positives: at most so many positives.
+
+  Source: Faster R-CNN, arXiv 1506.01497, section 3.1.3: 256 anchors, half of
+  them positives; Fast R-CNN, arXiv 1504.08083, section 2.3.
+  """
+  order = jax.random.uniform(key, positive.shape)
+  chosen = _first(order, positive, jnp.int32(positives))
+  left = slots - jnp.sum(chosen, dtype=jnp.int32)
+  return Sample(chosen, _first(order, negative, left))
+
+
+def _first(
+  order: Float[Array, " N"], allowed: Bool[Array, " N"], count: Int[Array, ""]
+) -> Bool[Array, " N"]:
+  """The so many of the allowed that come first."""
+  place = jnp.argsort(jnp.where(allowed, order, jnp.inf))
+  rank = jnp.zeros_like(place).at[place].set(jnp.arange(len(place)))
+  return allowed & (rank < count)
+
+
+def into_slots(
+  sample: Sample, slots: int
+) -> tuple[Int[Array, " S"], Bool[Array, " S"]]:
+  """Numbers of what is learned from in their order, then any; which are real.
+
+  Args:
+    sample: of at most `slots`.
+    slots: S; fewer if there are fewer to choose from.
+  """
+  chosen = sample.positive | sample.negative
+  count = len(chosen)
+  first = jnp.where(chosen, count, 0) - jnp.arange(count)  # no two are equal
+  _, index = jax.lax.top_k(first, min(slots, count))
+  return index, chosen[index]
+
+
+class Assigned(NamedTuple):
+  """Which truth each roi is to find.
+
+  Attributes:
+    truth: its number; has a meaning for positives alone.
+    positive: whether it is to find a truth.
+    negative: whether it is to find none. The others are not learned from.
+  """
+
+  truth: Int[Array, " R"]
+  positive: Bool[Array, " R"]
+  negative: Bool[Array, " R"]
+
+
+def assign(
+  rois: Float[Array, "R 4"],
+  roi_mask: Bool[Array, " R"],
+  boxes: Float[Array, "M 4"],
+  mask: Bool[Array, " M"],
+  *,
+  foreground: float,
+  background: tuple[float, float],
+) -> Assigned:
+  """Each roi belongs to the truth that it overlaps most, if it does so enough.
+
+  Args:
+    rois: xyxy, of any unit.
+    roi_mask: false for padding, which is learned from by nobody.
+    boxes: xyxy of the truths, in the same unit.
+    mask: true for real objects. All false is legal: all rois have none.
+    foreground: least IoU of a positive.
+    background: negatives have at least the first IoU and less than the second.
+
+  Source: Fast R-CNN, section 2.3, where the background is from .1 to .5; from 0
+  in Faster R-CNN's program.
+  """
+  pairs = overlaps(rois, boxes, mask)
+  most = jnp.maximum(jnp.max(pairs, axis=1), 0.0)
+  low, high = background
+  return Assigned(
+    jnp.argmax(pairs, axis=1),
+    roi_mask & jnp.any(mask) & (most >= foreground),
+    roi_mask & (most >= low) & (most < high),
+  )
