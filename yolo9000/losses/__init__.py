@@ -9,9 +9,9 @@ This folder needs jax and numpy alone, so it can be taken into other code:
 detection.py has the loss of boxes, image_label.py that of a label alone,
 classes.py their class errors, sum_squared.py the first YOLO's loss, levels.py
 YOLOv3's, dense.py RetinaNet's, multibox.py that of SSD and what extends it,
-proposals.py and regions.py those of the two stages of Faster R-CNN, masks.py Mask
-R-CNN's. counted.py divides a batch's sums by what they count. focal.py and
-smooth_l1.py are errors of single numbers.
+proposals.py and regions.py those of the two stages of Faster R-CNN, masks.py
+that of Mask R-CNN's masks. counted.py divides a batch's sums by what they
+count. focal.py and smooth_l1.py are errors of single numbers.
 """
 
 from yolo9000.losses.classes import logistic_error, softmax_error, tree_error

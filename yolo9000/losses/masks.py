@@ -71,9 +71,9 @@ def mask_loss(
 ) -> Float[Array, ""]:
   """Binary cross-entropy of the true class's mask, the cells' mean.
 
-  A sum over the rois. The caller divides it by the number of counted rois of the
-  whole batch, at least 1. Masks of other classes have no loss, so that classes
-  do not compete.
+  A sum over the rois. The caller divides it by the number of counted rois of
+  the whole batch, at least 1. Masks of other classes have no loss, so that
+  classes do not compete.
 
   Args:
     logits: a mask for each class.
