@@ -75,6 +75,22 @@ ROWS: tuple[tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...] = (
     },
   ),
   (
+    "Faster R-CNN FPN",
+    "faster_rcnn",
+    {"COCO AP": 36.2, "images/s": 7.0},
+    {
+      "network.frozen_norm": False,
+      "network.anchor_scale": 6.0,
+      "network.deviation": 0.05,
+      "train_proposals.before": 500,
+      "train_proposals.after": 300,
+      "test_proposals.before": 300,
+      "test_proposals.after": 100,
+      "proposal_loss.slots": 128,
+      "loss.slots": 64,
+    },
+  ),
+  (
     "SSD",
     "ssd",
     {"COCO AP": 28.8, "images/s": 22.0},

@@ -83,6 +83,27 @@ CASES = {
       "schedule.burn_in_steps": 50,
     },
   ),
+  "faster_rcnn": (
+    *(partial(config_of, "faster_rcnn"), 128),
+    {
+      "task.network.backbone": SHORT,
+      "task.network.frozen_norm": False,
+      "task.network.anchor_scale": 4.0,
+      "task.network.deviation": 0.05,
+      "task.network.width": 1 / 8,
+      "task.norm.momentum": 0.9,
+      "task.train_proposals.before": 200,
+      "task.train_proposals.after": 200,
+      "task.test_proposals.before": 100,
+      "task.test_proposals.after": 50,
+      "task.proposal_loss.slots": 64,
+      "task.loss.slots": 64,
+      "task.detect.max_candidates": 200,
+      "run.total_steps": 120,
+      "schedule.rate": 3e-3,
+      "schedule.burn_in_steps": 30,
+    },
+  ),
   "ssd": of_family("ssd", network={"extras": ssd.EXTRAS_300[:2]}),
   "fssd": of_family(
     "fssd", network={"levels": ((512, 3, 1, 1), *((256, 3, 2, 1),) * 3)}

@@ -36,6 +36,7 @@ DETECTORS = {
   "dssd": "yolo9000.detectors.dssd",
   "dsod": "yolo9000.detectors.dsod",
   "retinanet": "yolo9000.detectors.retinanet",
+  "faster_rcnn": "yolo9000.detectors.faster_rcnn",
 }
 
 

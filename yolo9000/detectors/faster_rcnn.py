@@ -1,0 +1,706 @@
+"""Faster R-CNN: "Towards Real-Time Object Detection with Region Proposal
+Networks", arXiv 1506.01497; with a pyramid: FPN, arXiv 1612.03144.
+
+A picture becomes features, these proposals, some of them are sampled, each
+becomes a class and a box. The losses of the two stages are in
+losses/proposals.py and losses/regions.py, the heads in networks/regions.py;
+proposals, samples and what lies in a roi in boxes/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, core
+
+from yolo9000 import boxes as box
+from yolo9000 import losses
+from yolo9000.boxes import anchors as grids_of_boxes
+from yolo9000.boxes import coding, matching, roi, sampling, suppression
+from yolo9000.boxes.proposals import Amounts, Proposals, propose
+from yolo9000.boxes.suppression import Suppression
+from yolo9000.networks import input as pictures
+from yolo9000.networks.chain import Chain
+from yolo9000.networks.fpn import FeaturePyramid
+from yolo9000.networks.norm import Norm
+from yolo9000.networks.regions import Predictor, ProposalHead, TwoLayers
+from yolo9000.networks.resnet import resnet
+from yolo9000.networks.rows import widen
+from yolo9000.networks.vgg import CONV5_3, VGG16
+from yolo9000.types import (
+  Batch,
+  Bool,
+  Detections,
+  Float,
+  Int,
+  Step,
+  Task,
+  UInt8,
+)
+from yolo9000.wordtree import Classes
+
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the second stage's codes
+LEARNS = ("both", "proposals", "detector")
+VGG = "vgg16"
+
+
+class Network(NamedTuple):
+  """In a config, `task.network`.
+
+  Attributes:
+    backbone: "vgg16", to conv5_3, as in the paper; "resnet50" or "resnet101"
+      with a feature pyramid.
+    frozen_norm: the residual network's batch norm stays as the run starts.
+    anchor_scale: side of a level's smallest square anchor, in cells. Of VGG-16
+      each place has squares of once, twice and four times that side, of a
+      pyramid's level one.
+    ratios: of the anchors, height / width.
+    hidden: numbers of each of the two connected layers; 0: 4096 with VGG-16,
+      1024 with a pyramid.
+    dropout: of these layers in training; .5 in the paper's program.
+    bins: a roi becomes a grid of so many by so many.
+    aligned: see `boxes.roi.align`. Rois of VGG-16 are pooled.
+    deviation: of the proposal head's weights to begin with.
+    width: 1 is the paper's network.
+    dtype: of the computation, "float32" or "bfloat16".
+
+  Differs: FPN's paper pools rois on its levels; its program and torchvision
+  align them.
+  """
+
+  backbone: str = "resnet50"
+  frozen_norm: bool = True
+  anchor_scale: float = 8.0
+  ratios: Sequence[float] = (0.5, 1.0, 2.0)
+  hidden: int = 0
+  dropout: float = 0.0
+  bins: int = 7
+  aligned: bool = False
+  deviation: float = 0.01
+  width: float = 1.0
+  dtype: str = "float32"
+
+  @property
+  def strides(self) -> tuple[int, ...]:
+    """Pixels per cell of the levels that anchors are on."""
+    return (16,) if self.backbone == VGG else (4, 8, 16, 32, 64)
+
+  @property
+  def sizes(self) -> int:
+    """Of the anchors of a place."""
+    return 3 if self.backbone == VGG else 1
+
+
+class ProposalLoss(NamedTuple):
+  """In a config, `task.proposal_loss`; see `losses.proposal_loss`.
+
+  Attributes:
+    high, low: see `boxes.matching.match`.
+    slots: anchors of a picture that are learned from.
+    positives: at most so large a part of them has a truth.
+    inside: anchors that leave the picture are not learned from. Differs: true
+      in the paper, false in FPN's.
+    beta: see `losses.smooth_l1`.
+  """
+
+  high: float = 0.7
+  low: float = 0.3
+  slots: int = 256
+  positives: float = 0.5
+  inside: bool = False
+  beta: float = 1 / 9
+
+
+class Loss(NamedTuple):
+  """In a config, `task.loss`; see `losses.region_loss`.
+
+  Attributes:
+    foreground: least IoU of a roi that has a truth.
+    background: the least IoU of one that has none; it is below foreground.
+      Differs: .1 in Fast R-CNN, 0 in this paper's program.
+    slots: rois of a picture that are learned from; 128 in the paper's program.
+    positives: at most so large a part of them has a truth.
+    beta: see `losses.smooth_l1`; 1 in the paper, 1/9 in torchvision.
+  """
+
+  foreground: float = 0.5
+  background: float = 0.0
+  slots: int = 512
+  positives: float = 0.25
+  beta: float = 1.0
+
+
+class Options(NamedTuple):
+  """In a config, `task`.
+
+  Attributes:
+    train_proposals, test_proposals: see `boxes.proposals.Amounts`.
+    detect: see `Suppression`; max_candidates are pairs of a roi and a class.
+    learns: "both"; or which stage's loss counts, "proposals" or "detector", for
+      the paper's four steps (section 3.2): proposals, detector, proposals with
+      optimizer.held the features, detector with the same held, each started
+      from the run before it.
+  """
+
+  network: Network = Network()
+  norm: Norm = Norm()
+  train_proposals: Amounts = Amounts(2000, 2000)
+  test_proposals: Amounts = Amounts(1000, 1000)
+  proposal_loss: ProposalLoss = ProposalLoss()
+  loss: Loss = Loss()
+  detect: Suppression = Suppression(0.5, 0.05, 2000, 100)
+  learns: str = "both"
+
+
+# The paper's own network, its numbers of proposals and its samples.
+VGG_OPTIONS = Options(
+  Network(VGG, dropout=0.5),
+  train_proposals=Amounts(12000, 2000, min_side=16.0),
+  test_proposals=Amounts(6000, 300, min_side=16.0),
+  proposal_loss=ProposalLoss(inside=True),
+  loss=Loss(slots=128),
+  detect=Suppression(0.3, 0.05, 2000, 100),
+)
+
+
+def check(options: Options) -> None:
+  """Raises ValueError for options that cannot be, saying what can."""
+  options.norm.check()
+  options.detect.check()
+  options.train_proposals.check("task.train_proposals")
+  options.test_proposals.check("task.test_proposals")
+  _check_network(options.network)
+  first, second = options.proposal_loss, options.loss
+  if not 0 <= first.low <= first.high <= 1:
+    raise ValueError(
+      f"task.proposal_loss.low is {first.low} and high {first.high}; expected "
+      f"0 <= low <= high <= 1"
+    )
+  if not 0 <= second.background < second.foreground <= 1:
+    raise ValueError(
+      f"task.loss.background is {second.background} and foreground "
+      f"{second.foreground}; expected 0 <= background < foreground <= 1"
+    )
+  for name, group in (("proposal_loss", first), ("loss", second)):
+    if group.slots < 1 or not 0 <= group.positives <= 1:
+      raise ValueError(
+        f"task.{name}.slots is {group.slots} and positives {group.positives}; "
+        f"expected at least 1, and a part from 0 to 1"
+      )
+  if options.learns not in LEARNS:
+    raise ValueError(
+      f"task.learns is {options.learns!r}; allowed are {', '.join(LEARNS)}"
+    )
+
+
+def _check_network(how: Network) -> None:
+  """The part of `check` that is the network's."""
+  pictures.dtype_of(how.dtype)
+  if how.backbone == VGG:
+    widen(VGG16, how.width)
+  else:
+    try:
+      resnet(how.backbone, width=how.width)
+    except ValueError as error:
+      raise ValueError(f"{error}; and {VGG}") from None
+  if how.anchor_scale <= 0 or min(how.ratios, default=0) <= 0:
+    raise ValueError(
+      f"task.network.anchor_scale is {how.anchor_scale} and ratios "
+      f"{how.ratios!r}; expected positive numbers"
+    )
+  if how.bins < 1 or how.hidden < 0 or not 0 <= how.dropout < 1:
+    raise ValueError(
+      f"task.network.bins is {how.bins}, hidden {how.hidden} and dropout "
+      f"{how.dropout}; expected at least 1, at least 0, and 0 <= dropout < 1"
+    )
+
+
+# Features.
+
+
+class Features(nn.Module):
+  """From pictures in [0, 1] to the levels that anchors are on.
+
+  Attributes:
+    how: the options.
+    norm: of a residual network.
+  """
+
+  how: Network
+  norm: Norm
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B H W 3"], *, train: bool
+  ) -> tuple[Float[Array, "B _ _ _"], ...]:
+    """conv5_3, or P2 to P6."""
+    how, dtype = self.how, pictures.dtype_of(self.how.dtype)
+    if how.backbone == VGG:
+      rows = widen(VGG16[: CONV5_3 + 1], how.width)
+      chain = Chain(rows, dtype, self.norm, name="backbone")
+      return (chain(pictures.as_caffe(x), train=train),)
+    backbone = resnet(
+      how.backbone,
+      width=how.width,
+      norm=self.norm,
+      frozen=how.frozen_norm,
+      dtype=dtype,
+      name="backbone",
+    )
+    maps = backbone(pictures.standardise(x), train=train)
+    pyramid = FeaturePyramid(
+      filters_of(how, 256), "pool", dtype, name="pyramid"
+    )
+    return pyramid(maps)
+
+
+def filters_of(how: Network, published: int) -> int:
+  """A number of channels by the network's width."""
+  return max(4, round(published * how.width))
+
+
+def crop(
+  levels: Sequence[Float[Array, "_ _ _"]],
+  rois: Float[Array, "R 4"],
+  *,
+  image_size: tuple[int, int],
+  how: Network,
+  bins: int,
+) -> Float[Array, "R P Q D"]:
+  """What the levels of one picture hold inside rois, xyxy in [0, 1].
+
+  Pooled on conv5_3; of a pyramid each roi is aligned on a level of P2 to P5.
+  """
+  edges = jnp.asarray((*image_size[::-1], *image_size[::-1]), jnp.float32)
+  rois_px = rois * edges[None]
+  if how.backbone == VGG:
+    rois_cells = rois_px / how.strides[0]
+    return roi.pool(levels[0], rois_cells, bins=(bins, bins))
+  level = roi.level_of(rois_px, lowest=2, highest=5)
+  stride = jnp.asarray(how.strides, jnp.float32)[level]
+  return roi.align_levels(
+    levels[:4],
+    rois_px / stride[:, None],
+    level,
+    bins=(bins, bins),
+    samples=2,
+    aligned=how.aligned,
+  )
+
+
+# The network.
+
+Choose = Callable[[Any, Any], Any]
+
+
+class Raw(NamedTuple):
+  """What the network says.
+
+  Attributes:
+    objectness, proposal_codes: of all anchors.
+    chosen: what `choose` gave.
+    logits: of the rois, background first; D = 1 + C.
+    codes: of the rois, for the background and each class.
+  """
+
+  objectness: Float[Array, "B N"]
+  proposal_codes: Float[Array, "B N 4"]
+  chosen: Any
+  logits: Float[Array, "B R D"]
+  codes: Float[Array, "B R D 4"]
+
+
+class FasterRCNN(nn.Module):
+  """Figure 2: features, the region proposal network, the detector of rois.
+
+  Attributes:
+    how: the options.
+    norm: of a residual network.
+    num_classes: C.
+  """
+
+  how: Network
+  norm: Norm
+  num_classes: int
+
+  def setup(self) -> None:
+    """Its parts, which what extends it calls too."""
+    how, dtype = self.how, pictures.dtype_of(self.how.dtype)
+    is_vgg = how.backbone == VGG
+    self.features = Features(how, self.norm)
+    self.proposals = ProposalHead(
+      how.sizes * len(how.ratios),
+      filters_of(how, 512 if is_vgg else 256),
+      two_way=is_vgg,
+      deviation=how.deviation,
+      dtype=dtype,
+    )
+    hidden = how.hidden or filters_of(how, 4096 if is_vgg else 1024)
+    self.box_head = TwoLayers(hidden, how.dropout, dtype)
+    self.predictor = Predictor(self.num_classes, dtype=dtype)
+
+  def __call__(
+    self,
+    x: Float[Array, "B H W 3"],
+    *,
+    train: bool,
+    choose: Choose | None = None,
+    dropout_keys: Array | None = None,
+  ) -> Raw:
+    """From pictures in [0, 1].
+
+    Args:
+      x: the pictures.
+      train: whether they are learned from.
+      choose: from objectness and codes of all anchors to something with
+        `rois` (B, R, 4), xyxy in [0, 1]. None: one roi, the whole picture.
+      dropout_keys: of each picture.
+    """
+    levels = self.features(x, train=train)
+    objectness, codes = self.proposals(levels)
+    chosen = (choose or whole)(objectness, codes)
+    inside = self.crop(levels, chosen.rois, x.shape[1:3], self.how.bins)
+    vectors = self.box_head(inside, train=train, dropout_keys=dropout_keys)
+    return Raw(objectness, codes, chosen, *self.predictor(vectors))
+
+  def crop(
+    self,
+    levels: Sequence[Float[Array, "B _ _ _"]],
+    rois: Float[Array, "B R 4"],
+    image_size: tuple[int, int],
+    bins: int,
+  ) -> Float[Array, "B R P Q D"]:
+    """As `crop`, of all pictures."""
+    of_picture = partial(crop, image_size=image_size, how=self.how, bins=bins)
+    return jax.vmap(of_picture)(levels, rois)
+
+
+# Anchors and proposals.
+
+
+def grids(size: tuple[int, int], how: Network) -> list[tuple[int, int]]:
+  """Rows and columns of each level for pictures of a size."""
+  return [(-(-size[0] // s), -(-size[1] // s)) for s in how.strides]
+
+
+def counts(size: tuple[int, int], how: Network) -> tuple[int, ...]:
+  """Anchors of each level."""
+  return tuple(y * x * how.sizes * len(how.ratios) for y, x in grids(size, how))
+
+
+def anchors(size: tuple[int, int], how: Network) -> Float[Array, "N 4"]:
+  """Of all levels, for pictures of this (height, width); xyxy in [0, 1].
+
+  Source: section 3.1.1; FPN, section 4.1. Differs: see `boxes.anchors.anchors`.
+  """
+  sides = [
+    [how.anchor_scale * stride * 2**n for n in range(how.sizes)]
+    for stride in how.strides
+  ]
+  boxes = grids_of_boxes.anchors(
+    size,
+    grids(size, how),
+    strides=how.strides,
+    sizes_px=sides,
+    ratios=[how.ratios] * len(how.strides),
+  )
+  return jnp.asarray(boxes)
+
+
+class Rois(NamedTuple):
+  """Proposals as the second stage sees them, of one picture or of all.
+
+  Attributes:
+    rois: xyxy in [0, 1].
+    mask: false for padding.
+  """
+
+  rois: Float[Array, "*B R 4"]
+  mask: Bool[Array, "*B R"]
+
+
+class SampledRois(NamedTuple):
+  """What is learned from, of one picture or of all.
+
+  Attributes:
+    rois, mask: as of `Rois`.
+    truth: of each, see `sampling.Assigned`.
+    sample: which of them are to find it, and which to find none.
+  """
+
+  rois: Float[Array, "*B R 4"]
+  mask: Bool[Array, "*B R"]
+  truth: Int[Array, "*B R"]
+  sample: sampling.Sample
+
+
+def whole(objectness: Array, codes: Array) -> Rois:
+  """One roi of each picture, all of it: to begin the network with."""
+  del codes
+  count = len(objectness)
+  every = jnp.asarray([[[0.0, 0.0, 1.0, 1.0]]])
+  return Rois(
+    jnp.broadcast_to(every, (count, 1, 4)), jnp.ones((count, 1), bool)
+  )
+
+
+def proposals_of(
+  objectness: Float[Array, "B N"],
+  codes: Float[Array, "B N 4"],
+  *,
+  size: tuple[int, int],
+  how: Network,
+  amounts: Amounts,
+) -> Proposals:
+  """Of all pictures."""
+  of_picture = partial(
+    propose,
+    anchors=anchors(size, how),
+    levels=counts(size, how),
+    image_size=size,
+    how=amounts,
+  )
+  return jax.vmap(of_picture)(objectness, codes)
+
+
+def sample_rois(
+  key: Array,
+  proposals: Proposals,
+  boxes: Float[Array, "M 4"],
+  mask: Bool[Array, " M"],
+  *,
+  how: Loss,
+) -> SampledRois:
+  """Which proposals of one picture are learned from; truths are among them.
+
+  Source: section 3.2 and Fast R-CNN, section 2.3; that truths are proposals too
+  is the programs'.
+  """
+  rois = jnp.concatenate([proposals.boxes, boxes])
+  roi_mask = jnp.concatenate([proposals.mask, mask])
+  found = sampling.assign(
+    rois,
+    roi_mask,
+    boxes,
+    mask,
+    foreground=how.foreground,
+    background=(how.background, how.foreground),
+  )
+  sample = sampling.balanced(
+    key,
+    found.positive,
+    found.negative,
+    slots=how.slots,
+    positives=int(how.slots * how.positives),
+  )
+  index, real = sampling.into_slots(sample, how.slots)
+  sample = sampling.Sample(*(chosen[index] & real for chosen in sample))
+  return SampledRois(rois[index], real, found.truth[index], sample)
+
+
+# Losses.
+
+
+def first_stage_loss(
+  key: Array,
+  logits: Float[Array, " N"],
+  codes: Float[Array, "N 4"],
+  boxes: Float[Array, "M 4"],
+  mask: Bool[Array, " M"],
+  *,
+  anchors: Float[Array, "N 4"],
+  how: ProposalLoss,
+) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
+  """`losses.proposal_loss` of one picture, and its sampled anchors' number."""
+  counted = jnp.ones(len(anchors), bool)
+  if how.inside:
+    counted = jnp.all((anchors >= 0) & (anchors <= 1), axis=1)
+  found = matching.match(
+    jnp.where(counted[:, None], anchors, 0.0),  # the others overlap nothing
+    boxes,
+    mask,
+    high=how.high,
+    low=how.low,
+    keep_best=True,
+  )
+  sample = sampling.balanced(
+    key,
+    found.assigned & counted,
+    ~found.assigned & ~found.ignored & counted,
+    slots=how.slots,
+    positives=int(how.slots * how.positives),
+  )
+  parts = losses.proposal_loss(
+    logits,
+    codes,
+    boxes,
+    anchors=anchors,
+    truth=found.truth,
+    sample=sample,
+    beta=how.beta,
+  )
+  return parts, jnp.sum(sample.positive | sample.negative)
+
+
+def second_stage_loss(
+  logits: Float[Array, "R D"],
+  codes: Float[Array, "R E 4"],
+  boxes: Float[Array, "M 4"],
+  labels: Int[Array, " M"],
+  rois: SampledRois,
+  *,
+  beta: float,
+) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
+  """`losses.region_loss` of one picture, and its sampled rois' number."""
+  parts = losses.region_loss(
+    logits,
+    codes,
+    boxes,
+    labels,
+    rois=rois.rois,
+    truth=rois.truth,
+    sample=rois.sample,
+    weights=WEIGHTS,
+    beta=beta,
+  )
+  return parts, jnp.sum(rois.mask)
+
+
+def keys_of(step: Step, batch: Batch) -> Array:
+  """Of each picture's anchors, rois and dropout: a function of the picture."""
+  keys = jax.vmap(partial(jax.random.fold_in, step.key))(batch.index)
+  return jax.vmap(partial(jax.random.split, num=3), out_axes=1)(keys)
+
+
+def make_task(options: Options, classes: Classes) -> Task:
+  """Faster R-CNN for these classes.
+
+  Both stages are trained together (section 3.2, "Approximate joint training").
+  No gradient goes through the proposals' boxes.
+
+  Args:
+    options: each is documented and checked where it is defined.
+    classes: C of them.
+
+  Raises:
+    ValueError: for an option that cannot be, saying what can.
+  """
+  check(options)
+  how = options.network._replace(ratios=tuple(options.network.ratios))
+  network = FasterRCNN(how, options.norm, len(classes.names))
+  check_size = partial(check_sides, how)
+
+  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
+    check_size(size)
+    return pictures.begin(network, key, size)
+
+  def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
+    size = batch.image.shape[1:3]
+    of_anchors, of_rois, of_dropout = keys_of(step, batch)
+
+    def choose(objectness: Array, codes: Array) -> SampledRois:
+      found = proposals_of(
+        objectness, codes, size=size, how=how, amounts=options.train_proposals
+      )
+      of_picture = partial(sample_rois, how=options.loss)
+      return jax.vmap(of_picture)(of_rois, found, batch.boxes, batch.mask)
+
+    raw, stats = pictures.train(
+      network, variables, batch.image, choose=choose, dropout_keys=of_dropout
+    )
+    parts = {}
+    if options.learns != "detector":
+      first = partial(
+        first_stage_loss, anchors=anchors(size, how), how=options.proposal_loss
+      )
+      sums = jax.vmap(first)(
+        *(of_anchors, raw.objectness, raw.proposal_codes),
+        *(batch.boxes, batch.mask),
+      )
+      parts |= losses.over_counted(*sums, batch.valid)
+    if options.learns != "proposals":
+      second = partial(second_stage_loss, beta=options.loss.beta)
+      sums = jax.vmap(second)(
+        *(raw.logits, raw.codes, batch.boxes, batch.labels, raw.chosen)
+      )
+      parts |= losses.over_counted(*sums, batch.valid)
+    return sum(parts.values()), (stats, parts)
+
+  def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
+    size = images.shape[1:3]
+
+    def choose(objectness: Array, codes: Array) -> Rois:
+      found = proposals_of(
+        objectness, codes, size=size, how=how, amounts=options.test_proposals
+      )
+      return Rois(found.boxes, found.mask)
+
+    raw = network.apply(
+      variables, pictures.normalise(images), train=False, choose=choose
+    )
+    of_picture = partial(detections, how=options.detect)
+    rois = raw.chosen
+    return jax.vmap(of_picture)(raw.logits, raw.codes, rois.rois, rois.mask)
+
+  return Task(init, loss, predict, check_size)
+
+
+def check_sides(how: Network, size: tuple[int, int]) -> None:
+  """Raises ValueError unless both sides are positive multiples of a cell."""
+  multiple = 16 if how.backbone == VGG else 32
+  for side in size:
+    if side <= 0 or side % multiple:
+      raise ValueError(
+        f"image size {side}; expected a positive multiple of {multiple}, such "
+        f"as {max(1, round(side / multiple)) * multiple}"
+      )
+
+
+def detections(
+  logits: Float[Array, "R D"],
+  codes: Float[Array, "R D 4"],
+  rois: Float[Array, "R 4"],
+  mask: Bool[Array, " R"],
+  *,
+  how: Suppression,
+) -> Detections:
+  """Detections of one picture, their boxes within it.
+
+  Every class has a box of each roi, and suppresses itself alone.
+
+  Args:
+    logits: of the rois, background first.
+    codes: of the rois, for the background and each class.
+    rois: xyxy in [0, 1].
+    mask: false for padding.
+    how: its max_candidates are pairs of a roi and a class, by score.
+
+  Source: Fast R-CNN, arXiv 1504.08083, section 3.
+  """
+  scores = jax.nn.softmax(logits, axis=1)[:, 1:]
+  return of_classes(scores, codes[:, 1:], rois, mask, weights=WEIGHTS, how=how)
+
+
+def of_classes(
+  scores: Float[Array, "R C"],
+  codes: Float[Array, "R E 4"],
+  rois: Float[Array, "R 4"],
+  mask: Bool[Array, " R"],
+  *,
+  weights: coding.Weights,
+  how: Suppression,
+) -> Detections:
+  """As `detections`, from scores and codes of the classes, or of all as one."""
+  num_classes, kinds = scores.shape[1], codes.shape[1]
+  scores = jnp.where(mask[:, None], scores, 0.0)
+  most = core.min_dim(how.max_candidates, scores.size)
+  score, best = jax.lax.top_k(scores.reshape(-1), most)
+  place, label = best // num_classes, best % num_classes
+  code = codes[place, label] if kinds > 1 else codes[place, 0]
+  boxes = box.clip(coding.decode(code, rois[place], weights))
+  return suppression.labelled(boxes, score, label, how=how)
