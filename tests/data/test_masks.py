@@ -256,11 +256,10 @@ def train(data, **changes):
   options = dict(
     weights=[1.0],
     augmentations=[aug.Augmentation("crop", 0.2, 0.1, 1.5, 1.5, True, 0.01)],
-    train_on_difficult=False,
+    wanted=pipeline.Wanted(12),
     batch_size=4,
     rows=range(4),
     size_of_step=lambda step: 64,
-    max_objects=12,
     seed=0,
     start_step=0,
     broken_share=0.0,
@@ -270,6 +269,9 @@ def train(data, **changes):
   found = list(itertools.islice(stream, 3))
   stream.close()
   return found
+
+
+MASKS = pipeline.Wanted(12, mask_size=14)
 
 
 def size_of_step(step):
@@ -282,7 +284,7 @@ def test_batches_have_masks_where_they_are_wanted():
   source = Source("shapes", "", "train[:20]")
   plain = shapes.read(source, Flaws(strict=True))
   data = shapes.read(source._replace(masks=True), Flaws(strict=True))
-  without, with_ = train(plain), train(data, mask_size=14)
+  without, with_ = train(plain), train(data, wanted=MASKS)
   for one, other in zip(without, with_, strict=True):
     assert one.masks is None
     assert other.masks.shape == (4, 12, 14, 14)
@@ -294,11 +296,11 @@ def test_batches_have_masks_where_they_are_wanted():
   for one in train(data):  # read, and not asked for
     assert one.masks is None
   workers = pipeline.Workers(0, 1)
-  made = train(data, mask_size=14, workers=workers, size_of_step=size_of_step)
+  made = train(data, wanted=MASKS, workers=workers, size_of_step=size_of_step)
   for one, other in zip(with_, made, strict=True):
     np.testing.assert_array_equal(one.masks, other.masks)
   with pytest.raises(ValueError, match="and no masks, and data.mask_size asks"):
-    train(plain, mask_size=14)
+    train(plain, wanted=MASKS)
   assert empty_batch(1, size=8, max_objects=2).masks is None
 
 
@@ -339,6 +341,6 @@ def test_objects_of_unknown_masks_have_empty_ones():
   )
   picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
   data = Dataset([record] * 4, ("cat",), lambda record: picture, [])
-  (batch, *_) = train(data, mask_size=8)
+  (batch, *_) = train(data, wanted=pipeline.Wanted(12, mask_size=8))
   known = batch.masks[batch.mask].reshape(4, 2, -1).max(-1) > 0
   assert known.sum() == 4 and (known.sum(1) == 1).all()

@@ -75,27 +75,41 @@ class Workers(NamedTuple):
   processes: int = 0
 
 
+class Wanted(NamedTuple):
+  """Which objects of a picture are truths, and what is told of them.
+
+  Attributes:
+    most: truths per picture; see `check_objects`.
+    difficult: whether objects that VOC marks difficult, and crowds of COCO, are
+      truths. Differs: the paper does not say; the program's converter leaves
+      VOC's out.
+    mask_size: S of their masks; 0 for none.
+  """
+
+  most: int
+  difficult: bool = False
+  mask_size: int = 0
+
+
 class _TrainBatches(NamedTuple):
   """The batch of a step; can be sent to a worker process."""
 
   datasets: Sequence[Dataset]
   order: Any  # grain's: place -> index among all records
   augmentations: Sequence[aug.Augmentation | aug.Classification]
-  train_on_difficult: bool
+  wanted: Wanted
   batch_size: int
   rows: range
   size_of_step: Callable[[int], int]
-  max_objects: int
   seed: int
   replace: bool  # broken pictures by others
-  mask_size: int
 
   def __call__(self, step: int) -> Batch:
     batch = empty_batch(
       len(self.rows),
       size=self.size_of_step(step),
-      max_objects=self.max_objects,
-      mask_size=self.mask_size,
+      max_objects=self.wanted.most,
+      mask_size=self.wanted.mask_size,
     )
     for row, place in enumerate(self.places(step)):
       self._fill(batch, row, place)
@@ -136,8 +150,8 @@ class _TrainBatches(NamedTuple):
       flip=flip,
       min_side=how.min_side,
     )
-    wanted = big if self.train_on_difficult else big & ~record.difficult
-    kept = rng.permutation(np.flatnonzero(wanted))[: self.max_objects]
+    wanted = big if self.wanted.difficult else big & ~record.difficult
+    kept = rng.permutation(np.flatnonzero(wanted))[: self.wanted.most]
     batch.boxes[row, : len(kept)] = boxes[kept]
     batch.labels[row, : len(kept)] = record.labels[kept]
     batch.mask[row, : len(kept)] = True
@@ -148,7 +162,7 @@ class _TrainBatches(NamedTuple):
         placement,
         size=(record.width, record.height),
         flip=flip,
-        side=self.mask_size,
+        side=self.wanted.mask_size,
       )
 
   def _read(self, dataset: Dataset, index: int) -> np.ndarray | None:
@@ -179,16 +193,14 @@ def train_batches(
   *,
   weights: Sequence[float],
   augmentations: Sequence[aug.Augmentation | aug.Classification],
-  train_on_difficult: bool,
+  wanted: Wanted,
   batch_size: int,
   rows: range,
   size_of_step: Callable[[int], int],
-  max_objects: int,
   seed: int,
   start_step: int,
   broken_share: float,
   workers: Workers,
-  mask_size: int = 0,
 ) -> Generator[Batch, None, None]:
   """Endless training batches from start_step on, each pass in a new order.
 
@@ -200,13 +212,10 @@ def train_batches(
     datasets: the pictures; `Batch.index` counts through all of them.
     weights: of each data set: its share of the pictures, as in 4 to 1.
     augmentations: what happens to each picture, for each data set.
-    train_on_difficult: whether objects that VOC marks difficult, and crowds of
-      COCO, are truths. Differs: the paper does not say; the program's converter
-      leaves VOC's out.
+    wanted: which objects are truths.
     batch_size: pictures per batch, over all processes that train as one.
     rows: those of each batch that this process makes.
     size_of_step: side of the network's input at a step.
-    max_objects: truths per picture; see `check_objects`.
     seed, start_step: order and randomness follow from these two.
     broken_share: 0: a picture that cannot be read is an error. Above: it is
       replaced by one of the same data set, drawn by (seed, place), and logged;
@@ -214,7 +223,6 @@ def train_batches(
       proportion. Counted from start_step.
     workers: that read and augment. At most two batches for each are ready at
       any time.
-    mask_size: S of the truths' masks; 0 for none.
 
   Raises:
     ValueError: for a batch larger than the data sets, weights that do not fit
@@ -251,21 +259,19 @@ def train_batches(
   for dataset, how in zip(datasets, augmentations, strict=True):
     if isinstance(how, aug.Classification):
       check_image_labels(dataset.records)
-  if mask_size:
+  if wanted.mask_size:
     check_masks(records)
-  check_objects(records, max_objects)
+  check_objects(records, wanted.most)
   make = _TrainBatches(
     datasets=datasets,
     order=_order([len(d.records) for d in datasets], weights, seed),
     augmentations=augmentations,
-    train_on_difficult=train_on_difficult,
+    wanted=wanted,
     batch_size=batch_size,
     rows=rows,
     size_of_step=size_of_step,
-    max_objects=max_objects,
     seed=seed,
     replace=broken_share > 0,
-    mask_size=mask_size,
   )
   steps = grain.MapDataset.range(start_step, sys.maxsize)
   batches = _in_parallel(steps.map(make), workers)

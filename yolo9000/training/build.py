@@ -18,6 +18,7 @@ import optax
 from yolo9000 import detectors, scoring
 from yolo9000.data import augment, records, sources
 from yolo9000.data.batches import (
+  Wanted,
   Workers,
   empty_batch,
   image_size,
@@ -318,16 +319,18 @@ def training_batches(
     list(data.values()),
     weights=[options.train[name].weight for name in data],
     augmentations=[augmentation(config, name) for name in data],
-    train_on_difficult=options.train_on_difficult,
+    wanted=Wanted(
+      options.max_objects,
+      options.train_on_difficult,
+      options.get("mask_size", 0),
+    ),
     batch_size=run.batch_size,
     rows=rows,
     size_of_step=size_of_step,
-    max_objects=options.max_objects,
     seed=run.seed,
     start_step=start_step,
     broken_share=options.broken_share,
     workers=Workers(options.num_threads, options.num_processes),
-    mask_size=options.get("mask_size", 0),
   )
   empty = {}
   for size in map(size_of_step, range(start_step, run.total_steps)):
