@@ -45,6 +45,7 @@ def detector(
     tree=tree,  # a .tree file, or the number of each class's parent; "": none
     priors=0,  # so many by k-means on the training data, not the network's
     max_objects=30,  # of a picture
+    mask_size=0,  # side of the truths' masks, in cells; 0: none are read
     train_on_difficult=False,
     augment=dict(
       kind="detection",

@@ -32,6 +32,7 @@ from yolo9000.export.engines import ENGINES
 from yolo9000.extras import MissingExtra
 from yolo9000.files import write_list, write_whole
 from yolo9000.scoring.coco import coco_rows
+from yolo9000.scoring.runs import of_detections
 from yolo9000.training import compilation
 
 
@@ -64,11 +65,14 @@ class Output:
     Raises:
       OSError: if they cannot be written.
     """
-    item, image, (boxes_px, scores, labels, _) = found
+    item, image, detections = found
+    boxes_px, scores, labels, _, masks = detections
     names = [self._class_names[label] for label in labels.tolist()]
+    size = image.shape[1], image.shape[0]
     rows = coco_rows(
       *(boxes_px, labels, scores),
       **{"image_id": item.number, "file_name": item.source, "names": names},
+      masks=of_detections(detections, boxes_px, size),
     )
     self.pictures += 1
     self.boxes.update(names)
@@ -100,7 +104,7 @@ class Output:
         f"{self._class_names[label]} {score:.2f}"
         for label, score in zip(labels, scores, strict=True)
       ]
-      drawn = drawing.draw(image, boxes_px, labels, texts)
+      drawn = drawing.draw(image, boxes_px, labels, texts, masks)
       self._write(item, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
 
   def _write(self, item: Item, bgr: np.ndarray) -> None:

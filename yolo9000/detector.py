@@ -25,6 +25,7 @@ import PIL.ImageOps
 
 from yolo9000 import boxes as box
 from yolo9000 import tiles
+from yolo9000.boxes import masks
 from yolo9000.data import augment, proposals
 from yolo9000.data.disk import DataError
 from yolo9000.data.images import decode_picture
@@ -76,6 +77,9 @@ class Objects(NamedTuple):
   scores: Float[np.ndarray, " N"]
   labels: Int[np.ndarray, " N"]
   names: tuple[str, ...]  # of the labels
+  # Probabilities in the frame of each box, which `boxes.masks.paste` lays on
+  # the picture; None: of a detector of boxes alone.
+  masks: Float[np.ndarray, "N S S"] | None = None
 
 
 class Prepared(NamedTuple):
@@ -203,7 +207,7 @@ class Detector:
     found = self.detect(as_array(picture), tile=tile)
     labels = found.labels.tolist()
     names = tuple(self.class_names[label] for label in labels)
-    return Objects(found.boxes, found.scores, found.labels, names)
+    return Objects(found.boxes, found.scores, found.labels, names, found.masks)
 
   def detect(self, image: np.ndarray, *, tile: int = 0) -> Detections:
     """As `__call__`: detections without padding, boxes in pixels."""
@@ -253,14 +257,18 @@ class Detector:
   def finish(
     self, found: Detections, prepared: Sequence[Prepared]
   ) -> list[Detections]:
-    """Waits for a batch and brings its boxes back to the pictures' pixels."""
+    """Waits for a batch and brings its boxes back to the pictures' pixels.
+
+    What of a box lies outside its picture is cut off, of its mask too.
+    """
     found = jax.device_get(found)
     results = []
     for number, one in enumerate(prepared):
-      kept = Detections(
-        *(column[number][found.mask[number]] for column in found)
-      )
-      boxes = box.clip(augment.unplace_boxes(kept.boxes, one.placement))
+      kept = found.take(number).take(found.mask[number])
+      frames = augment.unplace_boxes(kept.boxes, one.placement)
+      boxes = box.clip(frames)
+      if kept.masks is not None:
+        kept = kept._replace(masks=masks.cut(kept.masks, frames, boxes))
       edges = np.array([*one.shape] * 2, np.float32)
       results.append(kept._replace(boxes=boxes * edges))
     return results

@@ -167,7 +167,8 @@ def _truths(
     }
     truths = Truths(dataset, source, how["groups"], how["classes"], told)
     return truths, batch
-  source = _source(args)
+  masks = bool(config and config.data.get("mask_size", 0))
+  source = _source(args)._replace(masks=masks)
   flaws, as_it_is = Flaws(strict=True), args.detections is not None
   if as_it_is:
     tolerated = judging.AS_THEY_ARE if source.format == "coco" else ()

@@ -62,9 +62,14 @@ def join(
     one._replace(boxes=one.boxes + np.tile(place[:2], 2).astype(np.float32))
     for one, place in zip(found, tiles, strict=True)
   ]
-  every = Detections(*map(np.concatenate, zip(*shifted, strict=True)))
+  every = Detections(
+    *(
+      None if columns[0] is None else np.concatenate(columns)
+      for columns in zip(*shifted, strict=True)
+    )
+  )
   order = np.argsort(-every.scores, kind="stable")
-  every = Detections(*(column[order] for column in every))
+  every = every.take(order)
   tile = np.repeat(np.arange(len(found)), [len(f.scores) for f in found])[order]
   areas = np.prod(every.boxes[:, 2:] - every.boxes[:, :2], axis=1)
   kept: list[int] = []
@@ -76,7 +81,7 @@ def join(
     smaller = np.minimum(areas[n], areas[rivals])
     if not (shared > threshold * smaller).any():
       kept.append(n)
-  return Detections(*(column[kept[:most]] for column in every))
+  return every.take(kept[:most])
 
 
 def _intersections(

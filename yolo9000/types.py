@@ -6,6 +6,7 @@ Dimension key, used by each signature and docstring of the package:
   N slots (Y * X * A)         M truths, padded  K kept detections
   C classes (or tree nodes)   F numbers of one slot, 5 + C
   G groups of siblings in a tree      P proposals, padded
+  S side of a mask
 
 `boxes` without a suffix are xyxy (left, top, right, bottom) as fractions of the
 picture; anything else says so: `_cxcywh`, `_px` (pixels), `_cells`.
@@ -63,6 +64,10 @@ class Batch(NamedTuple):
 
   A picture with boxes and a picture with only an image label are the same
   Batch. Arrays are NumPy on the host and jax.Array inside a step.
+
+  A mask covers the frame of its truth's own box, row 0 at its top: how much of
+  each of S x S equal cells the object fills, from 0 to 255. One without any
+  coverage is not known. None: no masks are wanted.
   """
 
   image: UInt8[Any, "B H W 3"]  # RGB
@@ -75,6 +80,7 @@ class Batch(NamedTuple):
   # Boxes from elsewhere, xyxy in [0, 1]; those without area are padding. None
   # where the data has none, which costs nothing.
   proposals: Float[Any, "B P 4"] | None = None
+  masks: UInt8[Any, "B M S S"] | None = None
 
 
 class Detections(NamedTuple):
@@ -87,6 +93,14 @@ class Detections(NamedTuple):
   scores: Float[Any, "*B K"]  # objectness x class probability
   labels: Int[Any, "*B K"]
   mask: Bool[Any, "*B K"]  # false: fewer than K were found
+  # Probabilities in the frame of each box; None: of a detector of boxes alone.
+  masks: Float[Any, "*B K S S"] | None = None
+
+  def take(self, index: Any) -> Detections:
+    """Those of an index, a slice or a mask along the first axis."""
+    return Detections(
+      *(None if column is None else column[index] for column in self)
+    )
 
 
 class Step(NamedTuple):

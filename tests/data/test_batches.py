@@ -35,10 +35,8 @@ def size_of_step(step):
 def batches(data, count, **changes):
   datasets = data if isinstance(data, list) else [data]
   options = dict(
-    train_on_difficult=False,
     batch_size=4,
     size_of_step=lambda step: 64,
-    max_objects=12,
     seed=0,
     start_step=0,
     broken_share=0.0,
@@ -48,6 +46,9 @@ def batches(data, count, **changes):
   options["rows"] = range(changes.get("batch_size", 4))
   threads = changes.pop("num_threads", 2)
   workers = pipeline.Workers(threads, changes.pop("num_processes", 0))
+  most = changes.pop("max_objects", 12)
+  difficult = changes.pop("train_on_difficult", False)
+  options["wanted"] = pipeline.Wanted(most, difficult)
   options = {**options, **changes}
   stream = pipeline.train_batches(datasets, workers=workers, **options)
   return list(itertools.islice(stream, count))
@@ -348,13 +349,13 @@ def test_a_picture_that_changes_while_training(data, tmp_path):
     records=[r._replace(path=str(path)) for r in data.records],
     read_image=read_picture,
   )
-  options = dict(augmentations=[AUGMENTATION], train_on_difficult=False)
+  options = dict(augmentations=[AUGMENTATION], wanted=pipeline.Wanted(5))
   stream = pipeline.train_batches(
     [changing],
     **options,
     **dict(weights=[1.0], batch_size=4, rows=range(4)),
     size_of_step=size_of_step,
-    **dict(max_objects=5, seed=0, start_step=0, broken_share=0.0),
+    **dict(seed=0, start_step=0, broken_share=0.0),
     workers=pipeline.Workers(1),
   )
   next(stream)

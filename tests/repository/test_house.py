@@ -18,7 +18,10 @@ FLOORS = (
   *("networks", "darknet", "data", "scoring", "detectors", "training"),
   *("tables", "export", "commands", "benchmarks"),
 )
-WITHOUT_JAX = ("data", "scoring", "files", "boxes.geometry", "boxes.priors")
+WITHOUT_JAX = (
+  *("data", "scoring", "files"),
+  *("boxes.geometry", "boxes.masks", "boxes.priors"),
+)
 
 
 def modules():

@@ -13,7 +13,10 @@ from yolo9000.wordtree import Classes, WordTree
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"metric": "mAP"}, "metric is 'mAP'; allowed are VOC07 AP, COCO AP, top"),
+    (
+      {"metric": "mAP"},
+      "metric is 'mAP'; allowed are VOC07 AP, COCO AP, COCO",
+    ),
     ({"groups": {"x": ("eel",)}}, "groups, 'x', is .*; unknown are .'eel'."),
     ({"scored": ("cat", "cat")}, "classes is .* expected classes, each on"),
   ],

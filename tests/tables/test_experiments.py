@@ -88,7 +88,8 @@ def trace(row):
   traced.add(key)
   task, tx = build.make_task(row, classes), build.make_optimizer(row)
   task.check_size((size, size))
-  batch = empty_batch(2, size=size, max_objects=most)
+  masks = row.data.get("mask_size", 0)
+  batch = empty_batch(2, size=size, max_objects=most, mask_size=masks)
   step = Step(jax.ShapeDtypeStruct((), "int32"), jax.random.key(0))
   with jax.numpy_dtype_promotion("standard"):  # Flax promotes bfloat16
     variables = jax.eval_shape(

@@ -47,12 +47,16 @@ def random_batch(config: Any) -> Batch:
   num_classes = len(config.data.class_names)
   rng = np.random.default_rng(0)
   low = rng.uniform(0, 0.5, (batch_size, 30, 2))
-  batch = empty_batch(batch_size, size=size, max_objects=30)
+  mask_size = config.data.get("mask_size", 0)
+  batch = empty_batch(
+    batch_size, size=size, max_objects=30, mask_size=mask_size
+  )
   return batch._replace(
     image=rng.integers(0, 256, batch.image.shape).astype(np.uint8),
     boxes=np.concatenate([low, low + 0.3], axis=-1).astype(np.float32),
     labels=rng.integers(0, num_classes, batch.labels.shape).astype(np.int32),
     mask=np.arange(30)[None].repeat(batch_size, 0) < 4,
+    masks=None if batch.masks is None else batch.masks + np.uint8(255),
   )
 
 

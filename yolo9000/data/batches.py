@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000.data import augment as aug
-from yolo9000.data import proposals
+from yolo9000.data import masks, proposals
 from yolo9000.data.broken import find, reason, watched
 from yolo9000.data.disk import DataError
 from yolo9000.data.records import (
   Dataset,
   check_image_labels,
+  check_masks,
   check_objects,
   most_proposals,
 )
@@ -47,14 +48,20 @@ def image_size(
 
 
 def empty_batch(
-  batch_size: int, *, size: int, max_objects: int, max_proposals: int = 0
+  batch_size: int,
+  *,
+  size: int,
+  max_objects: int,
+  max_proposals: int = 0,
+  mask_size: int = 0,
 ) -> Batch:
   """A batch of nothing, of the shapes that `train_batches` gives.
 
-  max_proposals is that of pictures that have proposals; 0 where they have
-  none.
+  max_proposals is that of pictures that have proposals, mask_size that of
+  objects that have masks; 0 where they have none.
   """
   proposals_shape = batch_size, max_proposals, 4
+  masks_shape = batch_size, max_objects, mask_size, mask_size
   return Batch(
     image=np.zeros((batch_size, size, size, 3), np.uint8),
     boxes=np.zeros((batch_size, max_objects, 4), np.float32),
@@ -64,6 +71,7 @@ def empty_batch(
     valid=np.ones(batch_size, bool),
     index=np.zeros(batch_size, np.int32),
     proposals=np.zeros(proposals_shape, np.float32) if max_proposals else None,
+    masks=np.zeros(masks_shape, np.uint8) if mask_size else None,
   )
 
 
@@ -79,17 +87,32 @@ class Workers(NamedTuple):
   processes: int = 0
 
 
+class Wanted(NamedTuple):
+  """Which objects of a picture are truths, and what is told of them.
+
+  Attributes:
+    most: truths per picture; see `check_objects`.
+    difficult: whether objects that VOC marks difficult, and crowds of COCO, are
+      truths. Differs: the paper does not say; the program's converter leaves
+      VOC's out.
+    mask_size: S of their masks; 0 for none.
+  """
+
+  most: int
+  difficult: bool = False
+  mask_size: int = 0
+
+
 class _TrainBatches(NamedTuple):
   """The batch of a step; can be sent to a worker process."""
 
   datasets: Sequence[Dataset]
   order: Any  # grain's: place -> index among all records
   augmentations: Sequence[aug.Augmentation | aug.Classification]
-  train_on_difficult: bool
+  wanted: Wanted
   batch_size: int
   rows: range
   size_of_step: Callable[[int], int]
-  max_objects: int
   max_proposals: int
   seed: int
   replace: bool  # broken pictures by others
@@ -98,8 +121,9 @@ class _TrainBatches(NamedTuple):
     batch = empty_batch(
       len(self.rows),
       size=self.size_of_step(step),
-      max_objects=self.max_objects,
+      max_objects=self.wanted.most,
       max_proposals=self.max_proposals,
+      mask_size=self.wanted.mask_size,
     )
     for row, place in enumerate(self.places(step)):
       self._fill(batch, row, place)
@@ -140,14 +164,23 @@ class _TrainBatches(NamedTuple):
       flip=flip,
       min_side=how.min_side,
     )
-    wanted = big if self.train_on_difficult else big & ~record.difficult
-    kept = rng.permutation(np.flatnonzero(wanted))[: self.max_objects]
+    wanted = big if self.wanted.difficult else big & ~record.difficult
+    kept = rng.permutation(np.flatnonzero(wanted))[: self.wanted.most]
     batch.boxes[row, : len(kept)] = boxes[kept]
     batch.labels[row, : len(kept)] = record.labels[kept]
     batch.mask[row, : len(kept)] = True
     proposals.place(
       *(batch, row, record, placement), flip=flip, min_side=how.min_side
     )
+    if batch.masks is not None and record.masks is not None:
+      batch.masks[row, : len(kept)] = masks.placed(
+        [record.masks[number] for number in kept],
+        boxes[kept],
+        placement,
+        size=(record.width, record.height),
+        flip=flip,
+        side=self.wanted.mask_size,
+      )
 
   def _read(self, dataset: Dataset, index: int) -> np.ndarray | None:
     try:
@@ -177,11 +210,10 @@ def train_batches(
   *,
   weights: Sequence[float],
   augmentations: Sequence[aug.Augmentation | aug.Classification],
-  train_on_difficult: bool,
+  wanted: Wanted,
   batch_size: int,
   rows: range,
   size_of_step: Callable[[int], int],
-  max_objects: int,
   seed: int,
   start_step: int,
   broken_share: float,
@@ -199,13 +231,10 @@ def train_batches(
     datasets: the pictures; `Batch.index` counts through all of them.
     weights: of each data set: its share of the pictures, as in 4 to 1.
     augmentations: what happens to each picture, for each data set.
-    train_on_difficult: whether objects that VOC marks difficult, and crowds of
-      COCO, are truths. Differs: the paper does not say; the program's converter
-      leaves VOC's out.
+    wanted: which objects are truths.
     batch_size: pictures per batch, over all processes that train as one.
     rows: those of each batch that this process makes.
     size_of_step: side of the network's input at a step.
-    max_objects: truths per picture; see `check_objects`.
     seed, start_step: order and randomness follow from these two.
     broken_share: 0: a picture that cannot be read is an error. Above: it is
       replaced by one of the same data set, drawn by (seed, place), and logged;
@@ -217,8 +246,8 @@ def train_batches(
   Raises:
     ValueError: for a batch larger than the data sets, weights that do not fit
       them, a share or number that cannot be, a data set with boxes and
-      augmentation for a classifier, or if some pictures have proposals and
-      others have not.
+      augmentation for a classifier, one without the masks that are wanted, or
+      if some pictures have proposals and others have not.
     DataError: from the iterator, for broken pictures.
   """
   import grain
@@ -250,16 +279,17 @@ def train_batches(
   for dataset, how in zip(datasets, augmentations, strict=True):
     if isinstance(how, aug.Classification):
       check_image_labels(dataset.records)
-  check_objects(records, max_objects)
+  if wanted.mask_size:
+    check_masks(records)
+  check_objects(records, wanted.most)
   make = _TrainBatches(
     datasets=datasets,
     order=_order([len(d.records) for d in datasets], weights, seed),
     augmentations=augmentations,
-    train_on_difficult=train_on_difficult,
+    wanted=wanted,
     batch_size=batch_size,
     rows=rows,
     size_of_step=size_of_step,
-    max_objects=max_objects,
     max_proposals=most_proposals(datasets),
     seed=seed,
     replace=broken_share > 0,

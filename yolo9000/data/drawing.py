@@ -10,12 +10,14 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from yolo9000.types import UInt8
+from yolo9000.boxes.masks import ON, paste
+from yolo9000.types import Float, UInt8
 
 # Comes with matplotlib and knows Latin, Greek and Cyrillic letters.
 FONT = str(
   Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 )
+VEIL = 0.45  # how much of a mask's colour hides the picture
 
 
 def colour(label: int) -> Any:
@@ -43,12 +45,16 @@ def draw(
   boxes_px: np.ndarray,
   labels: np.ndarray,
   texts: Sequence[str],
+  masks: Float[np.ndarray, "N S S"] | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
   """A copy with boxes and a text at each drawn on it; the first on top.
 
   Lines have a colour of their class and a dark edge, texts stand on a field of
-  that colour in black or white, so that both can be read on any picture.
+  that colour in black or white, so that both can be read on any picture. Masks,
+  if there are any, are a veil of that colour over the pixels of the object.
   """
+  if masks is not None:
+    image = _veiled(image, boxes_px, labels, masks)
   picture = Image.fromarray(image)
   pen = ImageDraw.Draw(picture)
   thick = max(2, round(min(image.shape[:2]) / 200))
@@ -82,6 +88,20 @@ def draw(
     ink = (0, 0, 0) if bright else (255, 255, 255)
     pen.text((left + 2, top + 2), text, fill=ink, font=font)
   return np.asarray(picture)
+
+
+def _veiled(
+  image: np.ndarray, boxes_px: np.ndarray, labels: np.ndarray, masks: np.ndarray
+) -> np.ndarray:
+  """A copy with masks, in the frames of the boxes, drawn on it."""
+  picture = image.copy()
+  size = image.shape[1], image.shape[0]
+  for number in reversed(range(len(masks))):
+    pixels = paste(masks[number], boxes_px[number], size) >= ON
+    paint = 255 * np.array(colour(int(labels[number]))[:3])
+    mixed = (1 - VEIL) * picture[pixels] + VEIL * paint
+    picture[pixels] = mixed.round().astype(np.uint8)
+  return picture
 
 
 def mark(

@@ -23,6 +23,7 @@ KINDS = {
   "not read": "a name that is not read, and could be a box or a misspelt one",
   "like fractions": "a box within two pixels, as fractions would be",
   "thin box": "a box whose width or height is less than a pixel",
+  "bad mask": "a mask, or a part of one, that cannot be read",
   "unknown class": "an object of a class that is not among the known ones",
   "no area": "a box of no width or no height",
   "reversed box": "a box whose maximum comes before its minimum",

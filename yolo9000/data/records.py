@@ -10,6 +10,7 @@ import numpy as np
 
 from yolo9000.data.disk import DataError, read_bytes, shown
 from yolo9000.data.images import decode
+from yolo9000.data.masks import Mask
 from yolo9000.types import Bool, Float, Int, UInt8
 
 logger = logging.getLogger("yolo9000")
@@ -35,6 +36,7 @@ class Record(NamedTuple):
   image_id: int | str = -1  # its name in the data set's own files
   # Boxes from elsewhere that may hold an object, see proposals.py; None: none.
   proposals_px: Float[np.ndarray, "P 4"] | None = None
+  masks: tuple[Mask, ...] | None = None  # of each object; None: not read
 
   @property
   def edges_px(self) -> Float[np.ndarray, " 4"]:
@@ -54,6 +56,20 @@ class Record(NamedTuple):
     if self.proposals_px is None or not len(self.proposals_px):
       return np.zeros((0, 4), np.float32)
     return (self.proposals_px / self.edges_px).astype(np.float32)
+
+  def take(self, index: Any) -> Record:
+    """The picture with these of its objects, by numbers or by a mask."""
+    masks, areas = self.masks, self.areas_px
+    if masks is not None:
+      chosen = np.arange(len(masks))[index]
+      masks = tuple(masks[number] for number in chosen)
+    return self._replace(
+      labels=self.labels[index],
+      boxes_px=self.boxes_px[index],
+      difficult=self.difficult[index],
+      areas_px=None if areas is None else areas[index],
+      masks=masks,
+    )
 
 
 class Dataset(NamedTuple):
@@ -113,6 +129,17 @@ def check_objects(records: Sequence[Record], max_objects: int) -> int:
       *(sum(n > 0 for n in surplus), len(surplus), max_objects, lost),
     )
   return lost
+
+
+def check_masks(records: Sequence[Record]) -> None:
+  """Raises ValueError for a picture whose objects' masks were not read."""
+  for record in records:
+    if len(record.labels) and record.masks is None:
+      raise ValueError(
+        f"{shown(record.path)} has {len(record.labels)} objects and no masks, "
+        f"and data.mask_size asks for them; expected a format that has masks, "
+        f"coco or shapes, or 0"
+      )
 
 
 def check_labels(datasets: Sequence[Dataset], *, alone: bool) -> None:

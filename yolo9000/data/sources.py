@@ -275,12 +275,8 @@ def to_classes(
       lost += 1
       continue
     records.append(
-      record._replace(
-        labels=labels[kept],
-        boxes_px=record.boxes_px[kept],
-        difficult=record.difficult[kept],
-        areas_px=None if record.areas_px is None else record.areas_px[kept],
-        image_label=int(table[record.image_label]),
+      record.take(kept)._replace(
+        labels=labels[kept], image_label=int(table[record.image_label])
       )
     )
   # Classes that were joined have no one category any more.

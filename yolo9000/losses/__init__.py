@@ -9,9 +9,9 @@ This folder needs jax and numpy alone, so it can be taken into other code:
 detection.py has the loss of boxes, image_label.py that of a label alone,
 classes.py their class errors, sum_squared.py the first YOLO's loss, levels.py
 YOLOv3's, dense.py RetinaNet's, multibox.py that of SSD and what extends it,
-proposals.py and regions.py those of the two stages of Faster R-CNN. counted.py
-divides a batch's sums by what they count. focal.py and smooth_l1.py are errors
-of single numbers.
+proposals.py and regions.py those of the two stages of Faster R-CNN, masks.py
+that of Mask R-CNN's masks. counted.py divides a batch's sums by what they
+count. focal.py and smooth_l1.py are errors of single numbers.
 """
 
 from yolo9000.losses.classes import logistic_error, softmax_error, tree_error
@@ -21,6 +21,7 @@ from yolo9000.losses.detection import Weights, assign, decode, detection_loss
 from yolo9000.losses.focal import focal_loss
 from yolo9000.losses.image_label import image_label_loss
 from yolo9000.losses.levels import level_loss
+from yolo9000.losses.masks import mask_loss, project_masks
 from yolo9000.losses.multibox import multibox_loss
 from yolo9000.losses.proposals import proposal_loss
 from yolo9000.losses.regions import region_loss
@@ -37,8 +38,10 @@ __all__ = [
   "image_label_loss",
   "level_loss",
   "logistic_error",
+  "mask_loss",
   "multibox_loss",
   "over_counted",
+  "project_masks",
   "proposal_loss",
   "region_loss",
   "smooth_l1",

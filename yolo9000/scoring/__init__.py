@@ -11,10 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from yolo9000.scoring import classification, coco, diagnosis, trees, voc
+from yolo9000.scoring import (
+  classification,
+  coco,
+  diagnosis,
+  mask_ap,
+  trees,
+  voc,
+)
 from yolo9000.types import Detections
 
-BOX_METRICS = ("VOC07 AP", "COCO AP")
+MASK_METRICS = ("COCO mask AP",)
+BOX_METRICS = ("VOC07 AP", "COCO AP", *MASK_METRICS)
 METRICS = (*BOX_METRICS, "top-1")
 
 Score = Callable[[Sequence[Detections], Sequence[Any]], dict[str, Any]]
@@ -34,8 +42,8 @@ def make_score(
   checkpoints and rows are compared.
 
   Args:
-    metric: "VOC07 AP" for VOC's figures, "COCO AP" for COCO's as well, "top-1"
-      for a classifier's.
+    metric: "VOC07 AP" for VOC's figures, "COCO AP" for COCO's as well, "COCO
+      mask AP" for those by masks beside these, "top-1" for a classifier's.
     classes: `wordtree.Classes`; with a tree each node has its own AP, see
       `trees.credit_ancestors`.
     groups: classes whose mean VOC07 AP is told as well, by the group's name.
@@ -60,11 +68,8 @@ def make_score(
       del told["right class"]  # any node of the path may be right
       records = trees.credit_ancestors(records, classes.tree.parents)
     if labels is not None:
-      records = [
-        trees.keep_truths(record, np.isin(record.labels, labels))
-        for record in records
-      ]
-    evaluate = voc.evaluate if metric == "VOC07 AP" else evaluate_both
+      records = [r.take(np.isin(r.labels, labels)) for r in records]
+    evaluate = EVALUATIONS[metric]
     figures = evaluate(detections, records, class_names=classes.names)
     return trees.group_means({**figures, "diagnosis": told}, groups)
 
@@ -101,8 +106,27 @@ def evaluate_found(
     class_names=class_names,
     library=coco.coco_library(),
   )
-  per_class = {
-    name: {**figures["per_class"][name], **of_coco["per_class"][name]}
-    for name in class_names
-  }
-  return {**figures, **of_coco, "per_class": per_class}
+  return coco.joined(figures, of_coco)
+
+
+def evaluate_all(
+  detections: Sequence[Detections],
+  records: Sequence[Any],
+  *,
+  class_names: Sequence[str],
+) -> dict[str, Any]:
+  """As `evaluate_both`, and COCO's by masks; "metric" is the COCO mask AP."""
+  figures = evaluate_both(detections, records, class_names=class_names)
+  of_masks = mask_ap.evaluate_masks(
+    *(detections, records),
+    class_names=class_names,
+    library=coco.coco_library(),
+  )
+  return coco.joined(figures, of_masks)
+
+
+EVALUATIONS = {
+  "VOC07 AP": voc.evaluate,
+  "COCO AP": evaluate_both,
+  "COCO mask AP": evaluate_all,
+}

@@ -14,6 +14,7 @@ import numpy as np
 
 from yolo9000.data.records import Dataset
 from yolo9000.files import write_whole
+from yolo9000.scoring import runs
 from yolo9000.scoring.voc import Found, collect
 from yolo9000.types import Detections, Float
 
@@ -24,6 +25,9 @@ COCO_FIGURES = (
   *("COCO AR 1", "COCO AR 10", "COCO AR 100"),
   *("COCO AR small", "COCO AR medium", "COCO AR large"),
 )
+
+
+MASK_FIGURES = tuple(name.replace("COCO", "COCO mask") for name in COCO_FIGURES)
 
 
 def coco_library() -> tuple[Any, Any]:
@@ -82,14 +86,15 @@ def evaluate_found(
     else np.prod(r.boxes_px[:, 2:] - r.boxes_px[:, :2], axis=1)
     for r in records
   ]
+  sizes = [(record.width, record.height) for record in records]
   tables = [
-    _coco_table(library, rows, size, len(records), class_names)
+    coco_table(library, rows, size, sizes, class_names)
     for rows, size in (
       (truth, np.concatenate([*areas, np.zeros(0)])),
       (found, np.prod(found.boxes_px[:, 2:] - found.boxes_px[:, :2], axis=1)),
     )
   ]
-  return _figures(library, *tables, class_names)
+  return figures(library, *tables, class_names)
 
 
 def evaluate_file(
@@ -101,11 +106,13 @@ def evaluate_file(
   """As `evaluate_coco`, of an annotation file and a list of results in its ids.
 
   Nothing is mended, cut or left out: the figures are those of COCO's program,
-  run by hand on the two files.
+  run by hand on the two files. If all detections and truths have masks, its
+  figures by masks are there as well.
 
   Args:
     content: of the annotation file. An annotation without area has its box's.
-    rows: image_id, category_id, bbox and score of each detection.
+    rows: image_id, category_id, bbox and score of each detection, and
+      segmentation if it has a mask.
     library: see `coco_library`.
   """
   truth, found = library[0](), library[0]()
@@ -128,10 +135,13 @@ def evaluate_file(
         "area": _area(row["bbox"]),
         "iscrowd": 0,
         "score": row["score"],
+        **{k: row[k] for k in ("segmentation",) if k in row},
       }
       for n, row in enumerate(rows, 1)
     ],
   }
+  every = truth.dataset["annotations"] + found.dataset["annotations"]
+  masks = bool(rows) and all(row.get("segmentation") for row in every)
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of an id 0, which `given` tells as well
     for table in (truth, found):
@@ -139,25 +149,53 @@ def evaluate_file(
         table.createIndex()
     by_id = sorted(content["categories"], key=lambda row: row["id"])
     names = [row["name"] for row in by_id]
-    return _figures(library, truth, found, names)
+    result = figures(library, truth, found, names)
+    if masks:
+      for row in found.dataset["annotations"]:
+        row["area"] = runs.area_px(row["segmentation"])
+      of_masks = figures(library, truth, found, names, names=MASK_FIGURES)
+      result = joined(result, of_masks) | {"metric": result["metric"]}
+    return result
+
+
+def joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+  """The figures of both, of each class too; the metric is the other's."""
+  per_class = {
+    name: {**row, **other["per_class"].get(name, {})}
+    for name, row in one["per_class"].items()
+  }
+  return {**one, **other, "per_class": per_class}
 
 
 def _area(bbox: Sequence[int | float]) -> int | float:
   return bbox[2] * bbox[3]
 
 
-def _figures(
-  library: tuple[Any, Any], truth: Any, found: Any, class_names: Sequence[str]
+def figures(
+  library: tuple[Any, Any],
+  truth: Any,
+  found: Any,
+  class_names: Sequence[str],
+  *,
+  names: Sequence[str] = COCO_FIGURES,
 ) -> dict[str, Any]:
-  """What the library finds; class names are in the order of the ids."""
+  """What the library finds.
+
+  Args:
+    library: see `coco_library`.
+    truth, found: its tables.
+    class_names: in the order of the ids.
+    names: COCO_FIGURES, of boxes, or MASK_FIGURES, of masks.
+  """
+  kind = "segm" if names is MASK_FIGURES else "bbox"
   with contextlib.redirect_stdout(io.StringIO()):
-    scores = library[1](truth, found, "bbox")
+    scores = library[1](truth, found, kind)
     scores.evaluate()
     scores.accumulate()
     scores.summarize()
-  figures = {
+  found_figures = {
     name: None if value < 0 else float(value)
-    for name, value in zip(COCO_FIGURES, scores.stats[:12], strict=True)
+    for name, value in zip(names, scores.stats[:12], strict=True)
   }
   # Thresholds, recalls, classes, sizes (all first), detections (100 last).
   precision = scores.eval["precision"][:, :, :, 0, -1]
@@ -166,26 +204,38 @@ def _figures(
     valid = precision[:, :, label][precision[:, :, label] >= 0]
     value = float(valid.mean()) if valid.size else None
     if value is not None or name not in per_class:  # a group may share a name
-      per_class[name] = {"COCO AP": value}
+      per_class[name] = {names[0]: value}
   return {
-    "metric": figures["COCO AP"] or 0.0,
-    **figures,
+    "metric": found_figures[names[0]] or 0.0,
+    **found_figures,
     "per_class": per_class,
   }
 
 
-def _coco_table(
+def coco_table(
   library: tuple[Any, Any],
   rows: Found,
   areas: Float[np.ndarray, " N"],
-  pictures: int,
+  pictures: Sequence[tuple[int, int]],
   class_names: Sequence[str],
+  masks: Sequence[Mapping[str, Any]] | None = None,
 ) -> Any:
-  """Truths or detections as the library's COCO; id 0 would mean none."""
+  """Truths or detections as the library's COCO; id 0 would mean none.
+
+  Args:
+    library: see `coco_library`.
+    rows, areas: boxes in pixels, and what counts as their areas.
+    pictures: (width, height) of each.
+    class_names: of the labels.
+    masks: COCO's segmentation of each row, if they are compared by these.
+  """
   sizes = rows.boxes_px[:, 2:] - rows.boxes_px[:, :2]
   table = library[0]()
   table.dataset = {
-    "images": [{"id": n + 1} for n in range(pictures)],
+    "images": [
+      {"id": n, "width": width, "height": height}
+      for n, (width, height) in enumerate(pictures, 1)
+    ],
     "categories": [
       {"id": n + 1, "name": name} for n, name in enumerate(class_names)
     ],
@@ -198,6 +248,7 @@ def _coco_table(
         "area": float(areas[n]),
         "iscrowd": int(rows.difficult[n]),
         "score": float(rows.score[n]),
+        **({} if masks is None else {"segmentation": dict(masks[n])}),
       }
       for n in range(len(rows.image))
     ],
@@ -216,14 +267,16 @@ def coco_rows(
   file_name: str,
   names: Sequence[str],
   exact: bool = False,
+  masks: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
   """A picture's detections as entries of COCO's result list.
 
   labels are category ids, bbox is x, y, w, h in pixels. The file's name and the
   classes' names, one for each detection, are added for people. Unless they are
-  to be exact, pixels are rounded to hundredths.
+  to be exact, pixels are rounded to hundredths. masks are COCO's segmentation
+  of each, if there is any.
   """
-  return [
+  rows = [
     {
       "image_id": image_id,
       "category_id": int(label),
@@ -239,6 +292,9 @@ def coco_rows(
       boxes_px.tolist(), labels, scores, names, strict=True
     )
   ]
+  for row, one in zip(rows, masks or (), strict=masks is not None):
+    row["segmentation"] = dict(one)
+  return rows
 
 
 def write_coco_json(
@@ -274,5 +330,8 @@ def result_list(
       file_name=record.path,
       names=[dataset.class_names[label] for label in found.labels.tolist()],
       exact=exact,
+      masks=runs.of_detections(
+        found, found.boxes * record.edges_px, (record.width, record.height)
+      ),
     )
   return rows

@@ -151,10 +151,7 @@ def scored_records(
   if classes.tree is not None:
     result = trees.credit_ancestors(result, classes.tree.parents)
   if labels is not None:
-    result = [
-      trees.keep_truths(record, np.isin(record.labels, labels))
-      for record in result
-    ]
+    result = [r.take(np.isin(r.labels, labels)) for r in result]
   return result
 
 

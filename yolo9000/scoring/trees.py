@@ -28,20 +28,9 @@ def credit_ancestors(
       labels.append(table[labels[-1]])
       rows.append(rows[0])
     label, row = np.concatenate(labels), np.concatenate(rows)
-    record = keep_truths(record, row[label >= 0])
+    record = record.take(row[label >= 0])
     result.append(record._replace(labels=label[label >= 0].astype(np.int32)))
   return result
-
-
-def keep_truths(record: Any, index: Any) -> Any:
-  """A record with these of its truths, by number or by a mask."""
-  areas = record.areas_px
-  return record._replace(
-    labels=record.labels[index],
-    boxes_px=record.boxes_px[index],
-    difficult=record.difficult[index],
-    areas_px=None if areas is None else areas[index],
-  )
 
 
 def group_means(

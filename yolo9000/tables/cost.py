@@ -68,12 +68,14 @@ def _of_size(text: str, size: int) -> Cost:
   task = build.make_task(config)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(lambda k: task.init(k, (size, size)), key)
-  source = next(iter(config.data.train.values()))
+  data = config.data
+  source = next(iter(data.train.values()))
   batch = empty_batch(
     1,
     size=size,
-    max_objects=config.data.max_objects,
+    max_objects=data.max_objects,
     max_proposals=build.max_proposals(task, source),
+    mask_size=data.get("mask_size", 0),
   )
   step = Step(jax.ShapeDtypeStruct((), "int32"), key)
 

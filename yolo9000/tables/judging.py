@@ -131,12 +131,12 @@ def boxes(
   ids = np.array(dataset.category_ids)
   if len(ids) and classes.tree is None and (ids < 0).any():
     whole = sum(len(found.labels) for found in detections)
-    detections = [_only(found, ids[found.labels] >= 0) for found in detections]
+    detections = [found.take(ids[found.labels] >= 0) for found in detections]
     told["detections of classes that the data set has not, left out"] = (
       whole - sum(len(found.labels) for found in detections)
     )
   score = scoring.make_score(
-    metric="COCO AP",
+    metric=_metric(detections, dataset),
     classes=classes,
     groups=truths.groups,
     scored=truths.scored,
@@ -152,8 +152,12 @@ def boxes(
   return made, rows
 
 
-def _only(found: Detections, kept: np.ndarray) -> Detections:
-  return Detections(*(column[kept] for column in found))
+def _metric(detections: Sequence[Detections], dataset: Dataset) -> str:
+  """COCO's figures, by masks as well where both sides have them."""
+  have = all(found.masks is not None for found in detections) and all(
+    record.masks is not None for record in dataset.records
+  )
+  return "COCO mask AP" if have else "COCO AP"
 
 
 def _listed(records: Sequence[Any]) -> Found:
@@ -255,6 +259,11 @@ def _by_file(
       "COCO's program takes it for none: what finds that one counts as false"
     )
   rows = [row for row in rows if row["category_id"] in ids]
+  dataset = truths.dataset
+  whole = all(record.masks is not None for record in dataset.records)
+  if not whole or any(flaw.kind == "bad mask" for flaw in dataset.flaws):
+    # Without them only boxes are compared; COCO's program checks no mask.
+    rows = [{k: row[k] for k in row if k != "segmentation"} for row in rows]
   by_file = coco.evaluate_file(content, rows, library=coco.coco_library())
   by_file.pop("metric")
   per_class = dict(figures["per_class"])

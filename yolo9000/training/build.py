@@ -18,6 +18,7 @@ import optax
 from yolo9000 import detectors, scoring
 from yolo9000.data import augment, records, sources
 from yolo9000.data.batches import (
+  Wanted,
   Workers,
   empty_batch,
   image_size,
@@ -156,6 +157,7 @@ LEAST = {
   "run.evaluate_every": 0,
   "run.profile": 0,
   "data.max_objects": 0,
+  "data.mask_size": 0,
   "data.priors": 0,
   "data.num_threads": 1,
   "data.num_processes": 0,
@@ -259,7 +261,13 @@ def make_source(config: Any, name: str, description: Any) -> Source:
       f"{source.root!r} below it)"
     )
   file = source.proposals and os.path.join(config.data.root, source.proposals)
-  return source._replace(root=root, proposals=file)
+  return source._replace(root=root, proposals=file, masks=wants_masks(config))
+
+
+def wants_masks(config: Any) -> bool:
+  """Whether a run learns from masks, or is measured by them."""
+  of_masks = config.evaluation.metric in scoring.MASK_METRICS
+  return bool(config.data.get("mask_size", 0)) or of_masks
 
 
 def read_data(
@@ -337,11 +345,14 @@ def training_batches(
     list(data.values()),
     weights=[options.train[name].weight for name in data],
     augmentations=[augmentation(config, name) for name in data],
-    train_on_difficult=options.train_on_difficult,
+    wanted=Wanted(
+      options.max_objects,
+      options.train_on_difficult,
+      options.get("mask_size", 0),
+    ),
     batch_size=run.batch_size,
     rows=rows,
     size_of_step=size_of_step,
-    max_objects=options.max_objects,
     seed=run.seed,
     start_step=start_step,
     broken_share=options.broken_share,
@@ -355,5 +366,6 @@ def training_batches(
         size=size,
         max_objects=options.max_objects,
         max_proposals=most,
+        mask_size=options.get("mask_size", 0),
       )
   return batches, empty

@@ -47,8 +47,8 @@ def check_finite(
     return
   own = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
   path = workdir / f"nonfinite_step_{step}{own}.npz"
-  there = {k: v for k, v in batch._asdict().items() if v is not None}
-  np.savez(path, **there)
+  arrays = {k: v for k, v in batch._asdict().items() if v is not None}
+  np.savez(path, **arrays)
   records = [record for dataset in data for record in dataset.records]
   pictures = "\n  ".join(records[n].path for n in batch.index)
   raise NonFiniteLoss(

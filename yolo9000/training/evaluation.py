@@ -66,14 +66,14 @@ def predict_all(
     return []
   # Of all processes, then without padding, then in the order of the records.
   index, valid, *columns = (
-    np.concatenate(processes.gather(np.concatenate(column)))
+    None
+    if column[0] is None
+    else np.concatenate(processes.gather(np.concatenate(column)))
     for column in zip(*parts, strict=True)
   )
   order = np.flatnonzero(valid)[np.argsort(index[valid])]
   found = Detections(*columns)
-  return [
-    Detections(*(column[n][found.mask[n]] for column in found)) for n in order
-  ]
+  return [found.take(n).take(found.mask[n]) for n in order]
 
 
 def evaluate(

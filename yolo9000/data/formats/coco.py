@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from yolo9000.data.disk import DataError, open_path, read_text
 from yolo9000.data.flaws import Flaws
-from yolo9000.data.formats import unread
+from yolo9000.data.formats import segmentation, unread
 from yolo9000.data.formats.places import Listing, find_picture, is_hidden
 from yolo9000.data.formats.reading import (
   SIZE_TAKEN,
@@ -65,7 +65,8 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   equal as numbers are equal: "1", 1 and 1.0.
 
   Args:
-    source: split is a name such as "train2017", of the file
+    source: masks are read of segmentation, if it asks for them; split is a
+      name such as "train2017", of the file
       annotations/instances_train2017.json and the pictures in train2017,
       images/train2017, images or root; or a .json file below root, with the
       pictures in the folder images or data beside it, or beside itself.
@@ -83,9 +84,12 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   except DataError as error:
     raise DataError(f"{path}: {error}") from None
   pictures = _images(content, path, folders, source, flaws)
-  lost = _annotations(content, path, names, classes, pictures, flaws)
+  named = _Names(names, classes, source.masks)
+  lost = _annotations(content, path, named, pictures, flaws)
   records = [
-    picture.truths.record(picture.path, image_id=picture.image_id)
+    picture.truths.record(
+      picture.path, image_id=picture.image_id, masks=source.masks
+    )
     for picture in pictures.values()
     if picture.truths is not None
   ]
@@ -297,9 +301,15 @@ def _truths(row, where, path, what: str, flaws: Flaws) -> Truths | None:
   return flaws.error("bad number", path, 0, message)
 
 
-def _annotations(
-  content, path, names: dict[int, str], classes, pictures, flaws: Flaws
-) -> int:
+class _Names(NamedTuple):
+  """What an annotation's numbers mean, and what is read of it."""
+
+  categories: dict[int, str]
+  classes: Classes
+  masks: bool
+
+
+def _annotations(content, path, named: _Names, pictures, flaws: Flaws) -> int:
   """Adds the boxes to their pictures; how many belong to none."""
   lost = 0
   rows = list(_rows(content, "annotations", path, flaws))
@@ -311,7 +321,7 @@ def _annotations(
       flaws.error("orphan annotation", path, 0, message)
       lost += 1
     elif picture.truths is not None:
-      _add(row, what, picture.truths, path, names, classes, flaws)
+      _add(row, what, picture.truths, path, named, flaws)
   for key in ("id", "iscrowd", "area"):
     without = sum(key not in row for row in rows)
     if without and (without < len(rows) or key == "id"):
@@ -324,17 +334,18 @@ def _annotations(
   return lost
 
 
-def _add(row, what: str, truths, path, names, classes, flaws: Flaws) -> None:
-  """Adds the box of an annotation."""
-  _pass_over(row, READ["annotations"], "annotation's key", truths, flaws, path)
+def _add(row, what: str, truths, path, named: _Names, flaws: Flaws) -> None:
+  """Adds the box of an annotation, and its mask."""
+  keys = READ["annotations"] | ({"segmentation"} if named.masks else set())
+  _pass_over(row, keys, "annotation's key", truths, flaws, path)
   if row.get("deleted") in (True, 1, "true"):
     flaws.notes["annotations marked deleted, left out"] += 1
     return None
-  name = names.get(_id(row.get("category_id")))
+  name = named.categories.get(_id(row.get("category_id")))
   if name is None:
     message = f"{what}there is no category {row.get('category_id')!r}"
     return truths.error("unknown class", path, 0, message)
-  label = classes.label(name, truths, path, 0, what)
+  label = named.classes.label(name, truths, path, 0, what)
   edges = _edges(row.get("bbox"))
   if edges is None:
     message = (
@@ -351,8 +362,19 @@ def _add(row, what: str, truths, path, names, classes, flaws: Flaws) -> None:
     return truths.error("bad number", path, 0, message)
   flaws.notes["objects marked crowd"] += crowd
   if label is not None:
+    mask = None
+    if named.masks:
+      mask, wrong = segmentation.read(row.get("segmentation"), truths.size)
+      flaws.notes["objects without a mask"] += mask is None
+      if wrong:
+        flaws.mended("bad mask", path, 0, f"{what}{wrong}; left out")
     what += f"bbox {row['bbox']}"
-    truths.add(*(edges, label, path, 0, what), difficult=crowd, area_px=area)
+    truths.add(
+      *(edges, label, path, 0, what),
+      difficult=crowd,
+      area_px=area,
+      mask=mask,
+    )
   return None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from yolo9000.data.disk import DataError, read_text, shown, told
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.images import MAX_PIXELS, picture_size
+from yolo9000.data.masks import Mask
 from yolo9000.data.records import Dataset, Record, read_picture
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -37,6 +38,7 @@ class Source(NamedTuple):
   outside: bool = False  # whether its paths may leave root
   proposals: str = ""  # a file of them, see `data.proposals`; "": none
   max_proposals: int = 2000  # of a picture, the first so many
+  masks: bool = False  # whether they are read; in a config, data.mask_size
 
   def __str__(self) -> str:
     """For messages."""
@@ -99,6 +101,7 @@ class Truths:
     self.size, self._flaws = (width, height), flaws
     self._complete, self._flat = True, 0
     self._objects: list[tuple[float, ...]] = []
+    self._masks: list[Mask] = []
     self._there: set[tuple[float, ...]] = set()
 
   def error(
@@ -123,6 +126,7 @@ class Truths:
     *,
     difficult: bool = False,
     area_px: float = math.nan,
+    mask: Mask = None,
   ) -> None:
     """Adds a box with continuous edges (left, top, right, bottom).
 
@@ -138,6 +142,7 @@ class Truths:
       what: the box as it is written there, for messages.
       difficult: whether it counts in no evaluation.
       area_px: of its mask, if known.
+      mask: if known.
     """
     left, top, right, bottom = edges = tuple(map(float, edges_px))
     width, height = self.size
@@ -153,6 +158,7 @@ class Truths:
       self._flaws.mended("no area", path, line, message, edges)
       if not self._flaws.mends:
         self._objects.append((label, *edges, difficult, area_px))
+        self._masks.append(mask)
       return None
     if max(right, bottom) < 2 < min(width, height):
       message = (
@@ -183,16 +189,21 @@ class Truths:
       message = f"{what} is there already; left out"
       self._flaws.mended("duplicate box", path, line, message, edges)
     self._there.add((label, *cut))
-    if not self._flaws.mends:
-      self._objects.append((label, *edges, difficult, area_px))
-    elif not again:
-      self._objects.append((label, *cut, difficult, area_px))
+    if not self._flaws.mends or not again:
+      kept = cut if self._flaws.mends else edges
+      self._objects.append((label, *kept, difficult, area_px))
+      self._masks.append(mask)
     return None
 
   def record(
-    self, path: Any, *, image_label: int = -1, image_id: int | str = -1
+    self,
+    path: Any,
+    *,
+    image_label: int = -1,
+    image_id: int | str = -1,
+    masks: bool = False,
   ) -> Record:
-    """The picture with its objects."""
+    """The picture with its objects, and their masks if these were read."""
     self._flaws.met.add(str(path))
     count = len(self._objects)
     if not self._complete or (self._flat and not count):
@@ -211,6 +222,7 @@ class Truths:
       image_label=image_label,
       areas_px=None if np.isnan(rows[:, 6]).any() else rows[:, 6],
       image_id=image_id,
+      masks=tuple(self._masks) if masks else None,
     )
 
 

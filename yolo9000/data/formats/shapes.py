@@ -18,11 +18,12 @@ import cv2
 import numpy as np
 
 from yolo9000 import boxes as box
+from yolo9000.data import masks
 from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset, Record
-from yolo9000.types import Float, Int, UInt8
+from yolo9000.types import Bool, Float, Int, UInt8
 
 SIDE = 256  # pixels
 # Pictures of each. For joint training: "boxes", where no class of NEVER_BOXED
@@ -141,19 +142,41 @@ def draw_scene(
   image = _background(rng)
   for edges, label in zip(boxes_px, labels, strict=True):
     hue, name = CLASS_NAMES[label].split()
-    size = edges[2:] - edges[:2]
-    line = max(2, int(size.min() / 6)) if name == "ring" else 1
-    points = OUTLINES[name].astype(np.float64)
-    points = (points - points.min(0)) / np.ptp(points, axis=0)
-    # Sixteenths of a pixel; the line's half thickness stays inside the box.
-    points = edges[:2] + line / 2 + points * (size - line)
-    points = np.round((points - 0.5) * 16).astype(np.int32)[None]
-    colour = _tint(rng, HUES[hue])
-    if name == "ring":
-      cv2.polylines(image, points, True, colour, line, cv2.LINE_AA, 4)
-    else:
-      cv2.fillPoly(image, points, colour, cv2.LINE_AA, 4)
+    _paint(image, edges, name, _tint(rng, HUES[hue]))
   return image
+
+
+def _paint(
+  image: np.ndarray, edges: np.ndarray, name: str, colour: tuple[float, ...]
+) -> None:
+  """Draws the object of an outline's name into a box."""
+  size = edges[2:] - edges[:2]
+  line = max(2, int(size.min() / 6)) if name == "ring" else 1
+  points = OUTLINES[name].astype(np.float64)
+  points = (points - points.min(0)) / np.ptp(points, axis=0)
+  # Sixteenths of a pixel; the line's half thickness stays inside the box.
+  points = edges[:2] + line / 2 + points * (size - line)
+  points = np.round((points - 0.5) * 16).astype(np.int32)[None]
+  if name == "ring":
+    cv2.polylines(image, points, True, colour, line, cv2.LINE_AA, 4)
+  else:
+    cv2.fillPoly(image, points, colour, cv2.LINE_AA, 4)
+
+
+def visible(
+  boxes_px: Float[np.ndarray, "M 4"], labels: Int[np.ndarray, " M"]
+) -> Bool[np.ndarray, "M H W"]:
+  """The pixels of each object that `draw_scene` shows, and no later one hides.
+
+  A pixel belongs to an object that covers at least half of it.
+  """
+  pixels = np.zeros((len(labels), SIDE, SIDE), bool)
+  for number, (edges, label) in enumerate(zip(boxes_px, labels, strict=True)):
+    cover = np.zeros((SIDE, SIDE), np.uint8)
+    _paint(cover, edges, CLASS_NAMES[label].split()[1], (255.0,))
+    pixels[number] = cover >= 128
+    pixels[:number] &= ~pixels[number]
+  return pixels
 
 
 def read(source: Source, flaws: Flaws) -> Dataset:
@@ -162,7 +185,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   Args:
     source: root is unused, there are no files; split is one of `SPLITS`, or
       its first pictures as in "train[:100]"; class_names, if any, must be the
-      twenty `CLASS_NAMES`.
+      twenty `CLASS_NAMES`; masks are the visible pixels.
     flaws: there are none.
 
   Raises:
@@ -197,9 +220,16 @@ def read(source: Source, flaws: Flaws) -> Dataset:
         labels=labels,
         difficult=np.zeros(len(labels), bool),
         image_label=image_label,
+        masks=_masks(boxes_px, labels) if source.masks else None,
       )
     )
   return Dataset(records, CLASS_NAMES, draw, flaws.found)
+
+
+def _masks(boxes_px: np.ndarray, labels: np.ndarray) -> tuple[masks.Mask, ...]:
+  """Runs of the visible pixels; None for an object that is hidden."""
+  pixels = visible(boxes_px, labels)
+  return tuple(masks.encode(one) if one.any() else None for one in pixels)
 
 
 def splits(root: str) -> list[str]:
