@@ -40,7 +40,7 @@ def test_a_region_has_its_context_around_it():
 
 def test_shapes_are_caffenets():
   """227 pixels to 6 x 6 x 256, and the sizes of what stands on it."""
-  network = rcnn.RCNN(rcnn.Network(), rcnn.Norm(), 20)
+  network = rcnn.RCNN(20, rcnn.Network(), rcnn.Norm())
   region = jax.ShapeDtypeStruct((1, 1, 227, 227, 3), jnp.float32)
   variables = jax.eval_shape(
     partial(network.init, train=False), jax.random.key(0), region

@@ -32,6 +32,7 @@ from yolo9000.types import (
   Bool,
   Detections,
   Float,
+  Int,
   Step,
   Task,
   UInt8,

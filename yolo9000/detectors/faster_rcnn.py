@@ -20,7 +20,7 @@ from jax import Array
 
 from yolo9000 import losses
 from yolo9000.boxes import anchors as grids_of_boxes
-from yolo9000.boxes import matching, roi, sampling
+from yolo9000.boxes import coding, matching, roi, sampling
 from yolo9000.boxes.proposals import Amounts, Proposals, propose
 from yolo9000.boxes.sampling import Rois, SampledRois, sample_rois
 from yolo9000.boxes.suppression import Suppression

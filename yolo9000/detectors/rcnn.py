@@ -171,14 +171,14 @@ class RCNN(nn.Module):
   """CaffeNet, and what stands on it: a softmax, SVMs on fc7, ridge on pool5.
 
   Attributes:
+    num_classes: C.
     how: the options.
     norm: of the convolutions, if they have any.
-    num_classes: C.
   """
 
+  num_classes: int
   how: Network
   norm: Norm
-  num_classes: int
 
   @nn.compact
   def __call__(
@@ -275,7 +275,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   """
   check(options)
   how, learns = options.network, options.learns
-  network = RCNN(how, options.norm, len(classes.names))
+  network = RCNN(len(classes.names), how, options.norm)
 
   def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
     check_size(size)
