@@ -44,6 +44,7 @@ TWO_STAGE = {
   "task.network.frozen_norm": False,
   "task.network.anchor_scale": 4.0,
   "task.network.deviation": 0.05,
+  "task.network.bins": 3,
   "task.network.width": 1 / 8,
   "task.norm.momentum": 0.9,
   "task.train_proposals.before": 200,
@@ -110,7 +111,6 @@ CASES = {
     {
       **{k: v for k, v in TWO_STAGE.items() if not k.endswith("loss.slots")},
       "task.network.anchor_scale": 1.0,
-      "task.network.bins": 3,
       "task.proposal_loss.slots": 64,
       "task.loss.hard": 32,
     },

@@ -131,10 +131,10 @@ class Options(NamedTuple):
 
 def check(options: Options) -> None:
   """Raises ValueError for options that cannot be, saying what can."""
-  options.norm.check()
-  options.detect.check()
   how = options.network
   pictures.dtype_of(how.dtype)
+  options.norm.check()
+  options.detect.check()
   widen(CAFFENET, how.width)
   if options.learns not in LEARNS:
     raise ValueError(
