@@ -362,9 +362,22 @@ class FasterRCNN(nn.Module):
       dropout_keys: of each picture.
     """
     levels = self.features(x, train=train)
+    how = dict(train=train, choose=choose, dropout_keys=dropout_keys)
+    return self.of_levels(levels, x.shape[1:3], **how)
+
+  def of_levels(
+    self,
+    levels: Sequence[Float[Array, "B _ _ _"]],
+    image_size: tuple[int, int],
+    *,
+    train: bool,
+    choose: Choose | None,
+    dropout_keys: Array | None,
+  ) -> Raw:
+    """As `__call__`, from the features of pictures of a size."""
     objectness, codes = self.proposals(levels)
     chosen = (choose or whole)(objectness, codes)
-    inside = self.crop(levels, chosen.rois, x.shape[1:3], self.how.bins)
+    inside = self.crop(levels, chosen.rois, image_size, self.how.bins)
     vectors = self.box_head(inside, train=train, dropout_keys=dropout_keys)
     return Raw(objectness, codes, chosen, *self.predictor(vectors))
 
@@ -577,6 +590,55 @@ def keys_of(step: Step, batch: Batch) -> Array:
   return jax.vmap(partial(jax.random.split, num=3), out_axes=1)(keys)
 
 
+def training_rois(
+  batch: Batch, keys: Array, *, how: Network, amounts: Amounts, loss: Loss
+) -> Choose:
+  """From what the first stage says to the rois that are learned from."""
+
+  def choose(objectness: Array, codes: Array) -> SampledRois:
+    size = batch.image.shape[1:3]
+    found = proposals_of(objectness, codes, size=size, how=how, amounts=amounts)
+    of_picture = partial(sample_rois, how=loss)
+    return jax.vmap(of_picture)(keys, found, batch.boxes, batch.mask)
+
+  return choose
+
+
+def shown_rois(
+  size: tuple[int, int], *, how: Network, amounts: Amounts
+) -> Choose:
+  """From what the first stage says to the rois that are looked at."""
+
+  def choose(objectness: Array, codes: Array) -> Rois:
+    found = proposals_of(objectness, codes, size=size, how=how, amounts=amounts)
+    return Rois(found.boxes, found.mask)
+
+  return choose
+
+
+def first_parts(
+  raw: Raw, batch: Batch, keys: Array, *, how: Network, loss: ProposalLoss
+) -> dict[str, Float[Array, ""]]:
+  """The loss of the first stage, of a batch."""
+  size = batch.image.shape[1:3]
+  of_picture = partial(first_stage_loss, anchors=anchors(size, how), how=loss)
+  sums = jax.vmap(of_picture)(
+    *(keys, raw.objectness, raw.proposal_codes, batch.boxes, batch.mask)
+  )
+  return losses.over_counted(*sums, batch.valid)
+
+
+def second_parts(
+  raw: Raw, batch: Batch, *, loss: Loss
+) -> dict[str, Float[Array, ""]]:
+  """The loss of the second stage, of a batch."""
+  of_picture = partial(second_stage_loss, beta=loss.beta)
+  sums = jax.vmap(of_picture)(
+    *(raw.logits, raw.codes, batch.boxes, batch.labels, raw.chosen)
+  )
+  return losses.over_counted(*sums, batch.valid)
+
+
 def make_task(options: Options, classes: Classes) -> Task:
   """Faster R-CNN for these classes.
 
@@ -600,48 +662,33 @@ def make_task(options: Options, classes: Classes) -> Task:
     return pictures.begin(network, key, size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
-    size = batch.image.shape[1:3]
     of_anchors, of_rois, of_dropout = keys_of(step, batch)
-
-    def choose(objectness: Array, codes: Array) -> SampledRois:
-      found = proposals_of(
-        objectness, codes, size=size, how=how, amounts=options.train_proposals
-      )
-      of_picture = partial(sample_rois, how=options.loss)
-      return jax.vmap(of_picture)(of_rois, found, batch.boxes, batch.mask)
-
+    amounts = options.train_proposals
     raw, stats = pictures.train(
-      network, variables, batch.image, choose=choose, dropout_keys=of_dropout
+      network,
+      variables,
+      batch.image,
+      choose=training_rois(
+        batch, of_rois, how=how, amounts=amounts, loss=options.loss
+      ),
+      dropout_keys=of_dropout,
     )
     parts = {}
     if options.learns != "detector":
-      first = partial(
-        first_stage_loss, anchors=anchors(size, how), how=options.proposal_loss
+      parts |= first_parts(
+        raw, batch, of_anchors, how=how, loss=options.proposal_loss
       )
-      sums = jax.vmap(first)(
-        *(of_anchors, raw.objectness, raw.proposal_codes),
-        *(batch.boxes, batch.mask),
-      )
-      parts |= losses.over_counted(*sums, batch.valid)
     if options.learns != "proposals":
-      second = partial(second_stage_loss, beta=options.loss.beta)
-      sums = jax.vmap(second)(
-        *(raw.logits, raw.codes, batch.boxes, batch.labels, raw.chosen)
-      )
-      parts |= losses.over_counted(*sums, batch.valid)
+      parts |= second_parts(raw, batch, loss=options.loss)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
-    size = images.shape[1:3]
-
-    def choose(objectness: Array, codes: Array) -> Rois:
-      found = proposals_of(
-        objectness, codes, size=size, how=how, amounts=options.test_proposals
-      )
-      return Rois(found.boxes, found.mask)
-
+    size, amounts = images.shape[1:3], options.test_proposals
     raw = network.apply(
-      variables, pictures.normalise(images), train=False, choose=choose
+      variables,
+      pictures.normalise(images),
+      train=False,
+      choose=shown_rois(size, how=how, amounts=amounts),
     )
     of_picture = partial(detections, how=options.detect)
     rois = raw.chosen
