@@ -37,6 +37,27 @@ def of_family(model, *, side=96, **changes):
   return partial(config_of, model), side, settings
 
 
+# Of a narrow detector in two stages.
+TWO_STAGES = {
+  "task.network.backbone": SHORT,
+  "task.network.frozen_norm": False,
+  "task.network.anchor_scale": 4.0,
+  "task.network.deviation": 0.05,
+  "task.network.width": 1 / 8,
+  "task.norm.momentum": 0.9,
+  "task.train_proposals.before": 200,
+  "task.train_proposals.after": 200,
+  "task.test_proposals.before": 100,
+  "task.test_proposals.after": 50,
+  "task.proposal_loss.slots": 64,
+  "task.loss.slots": 64,
+  "task.detect.max_candidates": 200,
+  "run.total_steps": 120,
+  "schedule.rate": 3e-3,
+  "schedule.burn_in_steps": 30,
+}
+
+
 # How a config is made, the side of its pictures, and what else it changes: a
 # narrow network that learns fast. A new detector is an entry here.
 CASES = {
@@ -83,25 +104,14 @@ CASES = {
       "schedule.burn_in_steps": 50,
     },
   ),
-  "faster_rcnn": (
-    *(partial(config_of, "faster_rcnn"), 128),
+  "faster_rcnn": (partial(config_of, "faster_rcnn"), 128, TWO_STAGES),
+  "mask_rcnn": (
+    *(partial(config_of, "mask_rcnn"), 128),
     {
-      "task.network.backbone": SHORT,
-      "task.network.frozen_norm": False,
-      "task.network.anchor_scale": 4.0,
-      "task.network.deviation": 0.05,
-      "task.network.width": 1 / 8,
-      "task.norm.momentum": 0.9,
-      "task.train_proposals.before": 200,
-      "task.train_proposals.after": 200,
-      "task.test_proposals.before": 100,
-      "task.test_proposals.after": 50,
-      "task.proposal_loss.slots": 64,
-      "task.loss.slots": 64,
-      "task.detect.max_candidates": 200,
-      "run.total_steps": 120,
-      "schedule.rate": 3e-3,
-      "schedule.burn_in_steps": 30,
+      **TWO_STAGES,
+      "task.masks.bins": 7,
+      "data.mask_size": 28,
+      "evaluation.metric": "COCO mask AP",
     },
   ),
   "ssd": of_family("ssd", network={"extras": ssd.EXTRAS_300[:2]}),
@@ -156,6 +166,7 @@ def test_eight_pictures_are_learned_by_heart(tmp_path, name):
   config = plan.with_changes(make(), {**settings, **changes}.items())
   metrics = run.run_alone(config, tmp_path)
   assert metrics["VOC07 AP"] > 0.9
+  assert metrics.get("COCO mask AP50", 1) > 0.9
   for drawing in ("curves", "detections", "precision_recall"):
     assert (tmp_path / f"{drawing}.png").stat().st_size > 10_000
   rows = json.loads((tmp_path / "detections.json").read_text())

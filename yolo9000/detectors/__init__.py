@@ -37,6 +37,7 @@ DETECTORS = {
   "dsod": "yolo9000.detectors.dsod",
   "retinanet": "yolo9000.detectors.retinanet",
   "faster_rcnn": "yolo9000.detectors.faster_rcnn",
+  "mask_rcnn": "yolo9000.detectors.mask_rcnn",
 }
 
 
