@@ -15,7 +15,7 @@ from yolo9000.tables.plan import Plan
 
 # Of a run's results, those that a table shows where there are any.
 FIGURES = (
-  *("VOC07 AP", "VOC10 AP", *coco.COCO_FIGURES),
+  *("VOC07 AP", "VOC10 AP", *coco.COCO_FIGURES, *coco.MASK_FIGURES),
   *("top-1", "top-5", "hierarchical"),
 )
 SPEEDS = "speeds.json"  # images per second of rows, in a table's workdir
