@@ -207,7 +207,7 @@ def test_proposals_follow_the_picture_as_truths_do(drawn, geometry):
     batch_size=12,
     rows=range(12),
     size_of_step=lambda step: 64,
-    max_objects=12,
+    wanted=pipeline.Wanted(12),
     seed=0,
     start_step=0,
     broken_share=0.0,

@@ -39,7 +39,7 @@ def of_family(model, *, side=96, **changes):
 
 
 # Of Faster R-CNN and what extends it.
-TWO_STAGE = {
+TWO_STAGES = {
   "task.network.backbone": SHORT,
   "task.network.frozen_norm": False,
   "task.network.anchor_scale": 4.0,
@@ -105,11 +105,20 @@ CASES = {
       "schedule.burn_in_steps": 50,
     },
   ),
-  "faster_rcnn": (partial(config_of, "faster_rcnn"), 128, TWO_STAGE),
+  "faster_rcnn": (partial(config_of, "faster_rcnn"), 128, TWO_STAGES),
+  "mask_rcnn": (
+    *(partial(config_of, "mask_rcnn"), 128),
+    {
+      **TWO_STAGES,
+      "task.masks.bins": 7,
+      "data.mask_size": 28,
+      "evaluation.metric": "COCO mask AP",
+    },
+  ),
   "rfcn": (
     *(partial(config_of, "rfcn"), 128),
     {
-      **{k: v for k, v in TWO_STAGE.items() if not k.endswith("loss.slots")},
+      **{k: v for k, v in TWO_STAGES.items() if not k.endswith("loss.slots")},
       "task.network.anchor_scale": 1.0,
       "task.proposal_loss.slots": 64,
       "task.loss.hard": 32,
@@ -118,7 +127,7 @@ CASES = {
   "cascade_rcnn": (
     *(partial(config_of, "cascade_rcnn"), 128),
     {
-      **TWO_STAGE,
+      **TWO_STAGES,
       "task.train_proposals.before": 100,
       "task.train_proposals.after": 64,
       "task.loss.slots": 32,
@@ -226,6 +235,7 @@ def test_eight_pictures_are_learned_by_heart(tmp_path, name):
     tmp_path = tmp_path / "second"
   metrics = run.run_alone(config, tmp_path)
   assert metrics["VOC07 AP"] > 0.9
+  assert metrics.get("COCO mask AP50", 1) > 0.9
   for drawing in ("curves", "detections", "precision_recall"):
     assert (tmp_path / f"{drawing}.png").stat().st_size > 10_000
   rows = json.loads((tmp_path / "detections.json").read_text())

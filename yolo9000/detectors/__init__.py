@@ -41,6 +41,7 @@ DETECTORS = {
   "faster_rcnn": "yolo9000.detectors.faster_rcnn",
   "rfcn": "yolo9000.detectors.rfcn",
   "cascade_rcnn": "yolo9000.detectors.cascade_rcnn",
+  "mask_rcnn": "yolo9000.detectors.mask_rcnn",
 }
 
 

@@ -287,7 +287,7 @@ def make_task(options: Options, classes: Classes) -> Task:
       variables,
       pictures.normalise(images),
       train=False,
-      choose=faster_rcnn.test_rois(size, how=how, amounts=amounts),
+      choose=faster_rcnn.shown_rois(size, how=how, amounts=amounts),
       refine=lambda number, said: decoded(said, stages.codes(number)),
     )
     last = raw.stages[-1]

@@ -538,7 +538,7 @@ def training_rois(
   return choose
 
 
-def test_rois(
+def shown_rois(
   size: tuple[int, int], *, how: Anchored, amounts: Amounts
 ) -> Choose:
   """From what the first stage says to the rois that are looked at."""
@@ -629,7 +629,7 @@ def make_task(options: Options, classes: Classes) -> Task:
       variables,
       pictures.normalise(images),
       train=False,
-      choose=test_rois(size, how=how, amounts=amounts),
+      choose=shown_rois(size, how=how, amounts=amounts),
     )
     of_picture = partial(detections, how=options.detect)
     rois = raw.chosen

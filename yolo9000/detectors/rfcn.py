@@ -260,7 +260,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     of_anchors, *_ = faster_rcnn.keys_of(step, batch)
     size, amounts = batch.image.shape[1:3], options.train_proposals
-    propose = faster_rcnn.test_rois(size, how=how, amounts=amounts)
+    propose = faster_rcnn.shown_rois(size, how=how, amounts=amounts)
     every = partial(sampling.every_roi, foreground=options.loss.foreground)
 
     def choose(objectness: Array, codes: Array) -> SampledRois:
@@ -283,7 +283,7 @@ def make_task(options: Options, classes: Classes) -> Task:
       variables,
       pictures.normalise(images),
       train=False,
-      choose=faster_rcnn.test_rois(size, how=how, amounts=amounts),
+      choose=faster_rcnn.shown_rois(size, how=how, amounts=amounts),
     )
     scores = jax.nn.softmax(raw.logits, axis=-1)[..., 1:]
     of_picture = partial(

@@ -21,6 +21,12 @@ NOTHING = Detections(
   np.zeros(0, np.int32),
   np.zeros(0, bool),
 )
+OF_MASKS = {
+  "COCO mask AP": (
+    "as COCO AP, by IoU of pixels: those of probability .5 and more; a truth "
+    "whose mask is not known is neither hit nor miss"
+  )
+}
 # Options of detection under the names by which people compare them.
 NAMES = {
   "score_threshold": "score threshold",

@@ -196,6 +196,8 @@ def _evaluation(
     tree=classes.tree is not None,
     coco_format=is_coco,
   )
+  if coco.MASK_FIGURES[0] in figures:
+    told |= protocol.OF_MASKS
   told |= protocol.of_matrix(limits.matrix_score, limits.matrix_iou)
   judged = confusion.judge(
     *(found, truth),

@@ -15,7 +15,7 @@ from yolo9000.tables.plan import Plan
 
 # Of a run's results, those that a table shows where there are any.
 FIGURES = (
-  *("VOC07 AP", "VOC10 AP", *coco.COCO_FIGURES),
+  *("VOC07 AP", "VOC10 AP", *coco.COCO_FIGURES, *coco.MASK_FIGURES),
   *("top-1", "top-5", "hierarchical"),
 )
 # What a row costs: the column's title, the name in the results, the unit.
