@@ -278,10 +278,11 @@ def in_epochs(
   return Schedule(options, size, batch, rate, steps(epochs), at, steps(burn_in))
 
 
-# By row; those that no paper trains on the set are left out. FSSD's program is
-# not at hand, so its schedule is SSD's. Faster R-CNN is that of VGG-16, which is
-# no row of the miniature: without batch norm it does not begin with nothing. DSSD is trained at once, not in three
-# stages. Of YOLOv2 the 160 epochs are the paper's, the burn-in the program's.
+# By row; those that no paper trains on the set are left out. Faster R-CNN is
+# that of VGG-16, which is no row of the miniature: without batch norm it learns
+# nothing from scratch. FSSD's program is not at hand, so its schedule is SSD's.
+# DSSD is trained at once, not in three stages. Of YOLOv2 the 160 epochs are the
+# paper's, the burn-in the program's.
 EVERY_20K = tuple(range(20_000, 100_000, 20_000))
 YOLOV2_VOC = yolov2.Options(yolov2.Network(priors=priors.VOC_2017))
 YOLOV2_COCO = yolov2.Options(yolov2.Network(priors=priors.COCO_2017))

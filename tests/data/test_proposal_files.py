@@ -203,7 +203,6 @@ def test_proposals_follow_the_picture_as_truths_do(drawn, geometry):
     [data],
     weights=[1.0],
     augmentations=[how],
-    train_on_difficult=False,
     batch_size=12,
     rows=range(12),
     size_of_step=lambda step: 64,

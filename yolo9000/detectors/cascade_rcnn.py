@@ -262,16 +262,18 @@ def make_task(options: Options, classes: Classes) -> Task:
     def refine(number: int, said: Said) -> SampledRois:
       return learned_from(number + 1, said, batch, options)
 
+    choose = faster_rcnn.training_rois(
+      batch,
+      of_rois,
+      how=how,
+      amounts=options.train_proposals,
+      loss=options.loss,
+    )
     raw, stats = pictures.train(
       network,
       variables,
       batch.image,
-      choose=faster_rcnn.training_rois(
-        *(batch, of_rois),
-        how=how,
-        amounts=options.train_proposals,
-        loss=options.loss,
-      ),
+      choose=choose,
       refine=refine,
       dropout_keys=of_dropout,
     )
