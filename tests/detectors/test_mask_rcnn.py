@@ -1,6 +1,5 @@
 """Mask R-CNN, against torchvision's and the published sizes."""
 
-import re
 from functools import partial
 
 import jax
@@ -27,26 +26,13 @@ def assert_close(found, expected, tolerance=1e-5):
   assert error <= tolerance * np.abs(expected).max()
 
 
-def names(name):
-  """0.0 is conv_0 here."""
-  name = re.sub(r"^(\d)\.0$", r"conv_\1", name)
-  return name.replace("conv5_mask", "double").replace(
-    "mask_fcn_logits", "answer"
-  )
-
-
-def turned(array):
-  """Ours looks at a transposed convolution from the other side."""
-  return array[::-1, ::-1].swapaxes(2, 3)
-
-
 def test_the_head_is_torchvisions(goldens):
   golden = goldens("tv_rcnn")
-  params = {
-    **torchvision.variables(golden, "mask_head/w/", names)["params"],
-    **torchvision.variables(golden, "mask_predictor/w/", names)["params"],
-  }
-  params["double"]["kernel"] = turned(params["double"]["kernel"])
+  params = {}
+  for part in ("mask_head", "mask_predictor"):
+    params |= torchvision.variables(
+      golden, f"{part}/w/", f"roi_heads.{part}.", "mask_head"
+    )["params"]
   head = mask_rcnn.MaskHead(5, (8, 8), 7)
   x = torchvision.last(golden["mask_head/x"])
   found, kept = jax.jit(

@@ -1,8 +1,8 @@
 """Weights of torchvision's networks, by the names that ours have.
 
 They are residual networks, alone or in a detector; feature pyramids; VGG-16
-with what follows it; and the heads of dense anchors, of default boxes and of
-proposals.
+with what follows it; and the heads of dense anchors, of default boxes, of
+proposals and of masks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from yolo9000.networks.rows import Conv, layer_name
 from yolo9000.networks.vgg import VGG16
 
+DOUBLE = "mask_head/double"  # a transposed convolution
 # Names of modules: what is replaced, one after the other.
 NAMES = (
   (r"^(backbone\.body\.)?(?=conv1$|bn1$|layer\d)", "backbone/"),
@@ -30,6 +31,9 @@ NAMES = (
   (r"^rpn\.head\.conv\.0\.0$", "proposals/conv"),
   (r"^rpn\.head\.cls_logits$", "proposals/objectness"),
   (r"^rpn\.head\.bbox_pred$", "proposals/boxes"),
+  (r"^roi_heads\.mask_head\.(\d)\.0$", r"mask_head/conv_\1"),
+  (r"^roi_heads\.mask_predictor\.conv5_mask$", DOUBLE),
+  (r"^roi_heads\.mask_predictor\.mask_fcn_logits$", "mask_head/answer"),
   (r"^head\.classification_head\.module_list\.(\d)$", r"heads/labels_\1"),
   (r"^head\.regression_head\.module_list\.(\d)$", r"heads/coords_\1"),
   (r"^head\.classification_head\.", "heads/classes/"),
@@ -92,7 +96,9 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     known = OF_NORM if ours.endswith("_norm") else OF_CONV
     if kind not in known:
       continue
-    if array.ndim == 4:
+    if ours == DOUBLE:  # IOHW, and seen from the other side
+      array = array.transpose(2, 3, 0, 1)[::-1, ::-1]
+    elif array.ndim == 4:
       array = array.transpose(2, 3, 1, 0)
       array = array[:, :, ::-1] if ours == FIRST else array
     found[known[kind].format(ours)] = array
