@@ -96,7 +96,7 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     known = OF_NORM if ours.endswith("_norm") else OF_CONV
     if kind not in known:
       continue
-    if ours == DOUBLE:  # IOHW, and seen from the other side
+    if ours == DOUBLE and array.ndim == 4:  # IOHW, from the other side
       array = array.transpose(2, 3, 0, 1)[::-1, ::-1]
     elif array.ndim == 4:
       array = array.transpose(2, 3, 1, 0)
