@@ -415,6 +415,7 @@ def rows_of_proposals(folder: Path) -> tuple:
   network = {"task": narrow("rcnn", RCNN, SIDE, WIDTH), **files}
   svm = {
     "task.learns": "svm",
+    "task.loss.positives": 0.75,  # the truths, and what is near them
     "run.start_from": f"{plan.ROW}R-CNN, softmax",
     "optimizer.held": rcnn.HELD,
     "optimizer.weight_decay": 0.0,
