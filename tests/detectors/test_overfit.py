@@ -111,6 +111,8 @@ CASES = {
     {
       **TWO_STAGES,
       "task.masks.bins": 7,
+      "task.masks.weight": 2.0,
+      "run.total_steps": 300,  # masks come after boxes
       "data.mask_size": 28,
       "evaluation.metric": "COCO mask AP",
     },

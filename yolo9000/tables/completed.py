@@ -33,10 +33,10 @@ def complete(config: Any) -> Any:
     return config
   names = tuple(config.data.class_names)
   of_data = not names and not config.data.tree
+  rows = config.get("rows", ())  # a stage alone has none
+  configs = plan.row_configs(config) if rows else {"": config}
   with_priors = {
-    name: one
-    for name, one in plan.row_configs(config).items()
-    if one.data.get("priors", 0)
+    name: one for name, one in configs.items() if one.data.get("priors", 0)
   }
   if not of_data and not with_priors:
     return config
@@ -56,11 +56,11 @@ def complete(config: Any) -> Any:
   config = plan.with_changes(config, [("data.class_names", names)])
   records = [record for _, dataset in read for record in dataset.records]
   found_of = {name: _priors(one, records) for name, one in with_priors.items()}
-  if not config.rows:
-    return plan.with_changes(config, found_of[config.name].items())
+  if not rows:
+    return plan.with_changes(config, found_of.get("", {}).items())
   rows = tuple(
     (name, paper, (*changes, *found_of.get(name, {}).items()), on)
-    for name, paper, changes, on in config.rows
+    for name, paper, changes, on in rows
   )
   return plan.with_changes(config, [("rows", rows)])
 
