@@ -67,7 +67,8 @@ def test_best_cells_are_exact_while_they_cover_the_threshold(rule):
     dense, sparse = found[0, rule], found[cells, rule]
     count = int(dense.mask.sum())
     assert count == sparse.mask.sum() > 0
-    for ours, theirs in zip(sparse, dense, strict=True):
+    arrays = jax.tree.leaves(sparse), jax.tree.leaves(dense)
+    for ours, theirs in zip(*arrays, strict=True):
       np.testing.assert_allclose(
         ours[:count], theirs[:count], rtol=1e-5, atol=1e-5
       )
