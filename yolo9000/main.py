@@ -38,6 +38,9 @@ WORKDIR = flags.DEFINE_string(
 DRY_RUN = flags.DEFINE_bool(
   "dry-run", False, "Print stages, schedules and costs, and run nothing."
 )
+MEMORY = flags.DEFINE_bool(
+  "memory", False, "With --dry-run: each step's memory too, by compiling it."
+)
 DISTRIBUTED = flags.DEFINE_enum(
   "distributed",
   "auto",
@@ -88,7 +91,8 @@ def main(argv: list[str]) -> None:
   try:
     if DRY_RUN.value:  # what it costs is known without the data, too
       made = plan.make(config)
-      print(cost.describe(made, plan.chosen(made, config), workdir))
+      stages = plan.chosen(made, config)
+      print(cost.describe(made, stages, workdir, memory=MEMORY.value))
       sys.exit(command_line.USAGE if problem else 0)
     if not processes.first():
       logger.setLevel(logging.WARNING)

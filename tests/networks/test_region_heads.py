@@ -53,30 +53,18 @@ def test_two_numbers_say_what_their_difference_says(goldens):
   assert_close(found, 2 * np.asarray(expected))
 
 
-def dense(golden, prefix, name, shape=None):
-  """A connected layer; shape (D, P, Q) of what is laid flat before it."""
-  kernel = golden[f"{prefix}.weight"].T
-  if shape:
-    kernel = kernel.reshape(*shape, -1).transpose(1, 2, 0, 3)
-    kernel = kernel.reshape(-1, kernel.shape[-1])
-  bias = golden[f"{prefix}.bias"]
-  return {name: {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}}
-
-
 def test_box_head_and_predictor_are_torchvisions(goldens):
   golden = goldens("tv_rcnn")
   x = torchvision.last(golden["box_head/x"])[None]
-  params = {
-    **dense(golden, "box_head/w/fc6", "fc6", shape=(4, 7, 7)),
-    **dense(golden, "box_head/w/fc7", "fc7"),
-  }
-  vectors = TwoLayers(12).apply({"params": params}, x, train=True)
+  variables = torchvision.variables(
+    golden, "box_head/w/", "roi_heads.box_head.", "box_head"
+  )
+  vectors = TwoLayers(12).apply(variables, x, train=True)
   assert_close(vectors[0], golden["box_head/out"])
-  params = {
-    **dense(golden, "box_predictor/w/cls_score", "classes"),
-    **dense(golden, "box_predictor/w/bbox_pred", "boxes"),
-  }
-  logits, codes = Predictor(4).apply({"params": params}, vectors)
+  variables = torchvision.variables(
+    golden, "box_predictor/w/", "roi_heads.box_predictor.", "predictor"
+  )
+  logits, codes = Predictor(4).apply(variables, vectors)
   assert_close(logits[0], golden["box_head/class_logits"])
   assert_close(codes[0].reshape(7, 20), golden["box_head/box_regression"])
   assert Predictor(4, boxes=1).init_with_output(jax.random.key(0), vectors)[0][

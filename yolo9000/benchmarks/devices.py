@@ -25,7 +25,7 @@ from yolo9000.benchmarks import speed
 from yolo9000.data.batches import empty_batch
 from yolo9000.tables import cost
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
-from yolo9000.training import build, loop
+from yolo9000.training import build, compilation, loop
 from yolo9000.training import devices as parallel
 from yolo9000.types import Task
 
@@ -109,7 +109,7 @@ def measure(compiled: Any) -> Program:
   """See `Program`."""
   found = collectives(compiled.as_text())
   sent = sum(count for _, count in found)
-  return Program(len(found), sent, speed.most_bytes(compiled))
+  return Program(len(found), sent, compilation.most_bytes(compiled))
 
 
 def predict(

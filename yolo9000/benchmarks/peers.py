@@ -9,9 +9,11 @@ turns, after their outputs were compared. --what says what is timed:
            eager and compiled
   detect   a Detector, from pictures to boxes: by JAX, by ONNX Runtime, and ONNX
            Runtime alone with the same exported file
-  retinanet_forward, retinanet_train, ssd_forward, ssd_train
+  retinanet_forward, retinanet_train, ssd_forward, ssd_train,
+  faster_rcnn_forward
            torchvision's at full size, which has its own options and size: from
-           pictures to logits and codes; the loss and an update by SGD
+           pictures to logits and codes, of Faster R-CNN those of its regions;
+           the loss and an update by SGD
 
 Needs pip install -e '.[bench]'.
 """

@@ -21,7 +21,7 @@ from experiments import base
 from yolo9000 import command_line
 from yolo9000.data.batches import empty_batch
 from yolo9000.tables.timing import interleaved
-from yolo9000.training import build, devices, held, loop
+from yolo9000.training import build, compilation, devices, held, loop
 from yolo9000.types import Batch, Task
 
 PRODUCT, SIDE = "matrix product", 2048  # the reference, and its sides
@@ -111,8 +111,8 @@ def network_jobs(
   return Jobs(
     lambda: jax.block_until_ready(predict(variables, images)),
     train_step,
-    most_bytes(predict),
-    most_bytes(step),
+    compilation.most_bytes(predict),
+    compilation.most_bytes(step),
     predict.cost_analysis()["flops"],
     step.cost_analysis()["flops"],
   )
@@ -123,17 +123,6 @@ def matrix_product(dtype: str) -> Callable[[], Any]:
   one = jax.random.normal(jax.random.key(0), (SIDE, SIDE), jnp.dtype(dtype))
   product = jax.jit(jnp.matmul)
   return lambda: jax.block_until_ready(product(one, one))
-
-
-def most_bytes(compiled: Any) -> int:
-  """Arguments, results and what lies between them, by the compiler."""
-  memory = compiled.memory_analysis()
-  return (
-    memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    + memory.temp_size_in_bytes
-    - memory.alias_size_in_bytes
-  )
 
 
 def main() -> None:

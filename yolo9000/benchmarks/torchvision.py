@@ -17,7 +17,7 @@ import numpy as np
 
 from yolo9000.benchmarks.turns import Job
 from yolo9000.data.batches import empty_batch
-from yolo9000.detectors import retinanet, ssd
+from yolo9000.detectors import faster_rcnn, retinanet, ssd
 from yolo9000.networks import input as pictures
 from yolo9000.networks.torchvision import converted
 from yolo9000.training.start import Start, take
@@ -104,6 +104,28 @@ def default_boxes() -> Pair:
   return Pair(ssd.make_task(options, classes), network, model, 300, 1)
 
 
+def two_stages() -> Pair:
+  """Faster R-CNN with a pyramid at 512x512; all pictures have as many regions.
+
+  Torchvision's number of regions is what suppression leaves, of a random
+  network little; here its threshold is 1, and 1,000 are left.
+  """
+  from torchvision.models import detection
+
+  options = faster_rcnn.Options()
+  classes = _classes(OUTPUTS - 1)
+  model = detection.fasterrcnn_resnet50_fpn(
+    weights=None,
+    weights_backbone=None,
+    rpn_nms_thresh=1.0,
+    _skip_resize=True,
+  )
+  network = faster_rcnn.FasterRCNN(
+    options.network, options.norm, len(classes.names)
+  )
+  return Pair(faster_rcnn.make_task(options, classes), network, model, 512, 1)
+
+
 def random_batch(side: int, count: int, num_classes: int) -> Batch:
   """Pictures of noise with truths anywhere, a fifth of the side and more."""
   rng = np.random.default_rng(0)
@@ -136,6 +158,49 @@ def forward_jobs(pair: Pair, batch: Batch) -> dict[str, Job]:
       features = list(model.backbone(model.transform.normalize(x)).values())
       found = model.head(features)
     return found["cls_logits"].numpy(), found["bbox_regression"].numpy()
+
+  return {"yolo9000": ours, "torchvision": theirs}
+
+
+def region_jobs(pair: Pair, batch: Batch) -> dict[str, Job]:
+  """Logits and codes of all regions, from pictures of bytes.
+
+  A picture's regions come in the order of each number, because a random
+  network's are nearly as good as each other: the last digit decides their own.
+  """
+  import torch
+  from torchvision.models.detection.image_list import ImageList
+
+  options = faster_rcnn.Options()
+  size = (pair.side, pair.side)
+  amounts = options.test_proposals._replace(iou_threshold=1.0)
+  choose = faster_rcnn.shown_rois(size, how=options.network, amounts=amounts)
+  variables = pair.variables()
+
+  @jax.jit
+  def run(variables: Any, images: Any) -> Any:
+    x = pictures.normalise(images)
+    raw = pair.network.apply(variables, x, train=False, choose=choose)
+    return raw.logits, raw.codes.reshape(*raw.codes.shape[:2], -1)
+
+  model = pair.model.eval().to(memory_format=torch.channels_last)
+  heads = model.roi_heads
+
+  def ours() -> Any:
+    found = jax.block_until_ready(run(variables, batch.image))
+    return [np.sort(x, axis=1) for x in found]
+
+  def theirs() -> Any:
+    with torch.inference_mode():
+      x = torch.from_numpy(batch.image).permute(0, 3, 1, 2) / 255
+      x = model.transform.normalize(x)
+      sizes = [size] * len(x)
+      features = model.backbone(x)
+      rois, _ = model.rpn(ImageList(x, sizes), features)
+      x = heads.box_roi_pool(features, rois, sizes)
+      found = heads.box_predictor(heads.box_head(x))
+    count = len(batch.image)
+    return [np.sort(x.numpy().reshape(count, -1, x.shape[1]), 1) for x in found]
 
   return {"yolo9000": ours, "torchvision": theirs}
 
@@ -212,7 +277,9 @@ def jobs(
 
 
 WHAT: Mapping[str, Callable[[int], dict[str, Job]]] = {
-  f"{name}_{what}": partial(jobs, make_pair, make_jobs)
-  for name, make_pair in (("retinanet", dense), ("ssd", default_boxes))
-  for what, make_jobs in (("forward", forward_jobs), ("train", train_jobs))
+  "retinanet_forward": partial(jobs, dense, forward_jobs),
+  "retinanet_train": partial(jobs, dense, train_jobs),
+  "ssd_forward": partial(jobs, default_boxes, forward_jobs),
+  "ssd_train": partial(jobs, default_boxes, train_jobs),
+  "faster_rcnn_forward": partial(jobs, two_stages, region_jobs),
 }

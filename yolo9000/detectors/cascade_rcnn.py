@@ -140,6 +140,7 @@ class CascadeRCNN(nn.Module):
     """Its parts."""
     how, dtype = self.how, pictures.dtype_of(self.how.dtype)
     self.features = faster_rcnn.Features(how, self.norm)
+    nn.share_scope(self, self.features)  # its layers are named as if here
     self.proposals = faster_rcnn.proposal_head(how)
     stages = range(self.num_stages)
     self.box_heads = [faster_rcnn.box_head(how) for _ in stages]

@@ -357,6 +357,7 @@ class FasterRCNN(nn.Module):
     """Its parts, which what extends it calls too."""
     how, dtype = self.how, pictures.dtype_of(self.how.dtype)
     self.features = Features(how, self.norm)
+    nn.share_scope(self, self.features)  # its layers are named as if here
     self.proposals = proposal_head(how)
     self.box_head = box_head(how)
     self.predictor = Predictor(self.num_classes, dtype=dtype)

@@ -2,7 +2,7 @@
 
 They are residual networks, alone or in a detector; feature pyramids; VGG-16
 with what follows it; and the heads of dense anchors, of default boxes, of
-proposals and of masks.
+proposals, of their regions and of masks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from yolo9000.networks.rows import Conv, layer_name
 from yolo9000.networks.vgg import VGG16
 
 DOUBLE = "mask_head/double"  # a transposed convolution
+OF_REGION = "box_head/fc6"  # of a grid of BINS x BINS, there channels first
+BINS = 7
 # Names of modules: what is replaced, one after the other.
 NAMES = (
   (r"^(backbone\.body\.)?(?=conv1$|bn1$|layer\d)", "backbone/"),
@@ -31,6 +33,9 @@ NAMES = (
   (r"^rpn\.head\.conv\.0\.0$", "proposals/conv"),
   (r"^rpn\.head\.cls_logits$", "proposals/objectness"),
   (r"^rpn\.head\.bbox_pred$", "proposals/boxes"),
+  (r"^roi_heads\.box_head\.", "box_head/"),
+  (r"^roi_heads\.box_predictor\.cls_score$", "predictor/classes"),
+  (r"^roi_heads\.box_predictor\.bbox_pred$", "predictor/boxes"),
   (r"^roi_heads\.mask_head\.(\d)\.0$", r"mask_head/conv_\1"),
   (r"^roi_heads\.mask_predictor\.conv5_mask$", DOUBLE),
   (r"^roi_heads\.mask_predictor\.mask_fcn_logits$", "mask_head/answer"),
@@ -42,7 +47,7 @@ NAMES = (
   (r"(cls_logits|bbox_reg)$", "answer"),
 )
 
-# Of a batch norm, and of a convolution.
+# Of a batch norm, and of a convolution or a connected layer.
 OF_NORM = {
   "weight": "params/{}/scale",
   "bias": "params/{}/bias",
@@ -81,8 +86,8 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
   Args:
     theirs: by torchvision's names, such as backbone.body.conv1.weight;
-      convolutions are OIHW. What is neither of a convolution nor of a batch
-      norm is left out.
+      convolutions are OIHW, connected layers OI. What is of neither, nor of a
+      batch norm, is left out.
   """
   found = {}
   for name, array in theirs.items():
@@ -101,5 +106,13 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     elif array.ndim == 4:
       array = array.transpose(2, 3, 1, 0)
       array = array[:, :, ::-1] if ours == FIRST else array
+    elif array.ndim == 2:
+      array = of_grid(array.T) if ours == OF_REGION else array.T
     found[known[kind].format(ours)] = array
   return found
+
+
+def of_grid(kernel: np.ndarray) -> np.ndarray:
+  """Of a connected layer on a grid that is laid flat, its channels last."""
+  grid = kernel.reshape(-1, BINS, BINS, kernel.shape[1])
+  return grid.transpose(1, 2, 0, 3).reshape(kernel.shape)

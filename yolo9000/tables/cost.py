@@ -1,7 +1,7 @@
 """What a table will do and cost, before it is started: main's --dry-run.
 
-Costs are counted in the lowered program of a training step, so they hold for
-every detector.
+Costs are counted in the lowered program of a training step, memory in the
+compiled one, so they hold for every detector.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -21,8 +21,8 @@ from yolo9000.data.batches import empty_batch
 from yolo9000.tables import plan
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
 from yolo9000.tables.plan import Plan, Stage
-from yolo9000.training import build
-from yolo9000.types import Step
+from yolo9000.training import build, compilation, devices, loop
+from yolo9000.types import Batch, Step, Task
 
 # What a core computes and moves in a second, so that two measured times come
 # out right (two cores): a training step at full width and 416 pixels, 423 ms a
@@ -68,15 +68,7 @@ def _of_size(text: str, size: int) -> Cost:
   task = build.make_task(config)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(lambda k: task.init(k, (size, size)), key)
-  data = config.data
-  source = next(iter(data.train.values()))
-  batch = empty_batch(
-    1,
-    size=size,
-    max_objects=data.max_objects,
-    max_proposals=build.max_proposals(task, source),
-    mask_size=data.get("mask_size", 0),
-  )
+  batch = _empty(config, task, size, 1)
   step = Step(jax.ShapeDtypeStruct((), "int32"), key)
 
   def loss(params: Any, rest: Any, batch: Any, step: Step) -> Any:
@@ -92,6 +84,37 @@ def _of_size(text: str, size: int) -> Cost:
   if counted is None:  # not every backend counts
     return Cost(float("nan"), float("nan"))
   return Cost(counted["flops"], counted["bytes accessed"])
+
+
+def _empty(config: Any, task: Task, size: int, count: int) -> Batch:
+  """So many pictures to train on, as its arrays are."""
+  data = config.data
+  return empty_batch(
+    count,
+    size=size,
+    max_objects=data.max_objects,
+    max_proposals=build.max_proposals(task, next(iter(data.train.values()))),
+    mask_size=data.get("mask_size", 0),
+  )
+
+
+def step_bytes(config: Any) -> int:
+  """The most memory that a training step needs on one of these devices.
+
+  Of run.batch_size pictures, of the largest of run.image_sizes, by the
+  compiler: this compiles the step.
+  """
+  run, task = config.run, build.make_task(config)
+  tx, mesh = build.make_optimizer(config), devices.make_mesh()
+  state = jax.eval_shape(lambda: loop.init_state(config, task, tx))
+  batch = _empty(config, task, max(run.image_sizes), run.batch_size)
+  # pmap's step is the same program, and says nothing of its memory.
+  step, place = devices.make_step(
+    loop.step_of(config, task, tx), spmd="shard_map", mesh=mesh
+  )
+  like: Any = devices.like_replicated(state, mesh)
+  lowered = cast(Any, step).lower(like, place(batch))
+  return compilation.most_bytes(lowered.compile())
 
 
 def operations(config: Any) -> float:
@@ -145,13 +168,16 @@ def schedule(config: Any) -> str:
   return ", ".join(words)
 
 
-def describe(made: Plan, stages: Sequence[Stage], workdir: Path) -> str:
+def describe(
+  made: Plan, stages: Sequence[Stage], workdir: Path, *, memory: bool = False
+) -> str:
   """The rows' chains, every stage's schedule and cost, and the sum.
 
   Args:
     made: of the table.
     stages: those that are to be run.
     workdir: of the table; finished stages cost nothing more.
+    memory: of every stage too, which takes as long as compiling it does.
   """
   lines = ["Rows, each a chain of stages:"]
   for row in made.rows:
@@ -171,10 +197,13 @@ def describe(made: Plan, stages: Sequence[Stage], workdir: Path) -> str:
       lines.append(f"  {stage.key}: cannot be: {error}")
       continue
     here = seconds_here(stage.config)
-    lines.append(
+    line = (
       f"  {stage.key}{state}: {schedule(stage.config)}; "
       f"{count / 1e15:.3g} PFLOP, about {in_words(here)} here"
     )
+    if memory:
+      line += f", {step_bytes(stage.config) / 2**20:,.0f} MiB a device"
+    lines.append(line)
     total += 0 if done else count
     seconds += 0 if done else here
   lines.append(

@@ -99,3 +99,14 @@ def ahead(
     yield {n: executor.submit(compile_one, b) for n, b in batches.items()}
   finally:
     executor.shutdown(wait=False, cancel_futures=True)
+
+
+def most_bytes(compiled: Any) -> int:
+  """Arguments, results and what lies between them, by the compiler."""
+  memory = compiled.memory_analysis()
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    + memory.temp_size_in_bytes
+    - memory.alias_size_in_bytes
+  )
