@@ -421,7 +421,7 @@ def rows_of_proposals(folder: Path) -> tuple:
     "run.start_from": f"{plan.ROW}R-CNN, softmax",
     "optimizer.held": rcnn.HELD,
     "optimizer.weight_decay": 0.0,
-    "schedule.rate": 1e-3,  # features have norm 20
+    "schedule.rate": 5e-3,  # features have norm 20
   }
   fast = {"task": narrow("fast_rcnn", FAST_RCNN, SIDE, WIDTH), **files}
   return (

@@ -205,8 +205,9 @@ SECOND = {
     "task.loss.positives": 0.75,  # so that all truths are among them
     "optimizer.held": rcnn.HELD,
     "optimizer.weight_decay": 0.0,
+    "task.loss.positive_weight": 10.0,  # few truths, many that are none
     "run.total_steps": 200,
-    "schedule.rate": 1e-3,
+    "schedule.rate": 5e-3,
   },
 }
 
@@ -238,10 +239,7 @@ def test_eight_pictures_are_learned_by_heart(tmp_path, name):
     config = plan.with_changes(config, {**SECOND[name], **start}.items())
     tmp_path = tmp_path / "second"
   metrics = run.run_alone(config, tmp_path)
-  # R-CNN's softmax knows the pictures (1.0). Its SVMs are trained here by 200
-  # steps of gradient descent, not to the end, and mistake the classes of a few
-  # that occur once or twice (.74).
-  assert metrics["VOC07 AP"] > (0.6 if name in SECOND else 0.9)
+  assert metrics["VOC07 AP"] > 0.9
   assert metrics.get("COCO mask AP50", 1) > 0.9
   for drawing in ("curves", "detections", "precision_recall"):
     assert (tmp_path / f"{drawing}.png").stat().st_size > 10_000
