@@ -70,6 +70,11 @@ def test_coco_figures_are_those_of_pycocotools(coco_case, tmp_path, capsys):
   for name, theirs in zip(coco.COCO_FIGURES, scores.stats, strict=True):
     assert ours[name] == pytest.approx(theirs, abs=1e-6), name
   assert 0.1 < ours["metric"] == ours["COCO AP"] < 0.9
+  by_iou = ours["COCO AP by IoU"]
+  assert list(by_iou) == [f"{iou:.2f}" for iou in np.arange(0.5, 0.99, 0.05)]
+  assert by_iou["0.50"] == pytest.approx(scores.stats[1])
+  assert by_iou["0.75"] == pytest.approx(scores.stats[2])
+  assert np.mean(list(by_iou.values())) == pytest.approx(ours["COCO AP"])
   mean = [c["COCO AP"] for c in ours["per_class"].values()]
   assert np.mean([x for x in mean if x is not None]) == pytest.approx(
     ours["COCO AP"]
@@ -90,6 +95,8 @@ def test_faster_coco_eval_is_used_and_gives_the_same(coco_case, monkeypatch):
     )
     for library in (fast, slow)
   ]
+  one, other = (f.pop("COCO AP by IoU") for f in figures)
+  assert one == pytest.approx(other, abs=1e-12)
   one, other = (f.pop("per_class") for f in figures)
   assert figures[0] == pytest.approx(figures[1], abs=1e-12)
   for name in data.class_names:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from support import in_browser, toy_config
 
-from yolo9000.tables import plan, report, results, sentences, summary, sweep
+from yolo9000.tables import (
+  plan,
+  report,
+  results,
+  sentences,
+  summary,
+  sweep,
+  table_files,
+)
 from yolo9000.tables.plan import row
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -117,6 +125,27 @@ def test_what_a_table_says_of_itself(made, tmp_path):
     config.update(table="steps", shown=("plain",))
   with pytest.raises(ValueError, match="shown has plain; expected the rows'"):
     results.frame(config)
+
+
+def test_a_table_has_coco_ap_by_iou(made, tmp_path):
+  """Where the rows have it; means and spreads over seeds, no IoU twice."""
+  config, workdir, page = made
+  planned = plan.make(config)
+  filled = results.fill(config, planned, workdir, {})
+  assert results.cells_by_iou(filled) == []
+  assert table_files.BY_IOU not in page
+  figure = "COCO AP by IoU"
+  filled[1].results[0][figure] = {"0.50": 0.4, "0.75": 0.25}
+  filled[1].results[1][figure] = {"0.50": 0.6}
+  assert results.cells_by_iou(filled) == [
+    ["row", "IoU 0.50", "IoU 0.75"],
+    [filled[1].name, "50.0 ± 14.1", "25.0"],
+  ]
+  report.write(config, planned, filled, workdir, tmp_path)
+  assert table_files.BY_IOU in (tmp_path / "report.html").read_text()
+  table_files.write(config, filled, tmp_path)
+  line = f"| {filled[1].name} | 50.0 ± 14.1 | 25.0 |"
+  assert line in (tmp_path / "table.md").read_text()
 
 
 def test_a_single_run_has_a_page(made, tmp_path):

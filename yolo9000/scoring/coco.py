@@ -62,8 +62,9 @@ def evaluate_coco(
     library: see `coco_library`.
 
   Returns:
-    `COCO_FIGURES` (None where there is no truth to find), "per_class" (class
-    name to "COCO AP"), and "metric", which is the COCO AP.
+    `COCO_FIGURES` (None where there is no truth to find), "COCO AP by IoU" (of
+    a hit, such as "0.50"), "per_class" (class name to "COCO AP"), and "metric",
+    which is the COCO AP.
   """
   found, truth = collect(detections, records)
   return evaluate_found(
@@ -205,9 +206,17 @@ def figures(
     value = float(valid.mean()) if valid.size else None
     if value is not None or name not in per_class:  # a group may share a name
       per_class[name] = {names[0]: value}
+  by_iou = {}
+  for threshold, of_threshold in zip(
+    scores.params.iouThrs, precision, strict=True
+  ):
+    valid = of_threshold[of_threshold >= 0]
+    if valid.size:
+      by_iou[f"{threshold:.2f}"] = float(valid.mean())
   return {
     "metric": found_figures[names[0]] or 0.0,
     **found_figures,
+    f"{names[0]} by IoU": by_iou,
     "per_class": per_class,
   }
 

@@ -250,6 +250,24 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
   return [head, *table]
 
 
+def cells_by_iou(filled: Sequence[Filled]) -> list[list[str]]:
+  """COCO AP by the IoU of a hit as text, its head first; [] without any."""
+  figure = f"{coco.COCO_FIGURES[0]} by IoU"
+  found = {
+    row.name: [r[figure] for r in row.results.values() if figure in r]
+    for row in filled
+  }
+  ious = sorted(
+    {iou for seeds in found.values() for one in seeds for iou in one}
+  )
+  table = [
+    [name, *(spread([100 * one[n] for one in seeds if n in one]) for n in ious)]
+    for name, seeds in found.items()
+    if seeds
+  ]
+  return [["row", *(f"IoU {iou}" for iou in ious)], *table] if table else []
+
+
 def groups_of(config: Any) -> dict[str, Sequence[str]]:
   """Groups of classes of the last stage."""
   return plan.last_stage(config).evaluation.to_dict()["groups"]

@@ -16,12 +16,22 @@ from yolo9000.tables.results import (
   Filled,
   below,
   cells,
+  cells_by_iou,
   figures_of,
   frame,
   gain_of_paper,
   heading,
   in_pairs,
 )
+
+BY_IOU = "COCO AP by the IoU that a hit has at least:"
+
+
+def in_markdown(cells: Sequence[Sequence[str]]) -> list[str]:
+  """Lines of a table, its head first."""
+  head, *rows = cells
+  lines = [head, ["---"] * len(head), *rows]
+  return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def draw(config: Any, filled: Sequence[Filled], file: io.BytesIO) -> str:
@@ -65,10 +75,7 @@ def draw(config: Any, filled: Sequence[Filled], file: io.BytesIO) -> str:
 def write(config: Any, filled: Sequence[Filled], workdir: Path) -> None:
   """table.md, table.csv and table.png: the paper's number beside ours."""
   workdir.mkdir(parents=True, exist_ok=True)
-  head, *rows = cells(config, filled)
-  lines = [
-    "| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)
-  ]
+  made = cells(config, filled)
   steps = sentences.steps_in_words(config, filled)
   if any(len(row.results) > 1 for row in filled):
     steps.append(sentences.EACH_BY_ITSELF)
@@ -77,14 +84,16 @@ def write(config: Any, filled: Sequence[Filled], workdir: Path) -> None:
     [
       title,
       "",
-      *lines,
+      *in_markdown(made),
       "",
       "\n\n".join([*sentences.notes(config, filled), *steps]),
     ]
   )
+  if by_iou := cells_by_iou(filled):
+    text += "\n\n".join(["", BY_IOU, "\n".join(in_markdown(by_iou))])
   write_whole(workdir / "table.md", text + "\n")
   file = io.StringIO()
-  csv.writer(file).writerows([head, *rows])
+  csv.writer(file).writerows(made)
   write_whole(workdir / "table.csv", file.getvalue())
   draft = io.BytesIO()
   draw(config, filled, draft)
