@@ -36,13 +36,15 @@ Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
              trained on ImageNet: take row= and --config.run.start_from=FILE.
              Differs: all pictures are stretched to a square and augmented as
              YOLOv2's; there are no crops by overlap as SSD has them.
+  alternating  Faster R-CNN alone: both stages trained together, and beside it
+             the paper's four steps, a row each; not with coco.
   folder=F   without voc and coco: with the rows R-CNN and Fast R-CNN, whose
              proposals are in F.
   row=NAME   this row alone.
   seed=N     this seed alone; seeds=N that many, with means and spreads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,7 +76,7 @@ from yolo9000.detectors import (
 from yolo9000.tables import plan
 from yolo9000.tables.plan import row
 
-ARGUMENTS = ("quick", "photos", "voc", "coco")
+ARGUMENTS = ("quick", "photos", "voc", "coco", "alternating")
 SIDE, WIDTH, STEPS = 192, 0.125, 1000
 PHOTO_SIDE, PHOTO_WIDTH = 320, 0.25
 # Levels with cells of 8, 16, 32 and 64 pixels.
@@ -379,6 +381,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.setting = "a trial of a few steps, whose numbers mean nothing"
     config.run.total_steps = 4
     config.data.test.split += "[:32]"
+  if "alternating" in chosen:
+    config.rows = alternating(config.rows, config.name)
   plan.select(config, chosen)
   return config
 
@@ -403,6 +407,53 @@ def rows(side: int, width: float, more: Mapping[str, Any]) -> tuple:
       row(name, told, {"task": task, **more.get(model, {})}, on="base")
     )
   return tuple(made)
+
+
+def alternating(rows: Sequence[Any], where: str) -> tuple:
+  """Faster R-CNN as in rows, and in four steps, each from the one before it.
+
+  Proposals; the detector; both again, while the features that they now share
+  are held still.
+
+  Source: Faster R-CNN, section 3.2; numbers of steps and pictures are the
+  program's. Differs: the second step goes on from the first one's features
+  where the paper's begins as the first did, and its proposals change with them.
+  """
+  known = [one for one in rows if one[0].startswith("Faster R-CNN")]
+  if "coco" in where:
+    raise ValueError(
+      "argument alternating: the paper has it on VOC; expected it alone, with "
+      "photos, or with voc,folder=F"
+    )
+  name, _, joint, _ = known[0]
+  features = ["backbone/*", "pyramid/*"]
+  if dict(joint)["task"]["network"]["backbone"] == faster_rcnn.VGG:
+    features = features[:1]
+  others = {
+    "proposals": ["box_head/*", "predictor/*"],
+    "detector": ["proposals/*"],
+  }
+  found = [known[0]]
+  for number in range(4):
+    learns = ("proposals", "detector")[number % 2]
+    held = others[learns] if number > 0 else []  # a start is what is held
+    held = held + (features if number > 1 else [])
+    changes = {
+      **dict(joint if number == 0 else ()),
+      "task.learns": learns,
+      "optimizer.held": tuple(held),
+    }
+    if number > 0:
+      changes["run.start_from"] = f"{plan.ROW}{found[-1][0]}"
+    if "voc" in where:
+      changes |= {
+        "run.batch_size": 1 if learns == "proposals" else 2,
+        "run.total_steps": 80_000 if learns == "proposals" else 40_000,
+        "schedule.at": (0.75,),
+      }
+    on = {"on": "base"} if number == 0 else {}
+    found.append(row(f"{name}, step {number + 1}", None, changes, **on))
+  return tuple(found)
 
 
 def rows_of_proposals(folder: Path) -> tuple:

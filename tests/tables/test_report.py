@@ -71,6 +71,21 @@ def test_a_table_that_is_not_finished_has_a_report(made, tmp_path):
   assert page.count("not run") >= 3 and "not known" in page
 
 
+def test_a_row_may_have_options_that_the_one_below_it_lacks(made, tmp_path):
+  """Another detector, and of that one an option."""
+  config, _, _ = made
+  config = plan.with_changes(config, [])
+  changes = {"task": {"model": "toy", "kind": "a"}, "task.kind": "b"}
+  with config.unlocked():
+    config.rows = (row("plain"), row("another", None, changes))
+  planned = plan.make(config)
+  filled = results.fill(config, planned, tmp_path, {})
+  report.write(config, planned, filled, tmp_path, tmp_path)
+  assert "task.kind: None → &#x27;b&#x27;" in (
+    tmp_path / "report.html"
+  ).read_text().replace("&#39;", "&#x27;")
+
+
 def test_a_step_against_the_paper_is_said_to_be_one(made, tmp_path):
   config, workdir, _ = made
   planned = plan.make(config)

@@ -128,11 +128,11 @@ def _steps(
     else:
       sentence = sentences.step_in_words(before, row, figure, how)
       sentence += f" It differs from {before.name} in these values."
-    lines = [
+    lines = dict.fromkeys(
       line
       for name, _ in changes
       for line in _changed(above, configs[row.name], name)
-    ]
+    )
     parts.append(f"<h3>{text(row.name)}</h3><p>{text(sentence)}</p>")
     parts.append(_links(ends.get(row.name), out))
     if before is not None and _against_paper(before, row, figure):
@@ -160,14 +160,17 @@ def _links(folder: Path | None, out: Path) -> str:
 def _changed(above: Any, config: Any, name: str) -> list[str]:
   """A row's change in words; of a group of options those that differ."""
   old, new = _value(above, name), _value(config, name)
-  if not isinstance(new, ConfigDict):
+  if not isinstance(new, ConfigDict) or not isinstance(old, ConfigDict):
     return [f"{name}: {old!r} → {new!r}"]
   pair = plan.as_json(old), plan.as_json(new)
   return [f"{name}.{line}" for line in plan.differences(*pair)]
 
 
 def _value(config: Any, name: str) -> Any:
+  """Of an option; None for one that the config has not."""
   for part in name.split("."):
+    if part not in config:
+      return None
     config = config[part]
   return config
 
