@@ -13,7 +13,7 @@ from yolo9000.training import build
 pytestmark = pytest.mark.usefixtures("libraries_promote")
 
 
-def of_family(model, *, side=96, **changes):
+def of_family(model, *, side=96, total_steps=120, **changes):
   """A case of SSD, or what extends it, with levels from side / 8 cells on."""
   network = {"width": 1 / 16, **changes.pop("network", {})}
   if "batch_norm" in of_name(model).Network._fields:  # where it is a choice
@@ -31,7 +31,7 @@ def of_family(model, *, side=96, **changes):
     "task.norm.momentum": 0.9,
     "task.detect.max_candidates": 50,
     "task.detect.max_detections": 50,
-    "run.total_steps": 120,
+    "run.total_steps": total_steps,
     "schedule.rate": 5e-3,
     "schedule.burn_in_steps": 20,
   }
@@ -66,7 +66,7 @@ CASES = {
     *(tiny_config, 160),
     {
       "task.network.width": 1 / 8,
-      "run.total_steps": 150,
+      "run.total_steps": 180,
       "schedule.rate": 5e-3,
     },
   ),
@@ -112,7 +112,7 @@ CASES = {
       **TWO_STAGES,
       "task.masks.bins": 7,
       "task.masks.weight": 2.0,
-      "run.total_steps": 300,  # masks come after boxes
+      "run.total_steps": 230,  # masks come after boxes
       "data.mask_size": 28,
       "evaluation.metric": "COCO mask AP",
     },
@@ -124,6 +124,7 @@ CASES = {
       "task.network.anchor_scale": 1.0,
       "task.proposal_loss.slots": 64,
       "task.loss.hard": 32,
+      "run.total_steps": 150,
     },
   ),
   "cascade_rcnn": (
@@ -163,7 +164,9 @@ CASES = {
       "width": 1 / 8,
     },
   ),
-  "m2det": of_family("m2det", network={"modules": 2, "scales": 4}),
+  "m2det": of_family(
+    "m2det", network={"modules": 2, "scales": 4}, total_steps=180
+  ),
   "fast_rcnn": (
     *(partial(config_of, "fast_rcnn"), 128),
     {
