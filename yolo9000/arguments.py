@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
-from yolo9000.data import augment
+from yolo9000.data import fitting
 from yolo9000.export import engines
 from yolo9000.export.engines import ENDINGS, Exported
 from yolo9000.training.trained import Trained, from_darknet, from_run
@@ -73,7 +73,7 @@ def add_detect(parser: argparse.ArgumentParser, *, listed: bool = True) -> None:
 
   number: dict[str, Any] = {"type": int, "metavar": "N"}
   share: dict[str, Any] = {"type": float, "metavar": "P"}
-  resizes, walks = tuple(augment.RESIZES), ("paths", "conditional")
+  resizes, walks = tuple(fitting.RESIZES), ("paths", "conditional")
   add("--size", "of the network's input: 416 or 640x384", metavar="N")
   add("--resize", ", ".join(resizes), choices=resizes, metavar="HOW")
   add("--threshold", "weaker ones are left out", **share)

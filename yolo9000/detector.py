@@ -26,7 +26,7 @@ import PIL.ImageOps
 from yolo9000 import boxes as box
 from yolo9000 import tiles
 from yolo9000.boxes import masks
-from yolo9000.data import augment, proposals
+from yolo9000.data import fitting, proposals
 from yolo9000.data.disk import DataError
 from yolo9000.data.images import decode_picture
 from yolo9000.data.pictures import Item
@@ -86,7 +86,7 @@ class Prepared(NamedTuple):
   """A picture at the network's size, and where it lies on it."""
 
   input: UInt8[np.ndarray, "Y X 3"]
-  placement: augment.Placement
+  placement: fitting.Placement
   shape: tuple[int, int]  # width and height of the picture
   proposals_px: Float[np.ndarray, "P 4"] | None = None  # if they are needed
 
@@ -131,7 +131,7 @@ class Detector:
     self.class_names = trained.classes.names
     self.size = size or trained.size
     self.resize = resize or trained.resize
-    augment.check_resize(self.resize)
+    fitting.check_resize(self.resize)
     limits = {**trained.detect, **detect}
     self._most = limits.get("max_detections", sys.maxsize)
     self._propose: Callable[[np.ndarray], np.ndarray] | None = None
@@ -231,7 +231,7 @@ class Detector:
         f"a picture is {image.dtype} {image.shape}; expected uint8 RGB, "
         f"(H, W, 3)"
       )
-    input_, placement = augment.RESIZES[self.resize](image, self.size[::-1])
+    input_, placement = fitting.RESIZES[self.resize](image, self.size[::-1])
     found = self._propose(image) if self._propose else None
     return Prepared(input_, placement, image.shape[1::-1], found)
 
@@ -265,7 +265,7 @@ class Detector:
     results = []
     for number, one in enumerate(prepared):
       kept = found.take(number).take(found.mask[number])
-      frames = augment.unplace_boxes(kept.boxes, one.placement)
+      frames = fitting.unplace_boxes(kept.boxes, one.placement)
       boxes = box.clip(frames)
       if kept.masks is not None:
         kept = kept._replace(masks=masks.cut(kept.masks, frames, boxes))

@@ -15,7 +15,7 @@ from support import ROOT, joint_config, load_experiment, tiny_config
 from yolo9000 import boxes as box
 from yolo9000 import detect, tiles
 from yolo9000.darknet.weights import cpu_deviation, gpu_deviation
-from yolo9000.data import augment, drawing, sources
+from yolo9000.data import drawing, fitting, sources
 from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
@@ -527,7 +527,7 @@ class Blind(Detector):
     self.order = []
 
   def prepare(self, image):
-    return Prepared(image, augment.Placement(0.0, 0.0, 1.0, 1.0), (4, 4))
+    return Prepared(image, fitting.Placement(0.0, 0.0, 1.0, 1.0), (4, 4))
 
   def start(self, prepared, batch_size):
     self.order.append(f"start {len(prepared)}")

@@ -19,7 +19,7 @@ from yolo9000.darknet.weights import (
   gpu_deviation,
   read_weights,
 )
-from yolo9000.data import augment
+from yolo9000.data import fitting
 from yolo9000.detectors import yolo9000, yolov1, yolov2
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.rows import Route, layer_name
@@ -162,12 +162,12 @@ def letterboxed(source, network):
   """
   photo = np.zeros((*source["orig_wh"][::-1], 3), np.uint8)
   height, width, _ = network.shape
-  where = augment.letterbox(photo, (width, height))[1]
+  where = fitting.letterbox(photo, (width, height))[1]
   across, down = where.right - where.left, where.bottom - where.top
   exact = ((1 - across) / 2, (1 - down) / 2)
   assert round((exact[0] - where.left) * width, 6) in (0, 0.5)
   assert round((exact[1] - where.top) * height, 6) in (0, 0.5)
-  return augment.Placement(*exact, exact[0] + across, exact[1] + down)
+  return fitting.Placement(*exact, exact[0] + across, exact[1] + down)
 
 
 def table(found, boxes, num_classes):
@@ -214,7 +214,7 @@ class Found:
   @property
   def on_photo(self):
     """Boxes as parts of the photo."""
-    return augment.unplace_boxes(
+    return fitting.unplace_boxes(
       self.boxes, letterboxed(self.source, self.network)
     )
 

@@ -31,7 +31,7 @@ from yolo9000.darknet.weights import (
   read_weights,
   write_weights,
 )
-from yolo9000.data import augment
+from yolo9000.data import fitting
 from yolo9000.detectors import yolov2, yolov3
 from yolo9000.export.darknet import write
 from yolo9000.networks.chain import Chain
@@ -143,7 +143,7 @@ def test_detections_are_the_programs(load, name, size):
   candidates = jax.jit(find)(maps)
   boxes, objectness, logits = map(np.asarray, candidates)
   probabilities = np.asarray(jax.nn.sigmoid(logits))
-  on_photo = augment.unplace_boxes(boxes, letterboxed(source, network))
+  on_photo = fitting.unplace_boxes(boxes, letterboxed(source, network))
   edges = np.array([*source["orig_wh"]] * 2, np.float32)
   for prefix in ("", "t50_"):
     _, _, threshold, _, iou, _ = source[f"{prefix}det_args"].tolist()

@@ -6,6 +6,7 @@ import pytest
 
 from yolo9000 import boxes as box
 from yolo9000.data import augment as aug
+from yolo9000.data import fitting
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "image_ops.npz")
 
@@ -32,9 +33,9 @@ def test_boxes_move_as_the_programs(case):
   dx, dy, sx, sy, flip = GOLDEN["correct_boxes_args_dx_dy_sx_sy_flip"][case]
   expected = GOLDEN[f"correct_boxes_{case}"]
   real = expected[:, 0] < 999999
-  moved, _ = aug.place_boxes(
+  moved, _ = fitting.place_boxes(
     box.cxcywh_to_xyxy(GOLDEN["boxes_in"][real]),
-    aug.Placement(-dx, -dy, sx - dx, sy - dy),
+    fitting.Placement(-dx, -dy, sx - dx, sy - dy),
     flip=bool(flip),
     min_side=0.001,
   )
@@ -60,7 +61,7 @@ def test_a_box_follows_its_picture(geometry):
       96,
       how(geometry=geometry, hue=0.0, saturation=1.0, exposure=1.0),
     )
-    moved, big = aug.place_boxes(
+    moved, big = fitting.place_boxes(
       boxes.astype(np.float32), placement, flip=flip, min_side=0.005
     )
     rows, cols = np.nonzero(out[..., 0] > 191)  # above grey
@@ -71,34 +72,34 @@ def test_a_box_follows_its_picture(geometry):
 
 def test_boxes_come_back_from_the_input():
   boxes = np.random.default_rng(0).uniform(0.3, 0.6, (5, 4)).astype(np.float32)
-  placement = aug.Placement(0.1, 0.25, 0.9, 0.75)
-  there, _ = aug.place_boxes(boxes, placement, flip=False, min_side=0.0)
+  placement = fitting.Placement(0.1, 0.25, 0.9, 0.75)
+  there, _ = fitting.place_boxes(boxes, placement, flip=False, min_side=0.0)
   np.testing.assert_allclose(
-    aug.unplace_boxes(there, placement), boxes, atol=1e-6
+    fitting.unplace_boxes(there, placement), boxes, atol=1e-6
   )
 
 
 def test_letterbox_is_the_programs():
   """500 x 375 into 416: 416 x 312 (floored), 52 grey rows above."""
   image = np.full((375, 500, 3), 255, np.uint8)
-  out, placement = aug.letterbox(image, (416, 416))
-  assert placement == aug.Placement(0, 52 / 416, 1, 364 / 416)
+  out, placement = fitting.letterbox(image, (416, 416))
+  assert placement == fitting.Placement(0, 52 / 416, 1, 364 / 416)
   assert (out[52:364] == 255).all()
-  assert (out[:52] == aug.GREY).all() and (out[364:] == aug.GREY).all()
+  assert (out[:52] == fitting.GREY).all() and (out[364:] == fitting.GREY).all()
 
 
 def test_crop_repeats_the_edge_outside_the_picture():
   image = np.arange(4, dtype=np.uint8)[None, :, None].repeat(4, 0).repeat(3, 2)
-  out, placement = aug.crop_and_stretch(image, (-2, 0, 4, 4), 6)
+  out, placement = fitting.crop_and_stretch(image, (-2, 0, 4, 4), 6)
   np.testing.assert_array_equal(out[0, :, 0], [0, 0, 0, 1, 2, 3])
-  assert placement == aug.Placement(2 / 6, 0, 1, 1)
+  assert placement == fitting.Placement(2 / 6, 0, 1, 1)
 
 
 def test_small_rests_are_left_out_and_centres_outside_are_not():
   boxes = np.array([[0.0, 0.0, 0.26, 1], [0.0, 0.0, 0.2504, 1]], np.float32)
   # The left quarter is cut away.
-  moved, big = aug.place_boxes(
-    boxes, aug.Placement(-1 / 3, 0, 1, 1), flip=False, min_side=0.005
+  moved, big = fitting.place_boxes(
+    boxes, fitting.Placement(-1 / 3, 0, 1, 1), flip=False, min_side=0.005
   )
   np.testing.assert_array_equal(big, [True, False])
   np.testing.assert_allclose(moved[0], [0, 0, 0.04 / 3, 1], atol=1e-6)
@@ -152,7 +153,7 @@ def test_resizing_is_opencvs_and_how_far_that_is_from_the_programs(
       program_resize(image, width, height), theirs, atol=1e-3
     )
     # The letterbox lies at the same place, to the pixel.
-    ours, placement = aug.letterbox(image, (width, height))
+    ours, placement = fitting.letterbox(image, (width, height))
     theirs = golden[f"letterbox_{name}"].transpose(1, 2, 0) * 255
     left, top = placement.left * width, placement.top * height
     across = (placement.right - placement.left) * width
@@ -162,9 +163,9 @@ def test_resizing_is_opencvs_and_how_far_that_is_from_the_programs(
       round(top) : round(top + down), round(left) : round(left + across)
     ] = 1
     assert ((np.abs(theirs - 127.5) > 1e-3).any(axis=2) == inside).all()
-    np.testing.assert_array_equal(ours[~inside], aug.GREY)
+    np.testing.assert_array_equal(ours[~inside], fitting.GREY)
   np.testing.assert_array_equal(  # of equal size: the same
-    aug.stretch(image, (37, 23))[0], image
+    fitting.stretch(image, (37, 23))[0], image
   )
   np.testing.assert_allclose(
     *(cv2.flip(image, 1), golden["flip"].transpose(1, 2, 0) * 255), atol=1e-3
@@ -172,7 +173,7 @@ def test_resizing_is_opencvs_and_how_far_that_is_from_the_programs(
   means, high = [], []
   for path in sorted((shared / "darknet").glob("*.jpg")):
     photo = cv2.imread(str(path))
-    ours = aug.stretch(photo, (416, 416))[0]
+    ours = fitting.stretch(photo, (416, 416))[0]
     difference = np.abs(ours - program_resize(photo, 416, 416))
     means.append(difference.mean())
     high.append(np.percentile(difference, 99))
@@ -313,7 +314,7 @@ def test_centre_crop_is_the_programs(goldens):
   golden = goldens("image_ops")
   image = np.round(golden["im"].transpose(1, 2, 0) * 255).astype(np.uint8)
   side = min(image.shape[:2])
-  ours, place = aug.centre_crop(image, (side, side))
+  ours, place = fitting.centre_crop(image, (side, side))
   theirs = golden["center_crop_24x24"].transpose(1, 2, 0) * 255
   small = cv2.resize(ours, (24, 24), interpolation=cv2.INTER_LINEAR)
   assert np.abs(small - theirs).mean() < 4  # 23 to 24 pixels, two resizers
@@ -321,10 +322,10 @@ def test_centre_crop_is_the_programs(goldens):
   assert (
     place.left < 0 and place.right > 1 and (place.top, place.bottom) == (0, 1)
   )
-  wide, place = aug.centre_crop(image, (64, 32))
+  wide, place = fitting.centre_crop(image, (64, 32))
   assert wide.shape == (32, 64, 3)
   whole = np.array([[0.25, 0.25, 0.75, 0.75]], np.float32)
-  back = aug.unplace_boxes(
-    aug.place_boxes(whole, place, flip=False, min_side=0.001)[0], place
+  back = fitting.unplace_boxes(
+    fitting.place_boxes(whole, place, flip=False, min_side=0.001)[0], place
   )
   np.testing.assert_allclose(back, whole, atol=1e-6)

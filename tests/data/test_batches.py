@@ -12,7 +12,7 @@ import pytest
 
 from yolo9000.data import augment as aug
 from yolo9000.data import batches as pipeline
-from yolo9000.data import records
+from yolo9000.data import fitting, records
 from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
@@ -192,7 +192,9 @@ def test_evaluation_sees_each_picture_once(data, resize):
     valid.append(batch.valid.sum())
     places.extend(placements)
   assert index == list(range(30)) and valid == [8, 8, 8, 6]
-  assert places == [aug.Placement(0, 0, 1, 1)] * 30  # the pictures are square
+  assert (
+    places == [fitting.Placement(0, 0, 1, 1)] * 30
+  )  # the pictures are square
 
 
 def test_impossible_requests_are_errors(data):

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_masks
 
 from yolo9000.data import augment as aug
 from yolo9000.data import batches as pipeline
-from yolo9000.data import masks, sources
+from yolo9000.data import fitting, masks, sources
 from yolo9000.data.batches import empty_batch
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import segmentation, shapes
@@ -62,10 +62,10 @@ def clipped_area(mask, left, top, right, bottom):
 
 
 PLACEMENTS = {
-  "whole": aug.Placement(0.0, 0.0, 1.0, 1.0),
-  "crop": aug.Placement(-0.4, -0.3, 1.1, 1.5),
-  "letterbox": aug.Placement(0.0, 0.125, 1.0, 0.875),
-  "zoom out": aug.Placement(0.3, 0.5, 0.7, 0.8),
+  "whole": fitting.Placement(0.0, 0.0, 1.0, 1.0),
+  "crop": fitting.Placement(-0.4, -0.3, 1.1, 1.5),
+  "letterbox": fitting.Placement(0.0, 0.125, 1.0, 0.875),
+  "zoom out": fitting.Placement(0.3, 0.5, 0.7, 0.8),
 }
 
 
@@ -76,7 +76,7 @@ def test_areas_follow_the_boxes(where, flip, name):
   """Area in the frame x the box's = the clipped object's; runs agree."""
   mask, placement = OBJECTS[name], PLACEMENTS[where]
   box = box_of(mask)[None] / np.float32([WIDTH, HEIGHT] * 2)
-  boxes, big = aug.place_boxes(box, placement, flip=flip, min_side=0.001)
+  boxes, big = fitting.place_boxes(box, placement, flip=flip, min_side=0.001)
   assert big.all()
   runs = masks.as_runs(mask, SIZE)
   outline, pixels = masks.placed(
@@ -103,7 +103,9 @@ def test_areas_follow_the_boxes(where, flip, name):
   differ = np.abs(outline.astype(int) - pixels).mean() / 255
   assert differ < 0.05
   if flip:
-    straight, _ = aug.place_boxes(box, placement, flip=False, min_side=0.001)
+    straight, _ = fitting.place_boxes(
+      box, placement, flip=False, min_side=0.001
+    )
     plain = masks.placed(
       [mask], straight, placement, size=SIZE, flip=False, side=28
     )

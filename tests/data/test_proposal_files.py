@@ -9,7 +9,7 @@ import pytest
 from yolo9000 import boxes as box
 from yolo9000.data import augment as aug
 from yolo9000.data import batches as pipeline
-from yolo9000.data import proposals, selective_search, sources
+from yolo9000.data import fitting, proposals, selective_search, sources
 from yolo9000.data.disk import DataError
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
@@ -231,7 +231,7 @@ def test_proposals_follow_the_picture_as_truths_do(drawn, geometry):
       np.testing.assert_allclose(areas, expected / expected[0], rtol=1e-3)
 
 
-@pytest.mark.parametrize("resize", list(aug.RESIZES))
+@pytest.mark.parametrize("resize", list(fitting.RESIZES))
 def test_evaluation_brings_them_where_the_picture_is(drawn, resize):
   data = with_truths(drawn)
   stream = pipeline.eval_batches(
@@ -244,7 +244,7 @@ def test_evaluation_brings_them_where_the_picture_is(drawn, resize):
   )
   batch, places = next(stream)
   for row, (record, place) in enumerate(zip(data.records, places, strict=True)):
-    back = aug.unplace_boxes(batch.proposals[row], place)
+    back = fitting.unplace_boxes(batch.proposals[row], place)
     count = len(record.proposals_px)
     np.testing.assert_allclose(back[:count], record.proposals, atol=1e-5)
 

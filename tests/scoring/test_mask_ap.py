@@ -9,7 +9,7 @@ import pytest
 from conftest import SHARED
 
 from yolo9000.boxes.masks import ON, paste
-from yolo9000.data import augment, masks, sources
+from yolo9000.data import fitting, masks, sources
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Record
@@ -177,7 +177,7 @@ def test_real_truths_find_themselves(tmp_path):
     cells = masks.placed(
       easy.masks,
       boxes,
-      augment.Placement(0.0, 0.0, 1.0, 1.0),
+      fitting.Placement(0.0, 0.0, 1.0, 1.0),
       size=(record.width, record.height),
       flip=False,
       side=56,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolo9000.data import augment as aug
-from yolo9000.data import masks, proposals
+from yolo9000.data import fitting, masks, proposals
 from yolo9000.data.broken import find, reason, watched
 from yolo9000.data.disk import DataError
 from yolo9000.data.records import (
@@ -158,7 +158,7 @@ class _TrainBatches(NamedTuple):
     batch.index[row] = index
     if isinstance(how, aug.Classification):
       return
-    boxes, big = aug.place_boxes(
+    boxes, big = fitting.place_boxes(
       record.boxes,
       placement,
       flip=flip,
@@ -343,7 +343,7 @@ class _EvalBatches(NamedTuple):
   rows: range
   max_proposals: int
 
-  def __call__(self, number: int) -> tuple[Batch, list[aug.Placement]]:
+  def __call__(self, number: int) -> tuple[Batch, list[fitting.Placement]]:
     batch = empty_batch(
       len(self.rows),
       size=self.size,
@@ -355,7 +355,9 @@ class _EvalBatches(NamedTuple):
     places = []
     for row, record in enumerate(records):
       picture = self.dataset.read_image(record)
-      image, place = aug.RESIZES[self.resize](picture, (self.size, self.size))
+      image, place = fitting.RESIZES[self.resize](
+        picture, (self.size, self.size)
+      )
       batch.image[row] = image
       batch.index[row] = start + row
       batch.image_label[row] = record.image_label
@@ -373,7 +375,7 @@ def eval_batches(
   batch_size: int,
   rows: range,
   num_threads: int,
-) -> Generator[tuple[Batch, list[aug.Placement]], None, None]:
+) -> Generator[tuple[Batch, list[fitting.Placement]], None, None]:
   """Every picture once, in order; the last batch is padded with black ones.
 
   rows are those of each batch that this process makes.
@@ -385,7 +387,7 @@ def eval_batches(
     DataError: from the iterator, for a picture that cannot be read: leaving it
       out would change the score.
   """
-  aug.check_resize(resize)
+  fitting.check_resize(resize)
   import grain
 
   most = most_proposals([dataset])

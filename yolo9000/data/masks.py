@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_masks
 
-from yolo9000.data import augment
+from yolo9000.data import fitting
 from yolo9000.types import Bool, Float, UInt8
 
 # An outline or runs; None where an object's mask is not known.
@@ -98,7 +98,7 @@ def area_px(runs: bytes, size: tuple[int, int]) -> float:
 def placed(
   masks: Sequence[Mask],
   boxes: Float[np.ndarray, "M 4"],
-  placement: augment.Placement,
+  placement: fitting.Placement,
   *,
   size: tuple[int, int],
   flip: bool,
@@ -111,7 +111,7 @@ def placed(
 
   Args:
     masks: of the objects.
-    boxes: where they are after `augment.place_boxes`.
+    boxes: where they are after `fitting.place_boxes`.
     placement, flip: as there.
     size: (width, height) of the source picture.
     side: S.
@@ -119,7 +119,7 @@ def placed(
   if flip:
     left, top, right, bottom = boxes.T
     boxes = np.stack([1 - right, top, 1 - left, bottom], axis=1)
-  frames = augment.unplace_boxes(boxes.astype(np.float64), placement)
+  frames = fitting.unplace_boxes(boxes.astype(np.float64), placement)
   frames_px = frames * np.array([*size] * 2)
   out = np.zeros((len(boxes), side, side), np.uint8)
   for row, (mask, frame_px) in enumerate(zip(masks, frames_px, strict=True)):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from yolo9000.data import augment
+from yolo9000.data import fitting
 from yolo9000.data.disk import DataError, read_bytes, shown
 from yolo9000.data.records import Dataset, Record
 from yolo9000.files import write_whole
@@ -147,7 +147,7 @@ def place(
   batch: Batch,
   row: int,
   record: Record,
-  placement: augment.Placement,
+  placement: fitting.Placement,
   *,
   flip: bool = False,
   min_side: float,
@@ -164,13 +164,13 @@ def place(
 def lay(
   rows: Float[np.ndarray, "P 4"],
   boxes: Float[np.ndarray, "N 4"],
-  placement: augment.Placement,
+  placement: fitting.Placement,
   *,
   flip: bool = False,
   min_side: float,
 ) -> None:
   """Writes the first boxes of a picture that are on the input, in [0, 1]."""
-  placed, big = augment.place_boxes(
+  placed, big = fitting.place_boxes(
     boxes, placement, flip=flip, min_side=min_side
   )
   kept = placed[big][: len(rows)]

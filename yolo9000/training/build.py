@@ -16,7 +16,7 @@ import jax
 import optax
 
 from yolo9000 import detectors, scoring
-from yolo9000.data import augment, records, sources
+from yolo9000.data import augment, fitting, records, sources
 from yolo9000.data.batches import (
   Wanted,
   Workers,
@@ -214,7 +214,7 @@ def check_config(config: Any, task: Task) -> None:
   check_proposals(config, task)
   for name in config.data.train:
     augment.check(augmentation(config, name))
-  augment.check_resize(config.data.resize)
+  fitting.check_resize(config.data.resize)
 
 
 def augmentation(

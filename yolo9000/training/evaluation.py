@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from yolo9000.data import augment
+from yolo9000.data import fitting
 from yolo9000.data.batches import eval_batches
 from yolo9000.data.records import Dataset
 from yolo9000.scoring import Score
@@ -60,7 +60,7 @@ def predict_all(
     found = jax.tree.map(devices.own_part, found)
     boxes = np.zeros_like(found.boxes)
     for n, placement in enumerate(placements):
-      boxes[n] = augment.unplace_boxes(found.boxes[n], placement)
+      boxes[n] = fitting.unplace_boxes(found.boxes[n], placement)
     parts.append((batch.index, batch.valid, *found._replace(boxes=boxes)))
   if not parts:
     return []
