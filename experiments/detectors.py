@@ -34,8 +34,8 @@ Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
              folder=F. F has VOCdevkit with VOC2007 and VOC2012, or coco with
              train2017, val2017 and annotations. The published backbones are
              trained on ImageNet: take row= and --config.run.start_from=FILE.
-             Differs: all pictures are stretched to a square and augmented as
-             YOLOv2's; there are no crops by overlap as SSD has them.
+             SSD and what extends it cut pictures as SSD does. Differs: the
+             others stretch them to a square and augment as YOLOv2.
   alternating  Faster R-CNN alone: both stages trained together, and beside it
              the paper's four steps, a row each; not with coco.
   folder=F   without voc and coco: with the rows R-CNN and Fast R-CNN, whose
@@ -281,6 +281,14 @@ def in_epochs(
   )
   return Schedule(options, size, batch, rate, steps(epochs), at, steps(burn_in))
 
+
+# Of SSD and what extends it: section 2.2, and the program's colours.
+SSD_PICTURES = {
+  "data.augment.geometry": "overlap",
+  "data.augment.hue": 0.05,
+  "data.augment.saturation": 1.5,
+  "data.augment.exposure": 1.5,
+}
 
 # By row; those that no paper trains on the set are left out. Faster R-CNN is
 # that of VGG-16, which is no row of the miniature: without batch norm it learns
@@ -575,9 +583,11 @@ def in_full(model: str, schedule: Schedule) -> dict[str, Any]:
     factors.append(then / rate)
     rate = then
   masks = {"data.mask_size": 56} if "masks" in task else {}
+  cut = SSD_PICTURES if "default_boxes" in task else {}
   return {
     "task": task,
     **masks,
+    **cut,
     "schedule.rate": schedule.rate,
     "schedule.at": tuple(at),
     "schedule.factors": tuple(factors),

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from yolo9000.data import overlap
 from yolo9000.data.fitting import (
   Placement,
   crop_and_stretch,
   paste,
   stretch,
 )
-from yolo9000.types import UInt8
+from yolo9000.types import Float, UInt8
 
 
 class Augmentation(NamedTuple):
@@ -30,6 +31,8 @@ class Augmentation(NamedTuple):
     moved by up to jitter, the whole picture is laid at a random place on grey.
   geometry "zoom out": as "letterbox", with the picture's longer side drawn from
     a third of the square's to all of it; for pictures that one object fills.
+  geometry "overlap": as SSD, see overlap.py; jitter is not used. A box stays if
+    its centre does.
   geometry "none": stretched to the square.
   hue moves by up to this part of the circle; saturation and exposure are
   multiplied by up to this factor or its inverse. flip mirrors half of the
@@ -44,6 +47,11 @@ class Augmentation(NamedTuple):
   exposure: float
   flip: bool
   min_side: float
+
+  @property
+  def centred(self) -> bool:
+    """Whether a box stays only if its centre does."""
+    return self.geometry == OVERLAP
 
 
 class Classification(NamedTuple):
@@ -131,7 +139,7 @@ def random_turn(
   return Turn(float(angle), scale, aspect, dx, dy)
 
 
-def _jittered_crop(rng, image, size, jitter):
+def _jittered_crop(rng, image, boxes, size, jitter):
   height, width = image.shape[:2]
   dw, dh = int(width * jitter), int(height * jitter)
   left, right = rng.integers(-dw, dw, 2, endpoint=True).tolist()
@@ -141,7 +149,7 @@ def _jittered_crop(rng, image, size, jitter):
   )
 
 
-def _jittered_letterbox(rng, image, size, jitter, smallest=1.0):
+def _jittered_letterbox(rng, image, boxes, size, jitter, smallest=1.0):
   height, width = image.shape[:2]
   aspect = (width + rng.uniform(-jitter, jitter) * width) / (
     height + rng.uniform(-jitter, jitter) * height
@@ -153,11 +161,21 @@ def _jittered_letterbox(rng, image, size, jitter, smallest=1.0):
   return paste(image, (x, y), (across, down), (size, size))
 
 
+def _by_overlap(rng, image, boxes, size, jitter):
+  return overlap.cut(image, overlap.random_edges(rng, boxes), size)
+
+
+def _stretched(rng, image, boxes, size, jitter):
+  return stretch(image, (size, size))
+
+
+OVERLAP = "overlap"
 GEOMETRIES = {
   "crop": _jittered_crop,
   "letterbox": _jittered_letterbox,
   "zoom out": functools.partial(_jittered_letterbox, smallest=1 / 3),
-  "none": lambda rng, image, size, jitter: stretch(image, (size, size)),
+  OVERLAP: _by_overlap,
+  "none": _stretched,
 }
 
 
@@ -231,17 +249,27 @@ def augment(
   image: UInt8[np.ndarray, "H W 3"],
   size: int,
   how: Augmentation | Classification,
+  boxes: Float[np.ndarray, "M 4"] | None = None,
 ) -> tuple[UInt8[np.ndarray, "S S 3"], Placement, bool]:
   """One training picture at the network's size, where it lies, if flipped.
 
   A classifier's turned picture lies nowhere in particular; it has no boxes.
+
+  Args:
+    rng: of this picture.
+    image: the source.
+    size: S.
+    how: what may happen.
+    boxes: of the truths, xyxy in [0, 1]; None if there are none.
   """
   if isinstance(how, Classification):
     turn = random_turn(rng, image.shape[:2], size, how)
     out = rotate_and_crop(image, size, turn, border=how.border)
     placement = Placement(0.0, 0.0, 1.0, 1.0)
   else:
-    out, placement = GEOMETRIES[how.geometry](rng, image, size, how.jitter)
+    boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
+    geometry = GEOMETRIES[how.geometry]
+    out, placement = geometry(rng, image, boxes, size, how.jitter)
   flip = bool(how.flip and rng.random() < 0.5)
   if flip:
     out = cv2.flip(out, 1)

@@ -152,7 +152,8 @@ class _TrainBatches(NamedTuple):
       image = self._read(dataset, index - first)
     record = dataset.records[index - first]
     rng = np.random.default_rng((self.seed, place))
-    out, placement, flip = aug.augment(rng, image, batch.image.shape[1], how)
+    size = batch.image.shape[1]
+    out, placement, flip = aug.augment(rng, image, size, how, record.boxes)
     batch.image[row] = out
     batch.image_label[row] = record.image_label
     batch.index[row] = index
@@ -163,6 +164,7 @@ class _TrainBatches(NamedTuple):
       placement,
       flip=flip,
       min_side=how.min_side,
+      centred=how.centred,
     )
     wanted = big if self.wanted.difficult else big & ~record.difficult
     kept = rng.permutation(np.flatnonzero(wanted))[: self.wanted.most]

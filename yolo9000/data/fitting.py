@@ -136,18 +136,24 @@ def place_boxes(
   *,
   flip: bool,
   min_side: float,
+  centred: bool = False,
 ) -> tuple[Float[np.ndarray, "M 4"], Bool[np.ndarray, " M"]]:
   """Boxes of the source picture on the input, and which are big enough.
 
-  A box whose centre leaves the picture is kept if its rest is big enough.
+  A box whose centre leaves the picture is kept if its rest is big enough,
+  unless boxes must be centred.
   """
   low = np.array([*placement[:2]] * 2, boxes.dtype)
   high = np.array([*placement[2:]] * 2, boxes.dtype)
   out = low + boxes * (high - low)
   if flip:
     out = np.stack([1 - out[:, 2], out[:, 1], 1 - out[:, 0], out[:, 3]], axis=1)
+  centre = (out[:, :2] + out[:, 2:]) / 2
   out = box.clip(out)
-  return out, np.all(out[:, 2:] - out[:, :2] >= min_side, axis=1)
+  kept = np.all(out[:, 2:] - out[:, :2] >= min_side, axis=1)
+  if centred:
+    kept &= np.all((centre > 0) & (centre < 1), axis=1)
+  return out, kept
 
 
 def unplace_boxes(
