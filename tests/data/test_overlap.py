@@ -77,15 +77,3 @@ def test_a_cut_beside_the_picture_is_the_canvas():
   out, place = overlap.cut(image, np.array([1.5, 0.0, 2.5, 1.0]), 8)
   assert (out == overlap.CANVAS).all()
   assert place == fitting.Placement(-1.5, 0.0, -0.5, 1.0)
-
-
-def test_a_box_stays_if_its_centre_does():
-  """The cut's left half is off the first box's centre, and on the other's."""
-  place = fitting.Placement(-0.5, 0.0, 1.5, 1.0)  # from .25 to .75 across
-  boxes = np.array([[0.0, 0, 0.45, 1], [0.1, 0, 0.45, 1]], np.float32)
-  for centred, expected in ((True, [False, True]), (False, [True, True])):
-    moved, kept = fitting.place_boxes(
-      boxes, place, flip=False, min_side=0.001, centred=centred
-    )
-    assert kept.tolist() == expected
-  np.testing.assert_allclose(moved[:, 2], 0.4, atol=1e-6)
