@@ -70,8 +70,8 @@ def make_retinanet():
   return retinanet.make_task(options, FLAT), FLAT, (64, 96)
 
 
-def make_faster_rcnn():
-  network = faster_rcnn.Network(SHORT, width=1 / 16, bins=3, deviation=0.05)
+def make_faster_rcnn(backbone=SHORT):
+  network = faster_rcnn.Network(backbone, width=1 / 16, bins=3, deviation=0.05)
   options = faster_rcnn.Options(
     network,
     test_proposals=Amounts(40, 20),
@@ -108,6 +108,7 @@ CASES = {
   "yolov1 local": lambda: make_yolov1("local"),
   "retinanet": make_retinanet,
   "faster_rcnn": make_faster_rcnn,
+  "faster_rcnn vgg": lambda: make_faster_rcnn(faster_rcnn.VGG),
   "refinedet": lambda: small_boxes(refinedet),
   "dssd": lambda: small_boxes(
     dssd,

@@ -94,6 +94,11 @@ FUNCTIONS = {
     *(jax.nn.relu(x), jax.nn.leaky_relu(x, 0.3), jax.nn.softmax(x), x / 3),
     *(jax.nn.gelu(x), lax.erf(x), jnp.power(jnp.abs(x), 0.5)),
   ],
+  "rounding": lambda x: [
+    lax.round(y, how)
+    for how in lax.RoundingMethod
+    for y in (x, jnp.round(x * 4) / 2, jnp.sign(x) * 0.49999997)
+  ],
   "leaky units": lambda x: [
     jnp.where(x > 0, x, 0.1 * x),
     jnp.where(x > 0, 0.1 * x, x),

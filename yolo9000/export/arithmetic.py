@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from yolo9000.export.equation import Equation, cast, choose
+from yolo9000.export.equation import Equation, cast, choose, plain
 
 
 def _operator(kind: str) -> Callable[[Equation], Any]:
@@ -24,10 +24,15 @@ def _operator(kind: str) -> Callable[[Equation], Any]:
 
 
 def round_(eqn: Equation) -> Any:
-  """The nearest whole number, of two the even one."""
-  if eqn.params["rounding_method"] != jax.lax.RoundingMethod.TO_NEAREST_EVEN:
-    raise NotImplementedError("away from zero")
-  return eqn.plain("Round", eqn.x)
+  """The nearest whole number; of two the even one, or that away from 0."""
+  if eqn.params["rounding_method"] == jax.lax.RoundingMethod.TO_NEAREST_EVEN:
+    return eqn.plain("Round", eqn.x)
+  size = eqn.plain("Abs", eqn.x)
+  whole = eqn.plain("Floor", size)
+  # The rest is exact; adding a half before the floor would not be.
+  rest, half = eqn.plain("Sub", size, whole), np.array(0.5, eqn.dtype)
+  up = cast(plain("GreaterOrEqual", rest, half, dtype=bool), eqn.dtype)
+  return eqn.plain("Mul", eqn.plain("Sign", eqn.x), eqn.plain("Add", whole, up))
 
 
 def rsqrt(eqn: Equation) -> Any:
