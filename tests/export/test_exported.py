@@ -14,11 +14,14 @@ from support import SHORT
 
 from yolo9000.boxes.proposals import Amounts
 from yolo9000.detectors import (
+  cascade_rcnn,
   classifier,
   dssd,
   faster_rcnn,
+  mask_rcnn,
   refinedet,
   retinanet,
+  rfcn,
   ssd,
   yolo9000,
   yolov1,
@@ -70,14 +73,16 @@ def make_retinanet():
   return retinanet.make_task(options, FLAT), FLAT, (64, 96)
 
 
-def make_faster_rcnn(backbone=SHORT):
-  network = faster_rcnn.Network(backbone, width=1 / 16, bins=3, deviation=0.05)
-  options = faster_rcnn.Options(
-    network,
+def two_stages(detector, **network):
+  """Faster R-CNN, or what extends it, with few proposals."""
+  options = detector.Options()
+  small = {"backbone": SHORT, "width": 1 / 16, "deviation": 0.05, "bins": 3}
+  options = options._replace(
+    network=options.network._replace(**{**small, **network}),
     test_proposals=Amounts(40, 20),
     detect=ssd.Suppression(0.5, 0.05, max_candidates=50, max_detections=40),
   )
-  return faster_rcnn.make_task(options, FLAT), FLAT, (64, 96)
+  return detector.make_task(options, FLAT), FLAT, (64, 96)
 
 
 def small_boxes(detector, **network):
@@ -107,8 +112,11 @@ CASES = {
   "yolov1": lambda: make_yolov1("connected"),
   "yolov1 local": lambda: make_yolov1("local"),
   "retinanet": make_retinanet,
-  "faster_rcnn": make_faster_rcnn,
-  "faster_rcnn vgg": lambda: make_faster_rcnn(faster_rcnn.VGG),
+  "faster_rcnn": lambda: two_stages(faster_rcnn),
+  "faster_rcnn vgg": lambda: two_stages(faster_rcnn, backbone=faster_rcnn.VGG),
+  "rfcn": lambda: two_stages(rfcn),
+  "cascade_rcnn": lambda: two_stages(cascade_rcnn),
+  "mask_rcnn": lambda: two_stages(mask_rcnn),
   "refinedet": lambda: small_boxes(refinedet),
   "dssd": lambda: small_boxes(
     dssd,
@@ -216,10 +224,9 @@ def check(run, task, variables, sizes):
 
 
 def other_sizes(size, name):
-  fixed = name.startswith(
-    ("yolov1", "retinanet", "refinedet", "ssd", "dssd", "faster_rcnn")
-  )
-  return [size] if fixed else [size, (96, 64)]
+  fixed = ("yolov1", "retinanet", "refinedet", "ssd", "dssd")
+  fixed += ("faster_rcnn", "rfcn", "cascade_rcnn", "mask_rcnn")
+  return [size] if name.startswith(fixed) else [size, (96, 64)]
 
 
 def onnx_runner(model):

@@ -85,6 +85,13 @@ def counted_each(x):
   return jax.vmap(one)(x)
 
 
+def deep(x):
+  """More numbers after each other than Python's calls may be deep."""
+  for _ in range(1200):
+    x = jnp.tanh(x)
+  return x
+
+
 FUNCTIONS = {
   "arithmetic": lambda x: [
     *(jnp.abs(x), -x, x**2, x**3, jnp.exp(x), jnp.log1p(x**2), jnp.expm1(x)),
@@ -99,6 +106,7 @@ FUNCTIONS = {
     for how in lax.RoundingMethod
     for y in (x, jnp.round(x * 4) / 2, jnp.sign(x) * 0.49999997)
   ],
+  "a deep one": lambda x: [deep(x)],
   "leaky units": lambda x: [
     jnp.where(x > 0, x, 0.1 * x),
     jnp.where(x > 0, 0.1 * x, x),

@@ -252,6 +252,23 @@ class Writer:
     return self._constants[key]
 
   def _write(self, x: Value, name: str = "") -> None:
+    """Writes the node of a value after those that it needs.
+
+    A network may be deeper than Python's calls may be.
+    """
+    waiting = [x]
+    while waiting:
+      one = waiting[-1]
+      needed = [y.source for y in one.inputs if isinstance(y, Value)]
+      missing = [y for y in needed if not y.name]
+      if missing:
+        waiting += missing[::-1]
+      else:
+        waiting.pop()
+        if not one.name:
+          self._node(one, name if one is x else "")
+
+  def _node(self, x: Value, name: str) -> None:
     inputs = [self._name(one) for one in x.inputs]
     attributes = dict(x.attributes)
     if x.body is not None:
