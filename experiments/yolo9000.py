@@ -62,21 +62,26 @@ see `base.transfer`:
 python -m yolo9000.main --config=experiments/yolo9000.py:animals=F
   --config.run.start_from=yolov3-tiny.weights
 
-Commit fd8b8fb (of the first row seed 0 at 862034f with evaluate_every 200), 2
-cores of an Intel Xeon that did other work as well, 3 to 7 minutes a row and
-seed; VOC07 AP in percent on 110 mosaics of nine photographs, seeds 0, 1, 2 and
-their mean:
+VOC07 AP in percent on 110 mosaics of nine photographs, seeds 0, 1, 2 and their
+mean, or seed 0 alone; 3 to 7 minutes a row and seed on 2 cores that did other
+work as well, an Intel Xeon (the first two rows, and seed 0 of the two slots,
+commit fd8b8fb; of the first row seed 0 at 862034f with evaluate_every 200) and
+an AMD EPYC (the rest, commit bf3c305):
 
   row                  never boxed        boxed coarsely     coarse
   joint, tree          12.8 17.3 11.6 14  15.9 14.9 14.1 15  42.6 40.7 41.8 42
   boxes alone, tree     3.8  3.9  3.7  4   8.8  7.9  8.2  8  37.0 37.6 36.8 37
-  slot by score         5.2                7.6               41.1
-  slot by probability   3.0                6.2               37.7
+  slot by score         5.2  9.2  3.1  6   7.6  8.1  6.8  8  41.1 40.6 41.2 41
+  slot by probability   3.0  2.8  3.6  3   6.2  6.1  7.0  6  37.7 38.7 39.2 39
+  without warm-up      10.5               15.0               41.6
+  joint, flat softmax   6.6                2.1               39.7
+    fine classes alone 18.4               18.3
+  boxes of fine classes 8.2               24.9               38.1
 
-The other rows are not measured yet. The row of all boxes fine needs files that
-docs/joint-training.md writes; that page has the classes one by one, and what
-follows for the rules. From scratch, at a quarter of Darknet-19's width and 128
-pixels (commit a68d150, seed 0), the first row had 2.0 2.0 11.8.
+The last row needs files that docs/joint-training.md writes; that page has the
+classes one by one, and what follows for the rules and the tree. From scratch,
+at a quarter of Darknet-19's width and 128 pixels (commit a68d150, seed 0), the
+first row had 2.0 2.0 11.8.
 """
 
 import csv
