@@ -282,10 +282,12 @@ def in_epochs(
   return Schedule(options, size, batch, rate, steps(epochs), at, steps(burn_in))
 
 
-# Of SSD and what extends it: section 2.2, and the program's colours.
+# Of SSD and what extends it: section 2.2, with the program's hue. Differs: in
+# the program saturation has a factor from .5 to 1.5, contrast too, brightness
+# moves by up to 32 of 255 levels, and each changes half of the pictures.
 SSD_PICTURES = {
   "data.augment.geometry": "overlap",
-  "data.augment.hue": 0.05,
+  "data.augment.hue": 0.1,
   "data.augment.saturation": 1.5,
   "data.augment.exposure": 1.5,
 }
@@ -426,6 +428,7 @@ def alternating(rows: Sequence[Any], where: str) -> tuple:
   Source: Faster R-CNN, section 3.2; numbers of steps and pictures are the
   program's. Differs: the second step goes on from the first one's features
   where the paper's begins as the first did, and its proposals change with them.
+  In the first step weight decay shrinks the layers that it does not teach.
   """
   known = [one for one in rows if one[0].startswith("Faster R-CNN")]
   if "coco" in where:
@@ -444,7 +447,8 @@ def alternating(rows: Sequence[Any], where: str) -> tuple:
   found = [known[0]]
   for number in range(4):
     learns = ("proposals", "detector")[number % 2]
-    held = others[learns] if number > 0 else []  # a start is what is held
+    # Held layers need a start point, which the first step may lack.
+    held = others[learns] if number > 0 else []
     held = held + (features if number > 1 else [])
     changes = {
       **dict(joint if number == 0 else ()),
@@ -460,7 +464,7 @@ def alternating(rows: Sequence[Any], where: str) -> tuple:
         "schedule.at": (0.75,),
       }
     on = {"on": "base"} if number == 0 else {}
-    found.append(row(f"{name}, step {number + 1}", None, changes, **on))
+    found.append(row(f"{name} step {number + 1}", None, changes, **on))
   return tuple(found)
 
 
@@ -477,14 +481,14 @@ def rows_of_proposals(folder: Path) -> tuple:
   svm = {
     "task.learns": "svm",
     "task.loss.positives": 0.75,  # the truths, and what is near them
-    "run.start_from": f"{plan.ROW}R-CNN, softmax",
+    "run.start_from": f"{plan.ROW}R-CNN softmax",
     "optimizer.held": rcnn.HELD,
     "optimizer.weight_decay": 0.0,
-    "schedule.rate": 5e-3,  # features have norm 20
+    "schedule.rate": 5e-3,
   }
   fast = {"task": narrow("fast_rcnn", FAST_RCNN, SIDE, WIDTH), **files}
   return (
-    row("R-CNN, softmax", None, network, on="base"),
+    row("R-CNN softmax", None, network, on="base"),
     row("R-CNN", None, svm),
     row("Fast R-CNN", {"COCO AP": 19.7}, fast, on="base"),
   )

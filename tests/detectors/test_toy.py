@@ -2,6 +2,7 @@
 
 import re
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -66,6 +67,23 @@ def test_it_is_costed_and_stands_in_a_report(toy, tmp_path):
   assert "task.network.hidden: 16 → 32" in page
   assert "It differs from small" in page
   assert "| large |" in (tmp_path / "table.md").read_text()
+
+
+def test_memory_is_that_of_a_step_on_a_device(toy, tmp_path):
+  """More than its pictures; where it cannot be, the plan is told without."""
+
+  def told(config):
+    made = plan.make(config)
+    stages = plan.chosen(made, config)
+    return cost.describe(made, stages, tmp_path, memory=True)
+
+  assert re.search(r" here, [\d,]+ MiB a device", told(toy))
+  run = toy.run
+  pictures = run.batch_size * max(run.image_sizes) ** 2 * 3
+  least = pictures / jax.device_count()
+  assert least < cost.step_bytes(toy) < 100 * least
+  odd = told(plan.with_changes(toy, [("run.batch_size", 3)]))
+  assert "memory is not known: " in odd and "To do" in odd
 
 
 def test_a_word_that_is_no_option_is_an_error(toy):

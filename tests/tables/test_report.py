@@ -147,20 +147,23 @@ def test_a_table_has_coco_ap_by_iou(made, tmp_path):
   config, workdir, page = made
   planned = plan.make(config)
   filled = results.fill(config, planned, workdir, {})
-  assert results.cells_by_iou(filled) == []
-  assert table_files.BY_IOU not in page
+  assert results.by_iou(filled) == {} and "by IoU" not in page
   figure = "COCO AP by IoU"
   filled[1].results[0][figure] = {"0.50": 0.4, "0.75": 0.25}
   filled[1].results[1][figure] = {"0.50": 0.6}
-  assert results.cells_by_iou(filled) == [
-    ["row", "IoU 0.50", "IoU 0.75"],
-    [filled[1].name, "50.0 ± 14.1", "25.0"],
-  ]
+  assert results.by_iou(filled) == {
+    "COCO AP by IoU of a hit": [
+      ["row", "IoU 0.50", "IoU 0.75"],
+      [filled[1].name, "50.0 ± 14.1", "25.0"],
+    ]
+  }
   report.write(config, planned, filled, workdir, tmp_path)
-  assert table_files.BY_IOU in (tmp_path / "report.html").read_text()
+  title = "COCO AP by IoU of a hit:"
+  assert title in (tmp_path / "report.html").read_text()
   table_files.write(config, filled, tmp_path)
   line = f"| {filled[1].name} | 50.0 ± 14.1 | 25.0 |"
-  assert line in (tmp_path / "table.md").read_text()
+  text = (tmp_path / "table.md").read_text()
+  assert title in text and line in text
 
 
 def test_a_single_run_has_a_page(made, tmp_path):

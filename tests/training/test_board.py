@@ -30,6 +30,7 @@ LINES = [
     "truths": 7,
     "per_class": {"disc": {"VOC07 AP": 0.5}},
     "groups": {"round": 0.75},
+    "COCO AP by IoU": {"0.50": 0.25},
   },
 ]
 
@@ -73,6 +74,7 @@ def test_figures_have_names_and_those_of_classes_stay_where_they_are():
     "evaluation/VOC07_AP": 0.5,
     "evaluation/truths": 7,
     "evaluation/groups/round": 0.75,
+    "evaluation/COCO_AP_by_IoU/0.50": 0.25,
   }
 
 

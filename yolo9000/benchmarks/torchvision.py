@@ -107,8 +107,8 @@ def default_boxes() -> Pair:
 def two_stages() -> Pair:
   """Faster R-CNN with a pyramid at 512x512; all pictures have as many regions.
 
-  Torchvision's number of regions is what suppression leaves, of a random
-  network little; here its threshold is 1, and 1,000 are left.
+  Torchvision has as many regions as suppression leaves, and of a random network
+  it leaves few. Here its threshold is 1, and it leaves 1,000.
   """
   from torchvision.models import detection
 
@@ -165,8 +165,8 @@ def forward_jobs(pair: Pair, batch: Batch) -> dict[str, Job]:
 def region_jobs(pair: Pair, batch: Batch) -> dict[str, Job]:
   """Logits and codes of all regions, from pictures of bytes.
 
-  A picture's regions come in the order of each number, because a random
-  network's are nearly as good as each other: the last digit decides their own.
+  Each column is sorted by itself: a random network scores regions nearly alike,
+  and rounding decides their order.
   """
   import torch
   from torchvision.models.detection.image_list import ImageList

@@ -14,6 +14,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,22 +153,20 @@ class _TrainBatches(NamedTuple):
       image = self._read(dataset, index - first)
     record = dataset.records[index - first]
     rng = np.random.default_rng((self.seed, place))
-    size = batch.image.shape[1]
-    out, placement, flip = aug.augment(rng, image, size, how, record.boxes)
+    truths = self.wanted.difficult | ~record.difficult
+    out, placement, flip = aug.augment(
+      *(rng, image, batch.image.shape[1], how), record.boxes[truths]
+    )
     batch.image[row] = out
     batch.image_label[row] = record.image_label
     batch.index[row] = index
     if isinstance(how, aug.Classification):
       return
-    boxes, big = fitting.place_boxes(
-      record.boxes,
-      placement,
-      flip=flip,
-      min_side=how.min_side,
-      centred=how.centred,
+    place_boxes = partial(
+      fitting.place_boxes, flip=flip, min_side=how.min_side, centred=how.centred
     )
-    wanted = big if self.wanted.difficult else big & ~record.difficult
-    kept = rng.permutation(np.flatnonzero(wanted))[: self.wanted.most]
+    boxes, big = place_boxes(record.boxes, placement)
+    kept = rng.permutation(np.flatnonzero(big & truths))[: self.wanted.most]
     batch.boxes[row, : len(kept)] = boxes[kept]
     batch.labels[row, : len(kept)] = record.labels[kept]
     batch.mask[row, : len(kept)] = True

@@ -14,7 +14,9 @@ from yolo9000.data.fitting import Placement
 from yolo9000.types import Float, UInt8
 
 LARGEST = 4.0  # a canvas's sides, the picture's are 1
-CANVAS = (123, 117, 104)  # the mean colour of ImageNet
+# The mean colour of ImageNet. Differs: colours are changed after the cut, those
+# of the canvas too.
+CANVAS = (123, 117, 104)
 # IoU that a truth has at least with the cut; 0: any cut. None: no cut.
 OVERLAPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 SIDES, SHAPES = (0.3, 1.0), (0.5, 2.0)  # Differs: sides from .1 in the paper
@@ -69,7 +71,7 @@ def cut(
   edges: Float[np.ndarray, " 4"],
   size: int,
 ) -> tuple[UInt8[np.ndarray, "S S 3"], Placement]:
-  """What lies within edges, to whole pixels, stretched to size.
+  """What lies within edges, outwards to whole pixels, stretched to size.
 
   Args:
     image: the picture.
@@ -77,8 +79,8 @@ def cut(
     size: S.
   """
   sides = np.array([image.shape[1], image.shape[0]])
-  low, high = np.round(edges.reshape(2, 2) * sides).astype(int)
-  high = np.maximum(high, low + 1)
+  low, high = edges.reshape(2, 2) * sides
+  low, high = np.floor(low).astype(int), np.ceil(high).astype(int)
   scale = size / (high - low)
   place = Placement(*(-low / (high - low)), *((sides - low) / (high - low)))
   out = np.full((size, size, 3), CANVAS, np.uint8)

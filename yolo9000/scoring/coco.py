@@ -28,6 +28,8 @@ COCO_FIGURES = (
 
 
 MASK_FIGURES = tuple(name.replace("COCO", "COCO mask") for name in COCO_FIGURES)
+# Of results: AP by the IoU that a hit has at least.
+BY_IOU = ("COCO AP by IoU", "COCO mask AP by IoU")
 
 
 def coco_library() -> tuple[Any, Any]:

@@ -29,8 +29,9 @@ def evaluate_masks(
     library: see `coco.coco_library`.
 
   Returns:
-    `coco.MASK_FIGURES`, "per_class" (class name to "COCO mask AP"), and
-    "metric", which is the COCO mask AP.
+    `coco.MASK_FIGURES`, "COCO mask AP by IoU" (of a hit, such as "0.50"),
+    "per_class" (class name to "COCO mask AP"), and "metric", which is the COCO
+    mask AP.
 
   Raises:
     ValueError: for detections or records without masks.

@@ -117,6 +117,14 @@ def step_bytes(config: Any) -> int:
   return compilation.most_bytes(lowered.compile())
 
 
+def _memory(config: Any) -> str:
+  """The memory of a step in words, or why it is not known."""
+  try:
+    return f"{step_bytes(config) / 2**20:,.0f} MiB a device"
+  except (ValueError, jax.errors.JaxRuntimeError) as error:
+    return f"memory is not known: {str(error).splitlines()[0]}"
+
+
 def operations(config: Any) -> float:
   """Of all pictures of a training."""
   run = config.run
@@ -201,8 +209,8 @@ def describe(
       f"  {stage.key}{state}: {schedule(stage.config)}; "
       f"{count / 1e15:.3g} PFLOP, about {in_words(here)} here"
     )
-    if memory:
-      line += f", {step_bytes(stage.config) / 2**20:,.0f} MiB a device"
+    if memory and not done:
+      line += f", {_memory(stage.config)}"
     lines.append(line)
     total += 0 if done else count
     seconds += 0 if done else here

@@ -71,7 +71,10 @@ def write(
     table(results.cells(config, filled)),
     *(f"<p>{text(note)}</p>" for note in sentences.notes(config, filled)),
     drawn(lambda file: table_files.draw(config, filled, file)),
-    *_by_iou(filled),
+    *(
+      f"<p>{title}:</p>{table(cells)}"
+      for title, cells in results.by_iou(filled).items()
+    ),
     _trade_off(config, filled),
     f"<h2>{TITLES[results.frame(config).kind]}</h2>",
     *_steps(config, filled, ends, out),
@@ -88,12 +91,6 @@ def write(
   ]
   out.mkdir(parents=True, exist_ok=True)
   write_whole(out / "report.html", page(config.name, parts))
-
-
-def _by_iou(filled: Sequence[Filled]) -> list[str]:
-  """COCO AP by the IoU of a hit, where it is known."""
-  cells = results.cells_by_iou(filled)
-  return [f"<p>{table_files.BY_IOU}</p>", table(cells)] if cells else []
 
 
 def _base(config: Any) -> Any:

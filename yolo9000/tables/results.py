@@ -250,22 +250,32 @@ def cells(config: Any, filled: Sequence[Filled]) -> list[list[str]]:
   return [head, *table]
 
 
-def cells_by_iou(filled: Sequence[Filled]) -> list[list[str]]:
-  """COCO AP by the IoU of a hit as text, its head first; [] without any."""
-  figure = f"{coco.COCO_FIGURES[0]} by IoU"
-  found = {
-    row.name: [r[figure] for r in row.results.values() if figure in r]
-    for row in filled
-  }
-  ious = sorted(
-    {iou for seeds in found.values() for one in seeds for iou in one}
-  )
-  table = [
-    [name, *(spread([100 * one[n] for one in seeds if n in one]) for n in ious)]
-    for name, seeds in found.items()
-    if seeds
-  ]
-  return [["row", *(f"IoU {iou}" for iou in ious)], *table] if table else []
+def by_iou(filled: Sequence[Filled]) -> dict[str, list[list[str]]]:
+  """Tables of AP by the IoU of a hit as text, their heads first, by title.
+
+  A row is in a table if it has the figure.
+  """
+  made = {}
+  for figure in coco.BY_IOU:
+    found = {
+      row.name: [r[figure] for r in row.results.values() if figure in r]
+      for row in filled
+    }
+    every = [one for seeds in found.values() for one in seeds]
+    ious = sorted(set().union(*every))
+
+    def values(seeds: Sequence[Mapping[str, float]], iou: str) -> list[float]:
+      return [100 * one[iou] for one in seeds if iou in one]
+
+    table = [
+      [name, *(spread(values(seeds, iou)) for iou in ious)]
+      for name, seeds in found.items()
+      if seeds
+    ]
+    if table:
+      head = ["row", *(f"IoU {iou}" for iou in ious)]
+      made[f"{figure} of a hit"] = [head, *table]
+  return made
 
 
 def groups_of(config: Any) -> dict[str, Sequence[str]]:

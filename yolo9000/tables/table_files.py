@@ -15,16 +15,14 @@ from yolo9000.tables import plots, sentences
 from yolo9000.tables.results import (
   Filled,
   below,
+  by_iou,
   cells,
-  cells_by_iou,
   figures_of,
   frame,
   gain_of_paper,
   heading,
   in_pairs,
 )
-
-BY_IOU = "COCO AP by the IoU that a hit has at least:"
 
 
 def in_markdown(cells: Sequence[Sequence[str]]) -> list[str]:
@@ -89,8 +87,8 @@ def write(config: Any, filled: Sequence[Filled], workdir: Path) -> None:
       "\n\n".join([*sentences.notes(config, filled), *steps]),
     ]
   )
-  if by_iou := cells_by_iou(filled):
-    text += "\n\n".join(["", BY_IOU, "\n".join(in_markdown(by_iou))])
+  for name, table in by_iou(filled).items():
+    text += "\n\n".join(["", f"{name}:", "\n".join(in_markdown(table))])
   write_whole(workdir / "table.md", text + "\n")
   file = io.StringIO()
   csv.writer(file).writerows(made)

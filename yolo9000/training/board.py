@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from yolo9000.scoring.coco import BY_IOU
+
 
 def check() -> None:
   """Raises ValueError, naming the install command, without tensorboardX."""
@@ -61,7 +63,7 @@ def scalars(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
   """
   kind = "evaluation" if "metric" in line else "train"
   figures = dict(line)
-  for section in ("parts", "groups", "diagnosis"):
+  for section in ("parts", "groups", "diagnosis", *BY_IOU):
     for name, value in (line.get(section) or {}).items():
       figures[f"{section}/{name}"] = value
   for name, value in figures.items():
