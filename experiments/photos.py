@@ -47,9 +47,11 @@ python -m yolo9000.main --config=experiments/photos.py
                          seed  225   450   675   900 steps
   from the start         0    .660  .791  .821  .819
                          1    .678  .774  .807  .821
+                         2    .702  .795  .811  .805
 
-Platelets have .720, red cells .763, white cells .974 (seed 0). A run took 15
-minutes (commit bf3c305, 2 cores of an AMD EPYC that did other work as well).
+Platelets have .720, red cells .763, white cells .974 (seed 0). Seeds 0 and 1
+took 15 minutes, seed 2 took 24 (commit bf3c305, 2 cores of an AMD EPYC that did
+other work as well).
 From scratch is not measured.
 Tried with seed 0: 1,300 steps .813 tested at 416, .830 at 480, .814 at 512
 (after 975 steps .811 at 416); 600 steps .737 at 416; as the fruit, with six
