@@ -12,13 +12,14 @@ from pathlib import Path
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from experiments import base
 from yolo9000.boxes.suppression import Suppression
-from yolo9000.data import proposals
+from yolo9000.data import batches, proposals
 from yolo9000.data.flaws import Flaws
 from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
@@ -128,6 +129,24 @@ def jittered(records, seed=0):
     big = (every[:, 2:] - every[:, :2] >= 4).all(1)
     found.append(every[big].astype(np.float32))
   return found
+
+
+def random_batch(counts, *, size=64, most=5, num_classes=3):
+  """Random pictures with so many truths each."""
+  rng = np.random.default_rng(0)
+  made = batches.empty_batch(len(counts), size=size, max_objects=most)
+  low = rng.uniform(0, 0.5, (len(counts), most, 2))
+  boxes = np.concatenate([low, low + 0.4], axis=2)
+  labels = rng.integers(0, num_classes, (len(counts), most))
+  mask = np.arange(most) < np.array(counts)[:, None]
+  made = made._replace(
+    image=rng.integers(0, 256, made.image.shape).astype(np.uint8),
+    boxes=np.where(mask[..., None], boxes, 0).astype(np.float32),
+    labels=np.where(mask, labels, 0).astype(np.int32),
+    mask=mask,
+    index=np.arange(len(counts), dtype=np.int32),
+  )
+  return jax.tree.map(jnp.asarray, made)
 
 
 def with_proposals(config, folder):

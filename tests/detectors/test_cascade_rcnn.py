@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import SHORT
+from support import SHORT, random_batch
 
 from yolo9000 import boxes as box
 from yolo9000.boxes import coding, sampling
 from yolo9000.boxes.proposals import Amounts
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import cascade_rcnn, faster_rcnn
-from yolo9000.types import Batch, Step
+from yolo9000.types import Step
 from yolo9000.wordtree import Classes
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -29,25 +29,6 @@ OPTIONS = cascade_rcnn.Options(
   loss=faster_rcnn.Loss(slots=12),
   detect=Suppression(0.5, 0.01, 50, 10),
 )
-
-
-def batch(counts):
-  """Pictures of 64 pixels with so many truths each."""
-  rng = np.random.default_rng(0)
-  number = len(counts)
-  low = rng.uniform(0, 0.5, (number, 5, 2))
-  boxes = np.concatenate([low, low + 0.4], axis=2).astype(np.float32)
-  mask = np.arange(5) < np.array(counts)[:, None]
-  made = Batch(
-    image=rng.integers(0, 256, (number, 64, 64, 3), np.uint8),
-    boxes=np.where(mask[..., None], boxes, 0),
-    labels=np.zeros((number, 5), np.int32),
-    mask=mask,
-    image_label=np.full(number, -1, np.int32),
-    valid=np.ones(number, bool),
-    index=np.arange(number),
-  )
-  return jax.tree.map(jnp.asarray, made)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +54,7 @@ def test_a_step_compiles_once_and_has_the_parts_of_every_stage(task, variables):
     return loss, parts
 
   for counts in ([5, 1], [0, 0]):
-    found, parts = gradient(variables["params"], batch(counts))
+    found, parts = gradient(variables["params"], random_batch(counts))
     for array in jax.tree.leaves(found):
       assert np.isfinite(array).all()
     for number in range(3):
@@ -154,7 +135,7 @@ def test_later_stages_ask_for_more_and_learn_from_truths(foreground, positive):
 
 
 def test_predictions_are_within_the_picture(task, variables):
-  found = jax.jit(task.predict)(variables, batch([1, 1]).image)
+  found = jax.jit(task.predict)(variables, random_batch([1, 1]).image)
   assert found.boxes.shape == (2, 10, 4)
   assert found.boxes.min() >= 0 and found.boxes.max() <= 1
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from support import SHORT
+from support import SHORT, random_batch
 
 from yolo9000.boxes.proposals import Amounts, Proposals
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import faster_rcnn
-from yolo9000.types import Batch, Step
+from yolo9000.types import Step
 from yolo9000.wordtree import Classes
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -131,24 +131,6 @@ def begin(task):
   return jax.jit(partial(task.init, size=(64, 64)))(jax.random.key(0))
 
 
-def batch(counts, index=None):
-  """Pictures with so many truths each."""
-  rng = np.random.default_rng(0)
-  number = len(counts)
-  low = rng.uniform(0, 0.5, (number, 5, 2))
-  boxes = np.concatenate([low, low + 0.4], axis=2).astype(np.float32)
-  mask = np.arange(5) < np.array(counts)[:, None]
-  return Batch(
-    image=rng.integers(0, 256, (number, 64, 64, 3), np.uint8),
-    boxes=np.where(mask[..., None], boxes, 0),
-    labels=np.where(mask, rng.integers(0, 3, (number, 5)), 0).astype(np.int32),
-    mask=mask,
-    image_label=np.full(number, -1, np.int32),
-    valid=np.ones(number, bool),
-    index=np.arange(number) if index is None else index,
-  )
-
-
 def step(key=0):
   return Step(jnp.int32(0), jax.random.key(key))
 
@@ -174,7 +156,7 @@ def test_a_step_compiles_once(trained):
   """Whatever the numbers of truths; gradients are finite with none."""
   _, _, run, compilations = trained
   for counts in ([5, 1], [0, 3], [0, 0]):
-    given = jax.tree.map(jnp.asarray, batch(counts))
+    given = random_batch(counts)
     (loss, parts), gradient = run(given, step())
     assert set(parts) == {"objectness", "proposal_coord", "label", "coord"}
     np.testing.assert_allclose(loss, sum(parts.values()), rtol=1e-6)
@@ -187,7 +169,7 @@ def test_a_step_compiles_once(trained):
 def test_what_is_sampled_is_the_keys_alone(trained):
   """And the picture's, whatever place of the batch it has."""
   _, _, run, _ = trained
-  given = jax.tree.map(jnp.asarray, batch([3, 4]))
+  given = random_batch([3, 4])
   (first, parts), _ = run(given, step())
   (again, _), _ = run(given, step())
   assert first == again
@@ -201,7 +183,7 @@ def test_what_is_sampled_is_the_keys_alone(trained):
 
 def test_predictions_are_within_the_picture(trained):
   task, variables, _, _ = trained
-  found = jax.jit(task.predict)(variables, jnp.asarray(batch([1, 1]).image))
+  found = jax.jit(task.predict)(variables, random_batch([1, 1]).image)
   assert found.boxes.shape == (2, 10, 4)
   assert found.boxes.min() >= 0 and found.boxes.max() <= 1
   assert np.all(np.diff(found.scores, axis=1) <= 0)
@@ -229,7 +211,7 @@ def test_with_vgg_and_dropout_stages_count_alone():
       )
       return loss, parts
 
-    given = jax.tree.map(jnp.asarray, batch([2, 0]))
+    given = random_batch([2, 0])
     found, parts = gradient(variables["params"], given)
     assert set(parts) == names
     for name in ("proposals", "box_head"):

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from support import SHORT
+from support import SHORT, random_batch
 
 from yolo9000 import losses
 from yolo9000.boxes.proposals import Amounts
 from yolo9000.boxes.sampling import Sample
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import faster_rcnn, rfcn
-from yolo9000.types import Batch, Step
+from yolo9000.types import Step
 from yolo9000.wordtree import Classes
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -48,24 +48,6 @@ OPTIONS = rfcn.Options(
 )
 
 
-def batch(counts):
-  """Pictures of 64 pixels with so many truths each."""
-  rng = np.random.default_rng(0)
-  number = len(counts)
-  mask = np.arange(3) < np.array(counts)[:, None]
-  boxes = np.float32([[0.1, 0.1, 0.5, 0.6], [0, 0, 0.3, 0.3], [0.4, 0, 1, 1]])
-  made = Batch(
-    image=rng.integers(0, 256, (number, 64, 64, 3), np.uint8),
-    boxes=np.where(mask[..., None], boxes[None], 0),
-    labels=np.zeros((number, 3), np.int32),
-    mask=mask,
-    image_label=np.full(number, -1, np.int32),
-    valid=np.ones(number, bool),
-    index=np.arange(number),
-  )
-  return jax.tree.map(jnp.asarray, made)
-
-
 def test_a_step_compiles_once_and_gradients_are_finite():
   """Whatever the number of truths; and predictions are within the picture."""
   task, compilations = rfcn.make_task(OPTIONS, classes(3)), []
@@ -80,13 +62,13 @@ def test_a_step_compiles_once_and_gradients_are_finite():
     return loss, parts
 
   for counts in ([3, 1], [0, 0]):
-    found, parts = gradient(variables["params"], batch(counts))
+    found, parts = gradient(variables["params"], random_batch(counts))
     for array in jax.tree.leaves(found):
       assert np.isfinite(array).all()
     assert (parts["coord"] > 0) == (counts[0] > 0)
     assert np.any(found["classes"]["kernel"] != 0)
   assert len(compilations) == 1
-  found = jax.jit(task.predict)(variables, batch([1, 1]).image)
+  found = jax.jit(task.predict)(variables, random_batch([1, 1]).image)
   assert found.boxes.shape == (2, 10, 4)
   assert found.boxes.min() >= 0 and found.boxes.max() <= 1
 
