@@ -120,3 +120,16 @@ def test_across_devices_it_is_that_of_the_whole_batch():
     np.testing.assert_allclose(b[0], a, atol=1e-6)
   alone, _ = jax.device_get(jax.pmap(run(""), AXIS)(halves))
   assert not np.allclose(alone.reshape(whole.shape), whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("program", [False, True])
+def test_one_number_a_channel_is_an_error_in_training_alone(program):
+  """Its variance is 0: nothing is learnt, and predictions explode."""
+  net = Chain((Conv(4, 1, batch_norm=True),), norm=Norm(program=program))
+  one = jnp.ones((1, 1, 1, 3))
+  variables = net.init(jax.random.key(0), one, train=False)
+  run = partial(net.apply, variables, mutable=["batch_stats"])
+  with pytest.raises(ValueError, match="one number a channel has no variance"):
+    run(one, train=True)
+  run(jnp.ones((2, 1, 1, 3)), train=True)
+  run(one, train=False)

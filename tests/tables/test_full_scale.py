@@ -129,3 +129,12 @@ def test_the_dry_run_tells_the_papers_schedule(tmp_path, monkeypatch):
   assert all("rate 0.1, polynomial of power 4" in one for one in classifiers)
   assert sum("10 epochs of 1,281,167" in line for line in lines) == 2
   assert "at size 544" in text and "H100" in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["voc", "coco"])
+def test_detectors_are_scored_with_their_weak_boxes(name):
+  """What is above .5 is for people; AP needs the rest of the curve."""
+  experiment = load_experiment(ROOT / "experiments" / "detectors.py")
+  for row in experiment.get_config(f"{name},folder=F").rows:
+    detect = dict(row[2])["task"]["detect"]
+    assert detect["score_threshold"] <= 0.05, row[0]

@@ -41,7 +41,10 @@ class Network(NamedTuple):
   Attributes:
     backbone: "resnet101" or "resnet50".
     frozen_norm: the backbone's batch norm stays as the run starts. Differs: in
-      the program it does so, everywhere, in the third stage alone.
+      the program it does so, everywhere, in the third stage alone. Differs too:
+      the program subtracts means from pictures, 104, 117 and 123 of blue, green
+      and red, and divides by nothing; here they are as torchvision's ResNets
+      take them.
     extras: of each further level (side, stride), as EXTRAS_321.
     merge: "product" or "sum", how an enlarged level and a map become one. The
       paper finds the product better.
@@ -86,7 +89,7 @@ class Options(NamedTuple):
 
 DSSD321 = Options()
 # For COCO: the first level has 4 % of the side, the second 10 %. That the last
-# has 95 %, as at 321, is a guess.
+# has 95 % is a guess.
 DSSD513 = Options(
   Network(extras=EXTRAS_513, kernels=(5, 5, 3, 3, 3, 3, 3)),
   ssd.DefaultBoxes(

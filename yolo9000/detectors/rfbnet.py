@@ -151,7 +151,8 @@ class Block(nn.Module):
     dtype: of the computation.
 
   Source: section 3.2, Figure 4. Differs: the program can scale what the
-  branches say; in its networks by 1.
+  branches say; in its networks by 1. It draws kernels by what they give
+  (fan-out), here by what they take (fan-in).
   """
 
   filters: int

@@ -158,6 +158,10 @@ class Options(NamedTuple):
   detect: Suppression = DETECT
 
 
+# The program's for COCO, whose objects are smaller.
+COCO_SIDES_300 = (21, 45, 99, 153, 207, 261, 315)
+COCO_SIDES_512 = (20.48, 51.2, 133.12, 215.04, 296.96, 378.88, 460.8, 542.72)
+
 SSD300 = Options()
 SSD512 = Options(
   Network(extras=EXTRAS_512),

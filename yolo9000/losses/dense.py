@@ -81,6 +81,8 @@ def dense_loss(
     coord = 1 - box.giou(coding.decode(codes, anchors, WEIGHTS), truth)
   else:
     target = coding.encode(truth, anchors, WEIGHTS)
+    # Others may have an infinite one, by a truth without area.
+    target = jnp.where(found.assigned[:, None], target, 0.0)
     coord = jnp.sum(smooth_l1(codes - target, beta=beta), axis=1)
   count = jnp.maximum(jnp.sum(found.assigned), 1).astype(codes.dtype)
   counted = ~found.ignored[:, None]

@@ -119,7 +119,8 @@ def detection_loss(
     raw: no activation applied.
     boxes: xyxy in [0, 1]. Rows outside the mask may hold any finite number.
     labels: class id below C.
-    mask: true for real objects. All false is legal.
+    mask: true for real objects; those without area count as none. All false is
+      legal.
     priors: width and height in cells.
     class_error: `softmax_error` or `logistic_error`, or one's own.
     weights: see above.
@@ -156,6 +157,7 @@ def detection_loss(
   objectness = jax.nn.sigmoid(slots[:, 4])
 
   # Which slot belongs to which truth.
+  mask = mask & (box.area(boxes) > 0)
   whole = jnp.array([0, 0, 1, 1], raw.dtype)  # keeps log(w) of padding finite
   boxes = jnp.where(mask[:, None], boxes, whole[None])
   truth = box.xyxy_to_cxcywh(boxes)

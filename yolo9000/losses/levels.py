@@ -60,7 +60,8 @@ def level_loss(
     raw: no activation applied.
     boxes: xyxy in [0, 1]. Rows outside the mask may hold any finite number.
     labels: class id below C.
-    mask: true for real objects. All false is legal.
+    mask: true for real objects; those without area count as none. All false is
+      legal.
     prior_shapes: of all levels, width and height as parts of the picture.
     own: which of them are the A of this level.
     class_error: of logits (N, C), labels (M) and a mask (N, M) of the truths
@@ -95,6 +96,7 @@ def level_loss(
   numbers = raw.reshape(-1, entries)  # (N, F)
   index = jnp.arange(len(numbers))
 
+  mask = mask & (box.area(boxes) > 0)
   whole = jnp.array([0, 0, 1, 1], raw.dtype)  # keeps log(w) of padding finite
   boxes = jnp.where(mask[:, None], boxes, whole[None])
   truth = box.xyxy_to_cxcywh(boxes)

@@ -48,9 +48,10 @@ def multibox_loss(
   """
   assigned = matches.assigned
   anchors = jax.lax.stop_gradient(anchors)
-  # Others have an anchor for their truth, whose code is 0 and finite.
-  truth = jnp.where(assigned[:, None], boxes[matches.truth], anchors)
-  off = smooth_l1(codes - coding.encode(truth, anchors, weights), beta=1.0)
+  target = coding.encode(boxes[matches.truth], anchors, weights)
+  # Others may have an infinite one, by a truth or an anchor without area.
+  target = jnp.where(assigned[:, None], target, 0.0)
+  off = smooth_l1(codes - target, beta=1.0)
 
   column = jnp.where(assigned, labels[matches.truth] + 1, 0)
   chosen = jnp.take_along_axis(logits, column[:, None], axis=1, mode="clip")

@@ -217,7 +217,17 @@ def normalised(
   dtype: Any,
   frozen: bool = False,
 ) -> Float[Array, "*N C"]:
-  """After the layer `name`, within a module: batch norm by its options."""
+  """After the layer `name`, within a module: batch norm by its options.
+
+  Raises:
+    ValueError: while training is traced, for a single number a channel, such as
+      that of a map of one cell of one picture.
+  """
+  if train and not frozen and not how.axis and x.size == x.shape[-1]:
+    raise ValueError(
+      f"{name}, {x.shape}: one number a channel has no variance; expected "
+      f"more pictures on each device, larger ones, or task.norm.axis={AXIS!r}"
+    )
   name = f"{name}_norm"
   if frozen:
     return FrozenBatchNorm(how.epsilon, dtype, name=name)(x)
