@@ -33,7 +33,11 @@ Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
   voc, coco  the papers' networks and schedules, see VOC and COCO below, with
              folder=F. F has VOCdevkit with VOC2007 and VOC2012, or coco with
              train2017, val2017 and annotations. The published backbones are
-             trained on ImageNet: take row= and --config.run.start_from=FILE.
+             trained on ImageNet: take row= and --config.run.start_from=FILE,
+             see docs/darknet.md. The papers hold the first layers of VGG-16
+             still, --config.optimizer.held="('backbone/layer_0[0-4]',)" for
+             Faster R-CNN, and R-FCN's of ResNet,
+             "('backbone/conv1','backbone/layer1_*')".
              SSD and what extends it cut pictures as SSD does. Differs: the
              others stretch them to a square and augment as YOLOv2.
   alternating  Faster R-CNN alone: both stages trained together, and beside it
@@ -305,7 +309,7 @@ SSD_PICTURES = {
 # paper's, the burn-in the program's. YOLOv3 ignores as the program does, of
 # which its number is. Of RFBNet on COCO only the drops are known, so the end is
 # chosen. RetinaNet's number needs pictures of 640 to 800 pixels; here all have
-# 800.
+# 800. R-FCN's schedule on COCO is not at hand.
 EVERY_20K = tuple(range(20_000, 100_000, 20_000))
 OF_YOLO = {"power": 4.0, "sizes": tuple(range(320, 609, 32))}
 WEAK = yolov2.Detect(score_threshold=0.005)  # boxes too, as the program scores
@@ -339,7 +343,7 @@ VOC = {
   "Faster R-CNN": Schedule(
     faster_rcnn.VGG_OPTIONS, 608, 2, 1e-3, 70_000, (50_000,)
   ),
-  "R-FCN": Schedule(rfcn.Options(), 608, 8, 1e-3, 110_000, (80_000,)),
+  "R-FCN": Schedule(rfcn.Options(), 608, 2, 1e-3, 110_000, (80_000,)),
   "SSD": Schedule(ssd.SSD300, 300, 32, 1e-3, 120_000, (80_000, 100_000)),
   "DSSD": Schedule(dssd.DSSD321, 321, 32, 1e-3, 80_000, (40_000, 60_000)),
   "FSSD": Schedule(fssd.FSSD300, 300, 32, 1e-3, 120_000, (80_000, 100_000)),
@@ -518,7 +522,7 @@ def rows_of_proposals(folder: Path) -> tuple:
     "task.loss.positives": 0.75,  # the truths, and what is near them
     "run.start_from": f"{plan.ROW}R-CNN softmax",
     "optimizer.held": rcnn.HELD,
-    "optimizer.weight_decay": 0.0,
+    "optimizer.weight_decay": 0.0,  # here the SVMs have no penalty
     "schedule.rate": 5e-3,
   }
   fast = {"task": narrow("fast_rcnn", FAST_RCNN, SIDE, WIDTH), **files}

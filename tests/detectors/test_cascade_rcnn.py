@@ -134,6 +134,21 @@ def test_later_stages_ask_for_more_and_learn_from_truths(foreground, positive):
   )
 
 
+def test_later_stages_learn_from_the_rois_of_the_first():
+  """Not from the truths of earlier ones, also if rois do not fill its slots."""
+  batch = random_batch([5, 1])
+  count, most = 7, batch.boxes.shape[1]
+  for number, more in ((1, 0), (2, most)):
+    rois = jnp.zeros((2, count + more, 4))
+    nothing = jnp.zeros((2, count + more))
+    codes = jnp.zeros((2, count + more, 1, 4))
+    chosen = faster_rcnn.Rois(rois, nothing.astype(bool))
+    said = cascade_rcnn.Said(chosen, nothing, codes)
+    found = cascade_rcnn.learned_from(number, said, batch, OPTIONS)
+    assert found.rois.shape == (2, count + most, 4)
+    np.testing.assert_array_equal(found.rois[:, count:], batch.boxes)
+
+
 def test_predictions_are_within_the_picture(task, variables):
   found = jax.jit(task.predict)(variables, random_batch([1, 1]).image)
   assert found.boxes.shape == (2, 10, 4)

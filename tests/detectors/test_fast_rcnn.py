@@ -41,6 +41,7 @@ def batch_of(count, *, boxes=None, most=12):
 @pytest.fixture(scope="module")
 def small():
   """A narrow one, its variables, and the gradient of its loss."""
+  compilations = []
   how = fast_rcnn.Network(width=1 / 32)
   loss = fast_rcnn.Loss(slots=8)
   task = fast_rcnn.make_task(fast_rcnn.Options(how, loss=loss), VOC)
@@ -48,6 +49,8 @@ def small():
 
   @jax.jit
   def gradient(batch, key):
+    compilations.append(1)
+
     def of(params):
       loss, (_, parts) = task.loss(
         {**variables, "params": params}, batch, Step(jnp.int32(1), key)
@@ -56,7 +59,7 @@ def small():
 
     return jax.value_and_grad(of, has_aux=True)(variables["params"])
 
-  return task, variables, gradient
+  return task, variables, gradient, compilations
 
 
 def test_it_is_vgg_16_with_two_answers():
@@ -74,8 +77,18 @@ TRUTHS = ((0.1, 0.1, 0.6, 0.5), (0.5, 0.4, 0.9, 0.9))
 
 
 def test_gradients_are_finite_with_and_without_truths(small):
-  _, _, gradient = small
+  """Nor does it matter for compilation what there is, proposals too."""
+  _, _, gradient, compilations = small
   key = jax.random.key(0)
+  for boxes in (TRUTHS, None):
+    empty = batch_of(2, boxes=boxes)
+    empty.proposals[:] = 0
+    flat = batch_of(2, boxes=boxes)
+    flat.proposals[..., 2] = flat.proposals[..., 0]
+    for batch in (empty, flat):
+      (loss, _), found = gradient(batch, key)
+      assert np.isfinite(loss)
+      assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
   (loss, parts), found = gradient(batch_of(2, boxes=TRUTHS), key)
   assert loss == pytest.approx(sum(parts.values()))
   assert parts["label"] > 0 and parts["coord"] > 0
@@ -84,11 +97,12 @@ def test_gradients_are_finite_with_and_without_truths(small):
   (loss, parts), found = gradient(batch_of(2), key)
   assert parts["coord"] == 0 and np.isfinite(loss)
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
+  assert len(compilations) == 1
 
 
 def test_what_is_drawn_is_the_steps_and_the_pictures(small):
   """Rois and dropout; a picture that is not valid has no part in the loss."""
-  _, _, gradient = small
+  _, _, gradient, _ = small
   batch = batch_of(2, boxes=TRUTHS)
   first, again = (gradient(batch, jax.random.key(0))[0][0] for _ in range(2))
   other = gradient(batch, jax.random.key(1))[0][0]
@@ -104,8 +118,23 @@ def test_what_is_drawn_is_the_steps_and_the_pictures(small):
   np.testing.assert_allclose(turned, first, rtol=1e-4)
 
 
+def test_order_and_padding_of_proposals_do_not_matter(small):
+  """To what is found; padding is among them or behind."""
+  task, variables, *_ = small
+  batch = batch_of(2)
+  predict = jax.jit(task.predict)
+  cut = batch.proposals.copy()
+  cut[:, 9:] = 0
+  order = np.random.default_rng(1).permutation(cut.shape[1])
+  expected = predict(variables, batch.image, cut)
+  found = predict(variables, batch.image, cut[:, order])
+  assert expected.mask.any()
+  for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_padding_of_proposals_is_no_detection(small):
-  task, variables, _ = small
+  task, variables, *_ = small
   batch = batch_of(2)
   cut = batch.proposals.copy()
   cut[:, 5:] = 0
@@ -131,6 +160,19 @@ def test_each_class_moves_a_proposal_to_its_own_box():
   assert found.labels[:2].tolist() == [0, 2]
   np.testing.assert_allclose(found.scores[:2], 0.7, rtol=1e-5)
   np.testing.assert_allclose(found.boxes[:2], truths, atol=1e-6)
+
+
+def test_a_box_that_leaves_the_picture_is_no_detection():
+  """Two widths to the left of the edge; the other class stays."""
+  codes = jnp.zeros((1, 3, 4)).at[0, 1, 0].set(-20.0)
+  found = fast_rcnn.detections(
+    jnp.array([[0.0, 4.0, 3.0]]),
+    codes,
+    jnp.array([[0.0, 0.4, 0.2, 0.6]]),
+    jnp.array([True]),
+    how=Suppression(0.3, 0.01, 2, 2),
+  )
+  assert found.mask.tolist() == [True, False] and found.labels[0] == 1
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,12 @@ def test_masks_are_learned_from_what_is_known(libraries_promote):
     mask=jnp.array([[True, False], [False, False], [True, False]]),
     index=jnp.arange(3, dtype=jnp.int32),
   )
-  step = Step(np.int32(1), jax.random.key(0))
+  step, compilations = Step(np.int32(1), jax.random.key(0)), []
 
   @jax.jit
   def gradient(masks):
+    compilations.append(1)
+
     def of(params):
       full = {**variables, "params": params}
       value, (_, parts) = task.loss(full, batch._replace(masks=masks), step)
@@ -119,7 +121,7 @@ def test_masks_are_learned_from_what_is_known(libraries_promote):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((grads, parts)))
     moved = sum(np.abs(x).sum() for x in jax.tree.leaves(grads["mask_head"]))
     found[name] = float(parts["mask"]), float(moved)
-  assert found["unknown"] == (0, 0)
+  assert found["unknown"] == (0, 0) and len(compilations) == 1
   assert 0.3 < found["known"][0] < 3 and found["known"][1] > 0
   with pytest.raises(ValueError, match="no masks; expected data.mask_size"):
     jax.eval_shape(task.loss, variables, batch._replace(masks=None), step)

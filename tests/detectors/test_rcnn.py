@@ -144,14 +144,25 @@ def test_each_training_teaches_its_own_layers():
     def of(params, batch, task=task, variables=variables):
       return task.loss({**variables, "params": params}, batch, step)[0]
 
-    gradient = jax.jit(jax.grad(of))(variables["params"], batch)
+    compute = jax.jit(jax.grad(of))
+    gradient = compute(variables["params"], batch)
     learns_now = {
       name
       for name, arrays in gradient.items()
       if any(np.any(x != 0) for x in jax.tree.leaves(arrays))
     }
     assert learns_now == taught
+    nothing = np.zeros_like(batch.proposals)
+    nobody = np.zeros_like(batch.mask)
+    for other in (
+      batch._replace(proposals=nothing),
+      batch._replace(mask=nobody),
+      batch._replace(proposals=nothing, mask=nobody),
+    ):
+      found = compute(variables["params"], other)
+      assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+    assert compute._cache_size() == 1
 
 
 def test_svms_score_and_the_regression_moves():

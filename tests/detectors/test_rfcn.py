@@ -73,6 +73,13 @@ def test_a_step_compiles_once_and_gradients_are_finite():
   assert found.boxes.min() >= 0 and found.boxes.max() <= 1
 
 
+def test_sides_are_multiples_of_a_cell():
+  task = rfcn.make_task(OPTIONS, classes(3))
+  task.check_size((592, 608))
+  with pytest.raises(ValueError, match="size 600; .* of 16, such as 608"):
+    task.check_size((600, 608))
+
+
 def test_the_hardest_rois_count_alone():
   """As their losses one by one say."""
   rng = np.random.default_rng(2)

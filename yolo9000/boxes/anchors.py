@@ -43,7 +43,7 @@ def anchors(
   Source: Faster R-CNN, arXiv 1506.01497, section 3.1.1; AnchorGenerator of
   torchvision. Differs: boxes are centred at the cell's upper left corner there
   and here, at ((stride - 1) / 2) in the first program, whose widths have one
-  pixel more.
+  pixel more, and whose shapes are rounded at 16 pixels and then enlarged.
   """
   levels = []
   for grid, stride, sizes, shapes in _zip(grids, strides, sizes_px, ratios):

@@ -106,7 +106,8 @@ def propose(
     Proposals, how.after of them or as many as anchors are looked at.
 
   Source: Faster R-CNN, section 3.3; by levels: FPN, arXiv 1612.03144, section
-  4.1, and torchvision's filter_proposals.
+  4.1, and torchvision's filter_proposals. Differs: the first program drops
+  small boxes before it takes the best anchors.
   """
   logits, codes = jax.lax.stop_gradient((logits, codes))
   sides = (how.min_side / image_size[1], how.min_side / image_size[0])

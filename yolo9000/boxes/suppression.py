@@ -215,7 +215,7 @@ def of_classes(
     how: its max_candidates are pairs of a roi and a class, by score.
 
   Returns:
-    Detections (K), their boxes within the picture.
+    Detections (K), their boxes within the picture, with an area there.
 
   Source: Fast R-CNN, arXiv 1504.08083, section 3.
   """
@@ -226,4 +226,5 @@ def of_classes(
   place, label = best // num_classes, best % num_classes
   code = codes[place, label] if kinds > 1 else codes[place, 0]
   boxes = box.clip(coding.decode(code, rois[place], weights))
+  score = jnp.where(box.area(boxes) > 0, score, 0.0)
   return labelled(boxes, score, label, how=how)

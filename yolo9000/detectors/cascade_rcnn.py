@@ -55,7 +55,11 @@ class Stages(NamedTuple):
 
 
 class Options(NamedTuple):
-  """In a config, `task`; all but `stages` as in `faster_rcnn.Options`."""
+  """In a config, `task`; all but `stages` as in `faster_rcnn.Options`.
+
+  A stage says one box of a roi, whatever its class. Differs: the program has a
+  second one, of the background, that nothing uses.
+  """
 
   network: Network = Network()
   norm: Norm = Norm()
@@ -212,9 +216,11 @@ def learned_from(
   Source: section 4.2, "cascaded regression is a resampling procedure". That
   truths are among the rois of each stage is the program's.
   """
-  # Behind the slots are the truths of the stage before.
+  count = before.chosen.rois.shape[1]
+  if number > 1:  # behind the rois are the truths that the stage before added
+    count -= batch.boxes.shape[1]
   rois, mask = (
-    part[:, : options.loss.slots]
+    part[:, :count]
     for part in decoded(before, options.stages.codes(number - 1))
   )
   least = options.stages.foreground[number]

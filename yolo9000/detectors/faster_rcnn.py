@@ -641,7 +641,7 @@ def make_task(options: Options, classes: Classes) -> Task:
 
 def check_sides(how: Anchored, size: tuple[int, int]) -> None:
   """Raises ValueError unless both sides are positive multiples of a cell."""
-  multiple = 16 if how.backbone == VGG else 32
+  multiple = min(32, how.strides[-1])
   for side in size:
     if side <= 0 or side % multiple:
       raise ValueError(

@@ -100,8 +100,9 @@ class Loss(NamedTuple):
       truths themselves.
     positive_weight: of an SVM's positives.
     ridge_high: the box regression's regions overlap their truth more.
-    ridge: its penalty, a part of the mean error. Differs: the paper's lambda of
-      1000 is of the sum over a class's regions, so 1000 / their number.
+    ridge: its penalty, beside the mean of half the squared error. Differs: the
+      paper's lambda of 1000 is of the sum over a class's regions, whose
+      features are not of length 1 as here; this one is ours.
   """
 
   foreground: float = 0.5
@@ -241,7 +242,8 @@ def warp(
     how: side and context.
 
   Source: section 2.1, and appendix A, "tightest square" aside. Differs: pixels
-  are averaged where the region is made smaller.
+  are averaged where the region is made smaller; and the picture is the input,
+  a square already, where the paper cuts regions out of the file's picture.
   """
   edges = jnp.array([*image.shape[1::-1]] * 2, jnp.float32)
   low, high = jnp.split(roi * edges, 2)

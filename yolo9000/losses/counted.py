@@ -19,6 +19,9 @@ def over_counted(
     parts: sums of each picture, by name.
     counts: of each picture, such as its assigned boxes.
     valid: false for pictures that are padding.
+
+  Differs, as in Caffe and torchvision: each device, and each subdivision of a
+  step, divides by its own counts, and their losses are averaged.
   """
   total = jnp.sum(jnp.where(valid, counts, 0)).astype(jnp.float32)
   return {

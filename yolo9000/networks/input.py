@@ -34,12 +34,15 @@ def normalise(images: UInt8[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
   return images.astype(jnp.float32) / 255
 
 
+CAFFE_MEAN = (104, 117, 123)  # ImageNet's blue, green and red, of 255
+
+
 def as_caffe(images: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
   """From [0, 1] and RGB to what the published VGG-16 was trained with.
 
-  That is blue, green, red from 0 to 255, less ImageNet's mean 104, 117, 123.
+  That is blue, green, red from 0 to 255, less ImageNet's mean.
   """
-  mean = jnp.array([104, 117, 123], images.dtype)
+  mean = jnp.array(CAFFE_MEAN, images.dtype)
   return images[..., ::-1] * 255 - mean[None, None, None]
 
 

@@ -1,8 +1,8 @@
 """Weights of torchvision's networks, by the names that ours have.
 
-They are residual networks, alone or in a detector; feature pyramids; VGG-16
-with what follows it; and the heads of dense anchors, of default boxes, of
-proposals, of their regions and of masks.
+They are residual networks and VGG-16, alone or in a detector; feature pyramids;
+and the heads of dense anchors, of default boxes, of proposals, of their regions
+and of masks.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from yolo9000.networks.input import CAFFE_MEAN, DEVIATION, MEAN
 from yolo9000.networks.rows import Conv, layer_name
-from yolo9000.networks.vgg import VGG16
+from yolo9000.networks.vgg import FC7, VGG16
 
 DOUBLE = "mask_head/double"  # a transposed convolution
 OF_REGION = "box_head/fc6"  # of a grid of BINS x BINS, there channels first
@@ -57,13 +58,16 @@ OF_NORM = {
 OF_CONV = {"weight": "params/{}/kernel", "bias": "params/{}/bias"}
 
 
+OF_VGG16 = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # convolutions
+CONVS = [n for n, row in enumerate(VGG16) if isinstance(row, Conv)]
+
+
 def _vgg() -> dict[str, str]:
-  """Convolutions of VGG-16 and after it, in their order there and here."""
-  theirs = [f"features.{n}" for n in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)]
+  """Of SSD: convolutions of VGG-16 and after it, in their order."""
+  theirs = [f"features.{n}" for n in OF_VGG16[:10]]
   theirs += [f"extra.0.{n}" for n in ("1", "3", "5", "7.1", "7.3")]
   theirs += [f"extra.{level}.{n}" for level in range(1, 6) for n in (0, 2)]
-  ours = [n for n, row in enumerate(VGG16) if isinstance(row, Conv)]
-  ours += range(len(VGG16), len(VGG16) + 10)
+  ours = [*CONVS, *range(len(VGG16), len(VGG16) + 10)]
   return {
     f"backbone.{name}": f"trunk/{layer_name(n)}"
     for name, n in zip(theirs, ours, strict=True)
@@ -89,6 +93,8 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       convolutions are OIHW, connected layers OI. What is of neither, nor of a
       batch norm, is left out.
   """
+  if all(f"features.{number}.weight" in theirs for number in OF_VGG16):
+    return _of_vgg16(theirs)
   found = {}
   for name, array in theirs.items():
     module, _, kind = name.rpartition(".")
@@ -109,6 +115,53 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     elif array.ndim == 2:
       array = of_grid(array.T) if ours == OF_REGION else array.T
     found[known[kind].format(ours)] = array
+  return found
+
+
+def _of_vgg16(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """VGG-16 alone, by the names of all detectors here that begin with it.
+
+  Of the connected layers SSD's family has convolutions, of every third place
+  and every fourth filter, as its section 3 says.
+
+  There are two kinds. That for detectors (IMAGENET1K_FEATURES) is Caffe's; its
+  connected layers are not numbers and are left out. The other one expects
+  standardised pictures; its first layer is made one of Caffe's. Differs: at the
+  picture's edge, whose padding is another grey, by half a level of 255.
+  """
+  standardised = np.isfinite(theirs.get("classifier.0.weight", np.nan)).all()
+  found = {}
+  for there, here in zip(OF_VGG16, CONVS, strict=False):
+    kernel = theirs[f"features.{there}.weight"].transpose(2, 3, 1, 0)
+    bias = theirs[f"features.{there}.bias"]
+    if there == 0 and standardised:
+      deviation = np.array(DEVIATION, np.float32)
+      grey = np.array(CAFFE_MEAN[::-1], np.float32) / 255  # which is our 0
+      shift = (grey - np.array(MEAN, np.float32)) / deviation
+      bias = bias + np.einsum("yxio,i->o", kernel, shift)
+      kernel = kernel / (255 * deviation[:, None])
+    if there == 0:
+      kernel = kernel[:, :, ::-1]
+    for where in ("trunk", "backbone"):
+      found[f"params/{where}/{layer_name(here)}/kernel"] = kernel
+      found[f"params/{where}/{layer_name(here)}/bias"] = bias
+  if not standardised:
+    return found
+  for name, there, here in (("fc6", 0, FC7 - 1), ("fc7", 3, FC7)):
+    kernel, bias = (
+      theirs[f"classifier.{there}.{kind}"] for kind in ("weight", "bias")
+    )
+    sparse = kernel[::4]
+    if name == "fc6":
+      grid = sparse.reshape(len(sparse), -1, BINS, BINS)[:, :, ::3, ::3]
+      grid, whole = grid.transpose(2, 3, 1, 0), of_grid(kernel.T)
+    else:
+      grid, whole = sparse[:, ::4].T[None, None], kernel.T
+    found[f"params/trunk/{layer_name(here)}/kernel"] = grid
+    found[f"params/trunk/{layer_name(here)}/bias"] = bias[::4]
+    for where in ("head", "box_head"):
+      found[f"params/{where}/{name}/kernel"] = whole
+      found[f"params/{where}/{name}/bias"] = bias
   return found
 
 

@@ -105,9 +105,10 @@ def train_step(
   Layers of the names in `still` are held, see `held.py`.
 
   The share is computed in so many subdivisions, one after the other, and its
-  update is that of the whole, but for batch norm: each subdivision is
-  normalised by its own statistics, as in the original program. Which pictures
-  those are depends on the number of devices.
+  update is that of the whole, but for batch norm, where each subdivision is
+  normalised by its own statistics, as in the original program, and for losses
+  `over_counted`, where each divides by its own counts. Which pictures those are
+  depends on the number of devices.
   """
   num_devices = jax.lax.axis_size(AXIS)
   images_seen = (state.step + 1) * (len(batch.image) * num_devices)
