@@ -37,6 +37,7 @@ from yolo9000.wordtree import Classes
 STRIDES = (8, 16, 32, 64, 128)  # pixels per cell of the levels P3 to P7
 MULTIPLE = 32  # of which sides of pictures are
 PRIOR_PROBABILITY = 0.01  # of every class of every anchor to begin with
+DEVIATION = 0.01  # of weights to begin with
 
 
 class Network(NamedTuple):
@@ -51,9 +52,10 @@ class Network(NamedTuple):
     anchor_scale: side of a level's smallest square anchor, in cells.
     scales: so many sizes of anchors from there to twice that side.
     ratios: of the anchors, height / width.
-    deviation: of the towers' weights to begin with. The paper's makes the
-      signal a third with each layer; in a narrow network nearly nothing is left
-      of it, and it needs more, about .01 / width.
+    deviation: of the towers' weights to begin with, but of those that answer,
+      which have the paper's: the first answers shall be near their bias. The
+      paper's makes the signal a third with each layer; in a narrow network
+      nearly nothing is left of it, and it needs more, about .01 / width.
     width: 1 is the paper's network.
     dtype: of the computation, "float32" or "bfloat16".
   """
@@ -64,7 +66,7 @@ class Network(NamedTuple):
   anchor_scale: float = 4.0
   scales: int = 3
   ratios: Sequence[float] = (0.5, 1.0, 2.0)
-  deviation: float = 0.01
+  deviation: float = DEVIATION
   width: float = 1.0
   dtype: str = "float32"
 
@@ -124,7 +126,7 @@ class Tower(nn.Module):
 
   Attributes:
     filters: of the four.
-    deviation: of the weights, to begin with.
+    deviation: of the four's weights, to begin with.
     dtype: of the computation.
     outputs: of the last, for each cell.
     bias: of the last, to begin with.
@@ -139,12 +141,19 @@ class Tower(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "B Y X D"]) -> Float[Array, "B Y X E"]:
     """What the last convolution answers, float32."""
-    normal = nn.initializers.normal(self.deviation)
-    layer = partial(conv, dtype=self.dtype, kernel_init=normal)
+    normal = nn.initializers.normal
+    layer = partial(conv, size=3, dtype=self.dtype)
     for number in range(4):
-      x = jax.nn.relu(layer(x, self.filters, 3, name=f"conv_{number}"))
-    first = nn.initializers.constant(self.bias)
-    x = layer(x, self.outputs, 3, name="answer", bias_init=first)
+      kernel = normal(self.deviation)
+      x = layer(x, self.filters, name=f"conv_{number}", kernel_init=kernel)
+      x = jax.nn.relu(x)
+    x = layer(
+      x,
+      self.outputs,
+      name="answer",
+      kernel_init=normal(DEVIATION),
+      bias_init=nn.initializers.constant(self.bias),
+    )
     return x.astype(jnp.float32)
 
 
