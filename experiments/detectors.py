@@ -34,9 +34,9 @@ Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
              folder=F. F has VOCdevkit with VOC2007 and VOC2012, or coco with
              train2017, val2017 and annotations. The published backbones are
              trained on ImageNet: take row= and --config.run.start_from=FILE,
-             see docs/darknet.md. The papers hold the first layers of VGG-16
-             still, --config.optimizer.held="('backbone/layer_0[0-4]',)" for
-             Faster R-CNN, and R-FCN's of ResNet,
+             see docs/darknet.md. Faster R-CNN holds conv1 and conv2 of VGG-16
+             still, --config.optimizer.held="('backbone/layer_0[0-4]',)", and
+             R-FCN conv1 and the first stage of ResNet,
              "('backbone/conv1','backbone/layer1_*')".
              SSD and what extends it cut pictures as SSD does. Differs: the
              others stretch them to a square and augment as YOLOv2.
@@ -306,13 +306,14 @@ SSD_PICTURES = {
 # that of VGG-16, which is no row of the miniature: without batch norm it learns
 # nothing from scratch. FSSD's program is not at hand, so its schedule is SSD's.
 # DSSD is trained at once, not in three stages. Of YOLOv2 the 160 epochs are the
-# paper's, the burn-in the program's. YOLOv3 ignores as the program does, of
-# which its number is. Of RFBNet on COCO only the drops are known, so the end is
-# chosen. RetinaNet's number needs pictures of 640 to 800 pixels; here all have
-# 800. R-FCN's schedule on COCO is not at hand.
+# paper's, the burn-in the program's. YOLOv3 ignores by predictions and .7, as
+# the program does, which gave the paper's number. Of RFBNet on COCO the drops
+# are known, and the end is chosen. RetinaNet's number needs pictures of 640 to
+# 800 pixels; here all have 800. R-FCN's schedule on COCO is not at hand.
 EVERY_20K = tuple(range(20_000, 100_000, 20_000))
 OF_YOLO = {"power": 4.0, "sizes": tuple(range(320, 609, 32))}
-WEAK = yolov2.Detect(score_threshold=0.005)  # boxes too, as the program scores
+# The program scores boxes from .005 up; above .5 is the start of a curve alone.
+WEAK = yolov2.Detect(score_threshold=0.005)
 YOLOV2_VOC = yolov2.Options(yolov2.Network(priors=priors.VOC_2017), detect=WEAK)
 YOLOV2_COCO = yolov2.Options(
   yolov2.Network(priors=priors.COCO_2017), detect=WEAK

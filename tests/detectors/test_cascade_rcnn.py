@@ -110,8 +110,8 @@ def test_weights_are_the_inverse_of_the_programs_deviations():
   [(0.6, [1, 1, 0, 0, 1, 0]), (0.7, [1, 0, 0, 0, 1, 0])],
 )
 def test_later_stages_ask_for_more_and_learn_from_truths(foreground, positive):
-  """Rois of IoU 1, .65, 0 and padding; a truth and a padded one."""
-  boxes = jnp.asarray([[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.0, 0.0]])
+  """Rois of IoU 1, .65, 0 and padding; a truth, and one that is a line."""
+  boxes = jnp.asarray([[0.0, 0.0, 0.4, 0.4], [0.6, 0.0, 0.6, 0.9]])
   rois = jnp.asarray(
     [
       [0.0, 0.0, 0.4, 0.4],
@@ -124,7 +124,7 @@ def test_later_stages_ask_for_more_and_learn_from_truths(foreground, positive):
     rois,
     jnp.asarray([True, True, True, False]),
     boxes,
-    jnp.asarray([True, False]),
+    jnp.asarray([True, True]),
     foreground=foreground,
   )
   assert found.mask.tolist() == [True, True, True, False, True, False]

@@ -220,14 +220,15 @@ def test_with_vgg_and_dropout_stages_count_alone():
 
 
 def test_truths_are_proposals_too():
-  """Those that are padding never; padded slots are no sample."""
-  boxes = jnp.asarray([[0.1, 0.1, 0.4, 0.5], [0.0, 0.0, 0.0, 0.0]])
+  """Not those that are padding or a line; padded slots are no sample."""
+  line = [0.2, 0.3, 0.2, 0.9]
+  boxes = jnp.asarray([[0.1, 0.1, 0.4, 0.5], [0.0, 0.0, 0.0, 0.0], line])
   nothing = Proposals(jnp.zeros((3, 4)), jnp.zeros(3), jnp.zeros(3, bool))
   found = faster_rcnn.sample_rois(
     jax.random.key(0),
     nothing,
     boxes,
-    jnp.array([True, False]),
+    jnp.array([True, False, True]),
     how=faster_rcnn.Loss(slots=4),
   )
   assert found.mask.tolist() == [True, False, False, False]

@@ -26,6 +26,18 @@ def assert_close(found, expected, tolerance=1e-5):
   assert error <= tolerance * np.abs(expected).max()
 
 
+def test_what_answers_begins_near_its_bias():
+  """Whatever the deviation of the convolutions before it."""
+  options = retinanet.Options(retinanet.Network(width=1 / 8, deviation=0.5))
+  task = retinanet.make_task(options, Classes(("a", "b", "c")))
+  variables = jax.jit(partial(task.init, size=(64, 64)))(jax.random.key(0))
+  for tower in ("classes", "boxes"):
+    layers = variables["params"]["heads"][tower]
+    for layer, expected in (("conv_0", 0.5), ("answer", 0.01)):
+      deviation = np.std(layers[layer]["kernel"])
+      np.testing.assert_allclose(deviation, expected, rtol=0.1)
+
+
 def test_heads_are_torchvisions(goldens):
   golden = goldens("tv_retinanet")
   heads = retinanet.Heads(9, 5, 8, 0.01, jnp.float32)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from yolo9000.boxes.geometry import area
 from yolo9000.boxes.matching import overlaps
 from yolo9000.boxes.proposals import Proposals
 from yolo9000.types import Bool, Float, Int
@@ -182,7 +183,7 @@ def sample_rois(
   Args:
     key: of this picture and step.
     proposals: of the picture.
-    boxes, mask: its truths.
+    boxes, mask: its truths; those without area count as none.
     how: foreground and background are as for `assign`, the background's
       least IoU alone; slots is R, and positives which part of them may find a
       truth.
@@ -190,6 +191,7 @@ def sample_rois(
   Source: Fast R-CNN, section 2.3; Faster R-CNN, section 3.2. That truths are
   proposals too is the programs'.
   """
+  mask = mask & (area(boxes) > 0)
   rois = jnp.concatenate([proposals.boxes, boxes])
   roi_mask = jnp.concatenate([proposals.mask, mask])
   found = assign(
@@ -226,9 +228,10 @@ def every_roi(
     rois: xyxy in [0, 1].
     mask: false for padding.
     boxes: truths.
-    real: true for real objects.
+    real: true for real objects; those without area count as none.
     foreground: least IoU of a roi that has a truth; the others have none.
   """
+  real = real & (area(boxes) > 0)
   rois = jnp.concatenate([rois, boxes])
   mask = jnp.concatenate([mask, real])
   found = assign(

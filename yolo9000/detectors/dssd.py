@@ -41,10 +41,7 @@ class Network(NamedTuple):
   Attributes:
     backbone: "resnet101" or "resnet50".
     frozen_norm: the backbone's batch norm stays as the run starts. Differs: in
-      the program it does so, everywhere, in the third stage alone. Differs too:
-      the program subtracts means from pictures, 104, 117 and 123 of blue, green
-      and red, and divides by nothing; here they are as torchvision's ResNets
-      take them.
+      the program it does so, everywhere, in the third stage alone.
     extras: of each further level (side, stride), as EXTRAS_321.
     merge: "product" or "sum", how an enlarged level and a map become one. The
       paper finds the product better.
@@ -54,6 +51,10 @@ class Network(NamedTuple):
       program's at 321; at 513 they are a guess.
     width: 1 is the paper's network.
     dtype: of the computation, "float32" or "bfloat16".
+
+  Differs: the program subtracts 104, 117 and 123 of blue, green and red from
+  pictures and divides by nothing; here they are as torchvision's ResNets take
+  them.
   """
 
   backbone: str = "resnet101"

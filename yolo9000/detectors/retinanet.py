@@ -52,10 +52,11 @@ class Network(NamedTuple):
     anchor_scale: side of a level's smallest square anchor, in cells.
     scales: so many sizes of anchors from there to twice that side.
     ratios: of the anchors, height / width.
-    deviation: of the towers' weights to begin with, but of those that answer,
-      which have the paper's: the first answers shall be near their bias. The
-      paper's makes the signal a third with each layer; in a narrow network
-      nearly nothing is left of it, and it needs more, about .01 / width.
+    deviation: of the weights of each tower's four convolutions, to begin with.
+      The one that answers begins with the paper's .01 always, so that the first
+      answers are near its bias. With .01 the signal becomes a third with each
+      layer; in a narrow network nearly nothing is left of it, and it needs
+      more, about .01 / width.
     width: 1 is the paper's network.
     dtype: of the computation, "float32" or "bfloat16".
   """

@@ -49,7 +49,8 @@ def dense_loss(
     codes: see `coding.encode`, with weights of 1.
     boxes: xyxy in [0, 1]. Rows outside the mask may hold any finite number.
     labels: class id below C.
-    mask: true for real objects. All false is legal.
+    mask: true for real objects; those without area count as none. All false is
+      legal.
     anchors: xyxy in [0, 1].
     high, low, keep_best: see `matching.match`.
     alpha, gamma: see `focal_loss`.

@@ -208,6 +208,12 @@ class FrozenBatchNorm(nn.Module):
     return (x.astype(jnp.float32) * factor + shift).astype(self.dtype)
 
 
+def _count(x: Float[Array, "*N C"], axis: str) -> int:
+  """Numbers a channel, over which a mean is taken."""
+  devices = jax.lax.axis_size(axis) if axis else 1
+  return devices * x.size // x.shape[-1]
+
+
 def normalised(
   x: Float[Array, "*N C"],
   *,
@@ -223,10 +229,11 @@ def normalised(
     ValueError: while training is traced, for a single number a channel, such as
       that of a map of one cell of one picture.
   """
-  if train and not frozen and not how.axis and x.size == x.shape[-1]:
+  if train and not frozen and _count(x, how.axis) < 2:
     raise ValueError(
       f"{name}, {x.shape}: one number a channel has no variance; expected "
-      f"more pictures on each device, larger ones, or task.norm.axis={AXIS!r}"
+      f"more or larger pictures on each device, or on several devices "
+      f"task.norm.axis={AXIS!r}"
     )
   name = f"{name}_norm"
   if frozen:

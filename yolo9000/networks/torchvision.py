@@ -8,7 +8,7 @@ and of masks.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,9 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     theirs: by torchvision's names, such as backbone.body.conv1.weight;
       convolutions are OIHW, connected layers OI. What is of neither, nor of a
       batch norm, is left out.
+
+  Raises:
+    ValueError: for a VGG-16 without its connected layers.
   """
   if all(f"features.{number}.weight" in theirs for number in OF_VGG16):
     return _of_vgg16(theirs)
@@ -119,50 +122,87 @@ def converted(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _of_vgg16(theirs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """VGG-16 alone, by the names of all detectors here that begin with it.
+  """VGG-16 alone, by the names of the detectors here that begin with it.
 
   Of the connected layers SSD's family has convolutions, of every third place
-  and every fourth filter, as its section 3 says.
+  and every fourth filter, as its section 3 says. Cascade R-CNN's heads, of
+  which there are several, take none.
 
   There are two kinds. That for detectors (IMAGENET1K_FEATURES) is Caffe's; its
   connected layers are not numbers and are left out. The other one expects
-  standardised pictures; its first layer is made one of Caffe's. Differs: at the
-  picture's edge, whose padding is another grey, by half a level of 255.
+  standardised pictures, and is made to see Caffe's, see `_for_caffe`.
+
+  Raises:
+    ValueError: if the connected layers, which tell the kinds apart, are absent.
   """
-  standardised = np.isfinite(theirs.get("classifier.0.weight", np.nan)).all()
-  found = {}
-  for there, here in zip(OF_VGG16, CONVS, strict=False):
-    kernel = theirs[f"features.{there}.weight"].transpose(2, 3, 1, 0)
-    bias = theirs[f"features.{there}.bias"]
-    if there == 0 and standardised:
-      deviation = np.array(DEVIATION, np.float32)
-      grey = np.array(CAFFE_MEAN[::-1], np.float32) / 255  # which is our 0
-      shift = (grey - np.array(MEAN, np.float32)) / deviation
-      bias = bias + np.einsum("yxio,i->o", kernel, shift)
-      kernel = kernel / (255 * deviation[:, None])
-    if there == 0:
-      kernel = kernel[:, :, ::-1]
-    for where in ("trunk", "backbone"):
-      found[f"params/{where}/{layer_name(here)}/kernel"] = kernel
-      found[f"params/{where}/{layer_name(here)}/bias"] = bias
-  if not standardised:
-    return found
-  for name, there, here in (("fc6", 0, FC7 - 1), ("fc7", 3, FC7)):
-    kernel, bias = (
-      theirs[f"classifier.{there}.{kind}"] for kind in ("weight", "bias")
+  connected = [
+    f"classifier.{n}.{kind}" for n in (0, 3) for kind in ("weight", "bias")
+  ]
+  if absent := [name for name in connected if name not in theirs]:
+    raise ValueError(
+      f"VGG-16 without {', '.join(absent)}: which pictures it expects is not "
+      f"known; expected its whole state_dict"
     )
-    sparse = kernel[::4]
-    if name == "fc6":
-      grid = sparse.reshape(len(sparse), -1, BINS, BINS)[:, :, ::3, ::3]
-      grid, whole = grid.transpose(2, 3, 1, 0), of_grid(kernel.T)
-    else:
-      grid, whole = sparse[:, ::4].T[None, None], kernel.T
-    found[f"params/trunk/{layer_name(here)}/kernel"] = grid
-    found[f"params/trunk/{layer_name(here)}/bias"] = bias[::4]
-    for where in ("head", "box_head"):
-      found[f"params/{where}/{name}/kernel"] = whole
-      found[f"params/{where}/{name}/bias"] = bias
+  layers = [
+    (
+      theirs[f"features.{number}.weight"].transpose(2, 3, 1, 0),
+      theirs[f"features.{number}.bias"],
+    )
+    for number in OF_VGG16
+  ]
+  of_caffe = not np.isfinite(theirs[connected[0]]).all()
+  if not of_caffe:
+    layers = _for_caffe(layers)
+  first, bias = layers[0]
+  layers[0] = (first[:, :, ::-1], bias)  # blue, green, red
+  found = {}
+
+  def put(module: str, kernel: np.ndarray, bias: np.ndarray) -> None:
+    found[f"params/{module}/kernel"] = kernel
+    found[f"params/{module}/bias"] = bias
+
+  for here, layer in zip(CONVS, layers, strict=False):
+    put(f"trunk/{layer_name(here)}", *layer)
+    put(f"backbone/{layer_name(here)}", *layer)
+  if of_caffe:
+    return found
+  fc6, bias6, fc7, bias7 = (theirs[name] for name in connected)
+  places = fc6[::4].reshape(len(fc6[::4]), -1, BINS, BINS)[:, :, ::3, ::3]
+  put(f"trunk/{layer_name(FC7 - 1)}", places.transpose(2, 3, 1, 0), bias6[::4])
+  put(f"trunk/{layer_name(FC7)}", fc7[::4, ::4].T[None, None], bias7[::4])
+  for where in ("head", "box_head"):
+    put(f"{where}/fc6", of_grid(fc6.T), bias6)
+    put(f"{where}/fc7", fc7.T, bias7)
   return found
+
+
+def _for_caffe(
+  layers: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Layers that see Caffe's pictures, from those that see standardised ones.
+
+  A layer is its kernel and its bias. Caffe's pictures are levels up to 255,
+  less their mean, about 57 times as large. Were the first kernel alone made
+  smaller by so much, a step of gradient descent would move it 57 x 57 times as
+  far. So each layer takes an equal share: what the first one says is 42 times
+  as large as before, what the last one says once. Between them are rectifiers
+  and pools alone. Differs: the padding at the picture's edge is another grey,
+  by less than a level.
+  """
+  deviation = np.array(DEVIATION, np.float32)
+  grey = np.array(CAFFE_MEAN[::-1], np.float32) / 255  # which is their 0
+  shift = (grey - np.array(MEAN, np.float32)) / deviation
+  (kernel, bias), *others = layers
+  bias = bias + np.einsum("yxio,i->o", kernel, shift)
+  layers = [(kernel / (255 * deviation[:, None]), bias), *others]
+  growth = np.float32(255 * deviation.mean())
+  larger = growth ** (1 - (np.arange(len(layers)) + 1) / len(layers))
+  larger = larger.astype(np.float32)
+  before = np.concatenate([np.ones(1, np.float32), larger[:-1]])
+  return [
+    (kernel * (now / last), bias * now)
+    for (kernel, bias), now, last in zip(layers, larger, before, strict=True)
+  ]
 
 
 def of_grid(kernel: np.ndarray) -> np.ndarray:

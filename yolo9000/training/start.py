@@ -94,7 +94,10 @@ def read_start(
     except (OSError, ValueError) as error:
       raise FileError(f"{path}: cannot be read: {error}") from None
     if torchvision.are_theirs(arrays):
-      arrays = torchvision.converted(arrays)
+      try:
+        arrays = torchvision.converted(arrays)
+      except ValueError as error:
+        raise FileError(f"{path}: {error}") from None
     return Start(_first(arrays, num_layers), None)
   else:
     network = read_cfg(cfg) if cfg else network
