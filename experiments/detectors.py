@@ -39,7 +39,7 @@ end. RetinaNet was trained again at commit 1d41644, whose first answers are near
 their bias: 9.5 and 25.9 before. What Cascade R-CNN is for: at an IoU of .5 it
 finds 98.5, Faster R-CNN 94.4, at .75 95.7 and 82.3, at .9 79.2 and 13.9. The
 SVMs of R-CNN are worse than the softmax that they replace. Mask R-CNN is told
-by its boxes here.
+by its boxes here; by its masks it has a COCO AP of 67.5.
 
 R-CNN and Fast R-CNN look at proposals alone. The table has them with :folder=F,
 where F/main.npz and F/test.npz are, and leaves them out without. Selective
