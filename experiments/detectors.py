@@ -55,6 +55,9 @@ python -m yolo9000.main --config=experiments/detectors.py:photos
   RetinaNet             59.7    72.4       52.2  66.1   98.8                 20
   Faster R-CNN FPN      77.6    83.7       77.0  77.2   97.0                 23
 
+RetinaNet with the default of 1,000 steps has 77.5 (66.6, 67.6, 98.4), in about
+28 processor minutes.
+
 R-CNN and Fast R-CNN look at proposals alone. The table has them with :folder=F,
 where F/main.npz and F/test.npz are, and leaves them out without. Selective
 search, which needs scikit-image (pip install 'yolo9000[proposals]'), finds
