@@ -45,7 +45,7 @@ The same on photographs, voc_bccd's blood cells (292 to train on, 72 with 945
 cells to test), VOC07 AP in percent, seed 0, commit 1d41644, each on one core of
 that machine, which had other work as well:
 
-python -m yolo9000.main --config=experiments/detectors.py:photos
+python -m yolo9000.main --config=experiments/detectors.py:photos,row=YOLOv2
   --config.data.root=voc_bccd --config.data.train.main.split=trainval
   --config.run.total_steps=700
 
