@@ -84,13 +84,14 @@ class Batch(NamedTuple):
 
 
 class Detections(NamedTuple):
-  """The K best detections, best first; batch axes may lead.
+  """The K best detections; batch axes may lead.
 
+  They come best first: by their scores, or with `class_agnostic` by objectness.
   A `detector.Detector` gives boxes in pixels of the picture.
   """
 
   boxes: Float[Any, "*B K 4"]  # xyxy in [0, 1] of the network's input
-  scores: Float[Any, "*B K"]  # objectness x class probability
+  scores: Float[Any, "*B K"]  # how sure it is of the class
   labels: Int[Any, "*B K"]
   mask: Bool[Any, "*B K"]  # false: fewer than K were found
   # Probabilities in the frame of each box; None: of a detector of boxes alone.

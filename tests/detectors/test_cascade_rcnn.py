@@ -158,6 +158,10 @@ def test_predictions_are_within_the_picture(task, variables):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
+    ({"foreground": 0.5}, "task.stages.foreground is 0.5"),
+    ({"weights": (10.0, 20.0, 30.0)}, "task.stages.weights is (10.0, 20.0"),
+    ({"weights": ((1.0, 0.0),) * 3}, "two numbers above 0"),
+    ({"loss": (1.0, 1.0, -1.0)}, "task.stages.loss is (1.0, 1.0, -1.0)"),
     ({"foreground": (0.5, 0.6)}, "expected a value for every stage in each"),
     ({"foreground": (0.5, 0.6, 0.0)}, "(0.5, 0.6, 0.0); expected IoU above 0"),
     (

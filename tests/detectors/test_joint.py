@@ -18,7 +18,7 @@ from yolo9000.data.formats import shapes
 from yolo9000.data.formats.reading import Source
 from yolo9000.files import read_json_lines
 from yolo9000.tables import run
-from yolo9000.training import build, loop
+from yolo9000.training import build, loop, validation
 from yolo9000.training.trained import from_run
 from yolo9000.types import Step
 from yolo9000.wordtree import WordTree
@@ -239,12 +239,12 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
   with made.unlocked():
     made.data.train.main.jiter = 0.1
   with pytest.raises(ValueError, match="main has unknown .'jiter'.; allowed"):
-    build.check_config(made, task)
+    validation.check_config(made, task)
   with made.unlocked():
     made.data.test.mapp = ""
     del made.data.train.main["jiter"]
   with pytest.raises(ValueError, match="data.test has unknown .'mapp'."):
-    build.check_config(made, task)
+    validation.check_config(made, task)
   with made.unlocked():
     made.data.train.main.jitter = 0.4
   assert build.augmentation(made, "main").jitter == 0.4
@@ -277,7 +277,7 @@ def test_an_unknown_key_of_a_data_set_lists_the_known():
       {"task__detect__walk": "paths", "task__detect__classes": ("disc",)},
       "a walk ends at any node",
     ),
-    ({"task__detect__tree_threshold": 1.0}, "tree_threshold is 1.0; it must"),
+    ({"task__detect__tree_threshold": 1.0}, "tree_threshold is 1.0; expected"),
     (
       {"evaluation__classes": ("disc", "disc")},
       "expected classes, each once",

@@ -133,8 +133,11 @@ def test_masks_are_learned_from_what_is_known(libraries_promote):
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"masks": mask_rcnn.Masks(bins=0)}, "masks.bins is 0 and weight 1.0; exp"),
-    ({"masks": mask_rcnn.Masks(weight=0.0)}, "weight 0.0; expected at least 1"),
+    ({"masks": mask_rcnn.Masks(bins=0)}, "masks.bins is 0; expected a"),
+    (
+      {"masks": mask_rcnn.Masks(weight=0.0)},
+      "weight is 0.0; expected a",
+    ),
     (
       {"network": faster_rcnn.Network("vgg16")},
       "backbone is 'vgg16'; expected a residual network",

@@ -216,8 +216,10 @@ def test_anchors_have_the_papers_areas():
     ("network", {"ratios": ()}, "scales is 3, anchor_scale 4.0 and ratios ()"),
     ("network", {"scales": 0}, "scales is 0"),
     ("loss", {"low": 0.6}, "low is 0.6 and high 0.5; expected 0 <= low"),
+    ("loss", {"gamma": -1.0}, "task.loss.gamma is -1.0; expected a number"),
+    ("loss", {"alpha": 2.0}, "task.loss.alpha is 2.0; expected a number in"),
     ("loss", {"box_error": "l2"}, "'l2'; allowed are smooth_l1, giou"),
-    ("detect", {"iou_threshold": 1.0}, "iou_threshold is 1.0; it must be"),
+    ("detect", {"iou_threshold": 1.0}, "iou_threshold is 1.0; expected a"),
   ],
 )
 def test_what_cannot_be_says_what_can(group, changes, message):

@@ -141,7 +141,7 @@ def test_what_cannot_be_says_what_can():
   classes = Classes(("a",))
   for detector, changes, message in (
     (rfbnet, {"kind": "large"}, "kind is 'large'; allowed are plain, enhanced"),
-    (m2det, {"scales": 2}, "scales 2; expected at least 1 and 3"),
+    (m2det, {"scales": 2}, "scales is 2; expected a number in"),
     (fssd, {"levels": ()}, "6 ratios and 6 steps; the network has 0 levels"),
     (refinedet, {"dtype": "int8"}, "dtype is 'int8'; allowed are float32"),
   ):

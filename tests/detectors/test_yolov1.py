@@ -117,8 +117,10 @@ def test_it_learns_two_boxes_on_each_of_four_pictures(
   ("changes", "message"),
   [
     ({"head": "none"}, "head is 'none'; allowed are connected, local"),
-    ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
+    ({"dropout": 1.0}, "dropout is 1.0; expected a number in"),
     ({"dtype": "int8"}, "dtype is 'int8'; allowed are float32, bfloat16"),
+    ({"num_boxes": 0}, "task.network.num_boxes is 0"),
+    ({"side": 0}, "task.network.side is 0"),
     ({"side": 3}, "size 128x128 with 3 cells a side; expected 192x192"),
   ],
 )

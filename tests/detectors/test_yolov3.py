@@ -137,8 +137,8 @@ def test_width_leaves_the_answers_alone():
     ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
     ("network", {"dtype": "int8"}, "'int8'; allowed are float32, bfloat16"),
     ("loss", {"overlap_of": "box"}, "'box'; allowed are prior, prediction"),
-    ("loss", {"ignore_iou": -1.0}, "ignore_iou is -1.0; it must be from 0"),
-    ("detect", {"iou_threshold": 1.0}, "iou_threshold is 1.0; it must be"),
+    ("loss", {"ignore_iou": -1.0}, "ignore_iou is -1.0; expected a number in"),
+    ("detect", {"iou_threshold": 1.0}, "iou_threshold is 1.0; expected a"),
     ("detect", {"classes": ("cat",)}, "unknown are ['cat']"),
   ],
 )

@@ -14,7 +14,8 @@ from yolo9000.detectors import DETECTORS
 PACKAGE = ROOT / "yolo9000"
 # A file imports from its own folder and from those above it in this list.
 FLOORS = (
-  *("types", "files", "extras", "command_line", "boxes", "wordtree", "losses"),
+  *("types", "files", "extras", "ranges", "command_line", "boxes"),
+  *("wordtree", "losses"),
   *("networks", "darknet", "data", "scoring", "detectors", "training"),
   *("tables", "export", "commands", "benchmarks"),
 )

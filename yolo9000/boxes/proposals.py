@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array, core
 
 from yolo9000 import boxes as box
+from yolo9000 import ranges
 from yolo9000.boxes import coding, suppression
 from yolo9000.types import Bool, Float
 
@@ -36,16 +37,14 @@ class Amounts(NamedTuple):
 
   def check(self, where: str) -> None:
     """Raises ValueError for an option that cannot be, saying what can."""
-    if min(self.before, self.after) < 1:
-      raise ValueError(
-        f"{where}.before is {self.before} and after {self.after}; expected at "
-        f"least 1 of each"
-      )
-    if not 0 <= self.iou_threshold <= 1 or self.min_side < 0:
-      raise ValueError(
-        f"{where}.iou_threshold is {self.iou_threshold} and min_side "
-        f"{self.min_side}; expected 0 to 1, and at least 0 pixels"
-      )
+    ranges.check(
+      where,
+      self,
+      before="[1, inf)",
+      after="[1, inf)",
+      iou_threshold="[0, 1]",
+      min_side="[0, inf)",
+    )
 
 
 class Proposals(NamedTuple):

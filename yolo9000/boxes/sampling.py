@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from yolo9000 import ranges
 from yolo9000.boxes.geometry import area
 from yolo9000.boxes.matching import overlaps
 from yolo9000.boxes.proposals import Proposals
@@ -163,11 +164,7 @@ def check(how: Any) -> None:
       f"task.loss.background is {how.background} and foreground "
       f"{how.foreground}; expected 0 <= background < foreground <= 1"
     )
-  if how.slots < 1 or not 0 <= how.positives <= 1:
-    raise ValueError(
-      f"task.loss.slots is {how.slots} and positives {how.positives}; expected "
-      f"at least 1, and a part from 0 to 1"
-    )
+  ranges.check("task.loss", how, slots="[1, inf)", positives="[0, 1]")
 
 
 def sample_rois(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array, core
 
 from yolo9000 import boxes as box
+from yolo9000 import ranges
 from yolo9000.boxes import coding
 from yolo9000.types import Bool, Detections, Float, Int
 
@@ -37,17 +38,14 @@ class Suppression(NamedTuple):
 
   def check(self) -> None:
     """Raises ValueError for an option that cannot be, saying what can."""
-    for name in ("iou_threshold", "score_threshold"):
-      if not 0 <= getattr(self, name) < 1:
-        raise ValueError(
-          f"task.detect.{name} is {getattr(self, name)}; it must be at least 0 "
-          f"and below 1"
-        )
-    for name in ("max_candidates", "max_detections"):
-      if getattr(self, name) < 1:
-        raise ValueError(
-          f"task.detect.{name} is {getattr(self, name)}; it must be at least 1"
-        )
+    ranges.check(
+      "task.detect",
+      self,
+      iou_threshold="[0, 1)",
+      score_threshold="[0, 1)",
+      max_candidates="[1, inf)",
+      max_detections="[1, inf)",
+    )
 
 
 @jax.jit

@@ -172,6 +172,8 @@ def of_network(
 
   options = module.Options()
   defaults = options.detect._asdict()
+  if nodes is not None:
+    defaults["walk"] = "none"  # it ends at any node
 
   def with_detect(detect: Mapping[str, Any]) -> Task:
     values = {**defaults, **detect}

@@ -7,7 +7,7 @@ boxes of the one before, and for a higher IoU: a box that overlaps its object by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -76,7 +76,11 @@ def check(options: Options) -> None:
   values = options._asdict()
   stages = values.pop("stages")
   faster_rcnn.check(faster_rcnn.Options(**values))
-  if len({len(field) for field in stages}) != 1 or not stages.foreground:
+  if (
+    not all(isinstance(field, Sequence) for field in stages)
+    or len({len(field) for field in stages}) != 1
+    or not stages.foreground
+  ):
     raise ValueError(
       f"task.stages.foreground is {stages.foreground}, weights "
       f"{stages.weights} and loss {stages.loss}; expected a value for every "
@@ -85,6 +89,18 @@ def check(options: Options) -> None:
   if not all(0 < least <= 1 for least in stages.foreground):
     raise ValueError(
       f"task.stages.foreground is {stages.foreground}; expected IoU above 0"
+    )
+  if not all(
+    isinstance(pair, Sequence) and len(pair) == 2 and min(pair) > 0
+    for pair in stages.weights
+  ):
+    raise ValueError(
+      f"task.stages.weights is {stages.weights}; expected for every stage two "
+      f"numbers above 0, for centres and for sides"
+    )
+  if min(stages.loss) < 0:
+    raise ValueError(
+      f"task.stages.loss is {stages.loss}; expected factors of at least 0"
     )
   if stages.foreground[0] != options.loss.foreground:
     raise ValueError(

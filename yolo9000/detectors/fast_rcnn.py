@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import coding, roi, sampling, suppression
 from yolo9000.boxes.proposals import given
 from yolo9000.boxes.sampling import SampledRois, sample_rois
@@ -97,11 +97,8 @@ def check(options: Options) -> None:
   how = options.network
   pictures.dtype_of(how.dtype)
   widen(VGG16, how.width)
-  if not 0 <= how.dropout < 1:
-    raise ValueError(
-      f"task.network.dropout is {how.dropout}; it must be at least 0 and below "
-      f"1"
-    )
+  ranges.check("task.network", how, dropout="[0, 1)")
+  ranges.check("task.loss", options.loss, beta="[0, inf)")
   sampling.check(options.loss)
 
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import anchors as grids_of_boxes
 from yolo9000.boxes import coding, matching, roi, sampling
 from yolo9000.boxes.proposals import Amounts, Proposals, propose
@@ -179,23 +179,19 @@ def check(options: Options) -> None:
   options.train_proposals.check("task.train_proposals")
   options.test_proposals.check("task.test_proposals")
   _check_network(options.network)
-  first, second = options.proposal_loss, options.loss
+  first = options.proposal_loss
   if not 0 <= first.low <= first.high <= 1:
     raise ValueError(
       f"task.proposal_loss.low is {first.low} and high {first.high}; expected "
       f"0 <= low <= high <= 1"
     )
-  if not 0 <= second.background < second.foreground <= 1:
-    raise ValueError(
-      f"task.loss.background is {second.background} and foreground "
-      f"{second.foreground}; expected 0 <= background < foreground <= 1"
-    )
-  for name, group in (("proposal_loss", first), ("loss", second)):
-    if group.slots < 1 or not 0 <= group.positives <= 1:
-      raise ValueError(
-        f"task.{name}.slots is {group.slots} and positives {group.positives}; "
-        f"expected at least 1, and a part from 0 to 1"
-      )
+  ranges.check(
+    *("task.proposal_loss", first),
+    slots="[1, inf)",
+    positives="[0, 1]",
+    beta="[0, inf)",
+  )
+  sampling.check(options.loss)
   if options.learns not in LEARNS:
     raise ValueError(
       f"task.learns is {options.learns!r}; allowed are {', '.join(LEARNS)}"
@@ -217,11 +213,14 @@ def _check_network(how: Network) -> None:
       f"task.network.anchor_scale is {how.anchor_scale} and ratios "
       f"{how.ratios!r}; expected positive numbers"
     )
-  if how.bins < 1 or how.hidden < 0 or not 0 <= how.dropout < 1:
-    raise ValueError(
-      f"task.network.bins is {how.bins}, hidden {how.hidden} and dropout "
-      f"{how.dropout}; expected at least 1, at least 0, and 0 <= dropout < 1"
-    )
+  ranges.check(
+    "task.network",
+    how,
+    bins="[1, inf)",
+    hidden="[0, inf)",
+    dropout="[0, 1)",
+    deviation="[0, inf)",
+  )
 
 
 # Features.

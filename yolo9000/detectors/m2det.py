@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from yolo9000 import ranges
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import ssd
 from yolo9000.networks import input as pictures
@@ -206,9 +207,10 @@ def make_task(options: Options, classes: Classes) -> Task:
     ValueError: for an option that cannot be, saying what can.
   """
   how = options.network
-  if how.modules < 1 or how.scales < 3:
-    raise ValueError(
-      f"task.network.modules is {how.modules} and scales {how.scales}; "
-      f"expected at least 1 and 3"
-    )
+  ranges.check(
+    *("task.network", how),
+    modules="[1, inf)",
+    scales="[3, inf)",
+    filters="[1, inf)",
+  )
   return ssd.task_of(M2Det, options, classes, levels=how.scales)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import sampling
 from yolo9000.boxes.proposals import Amounts
 from yolo9000.boxes.suppression import Suppression
@@ -85,11 +85,7 @@ def check(options: Options) -> None:
       f"task.network.backbone is {faster_rcnn.VGG!r}; expected a residual "
       f"network, whose rois are aligned"
     )
-  if how.bins < 1 or how.weight <= 0:
-    raise ValueError(
-      f"task.masks.bins is {how.bins} and weight {how.weight}; expected at "
-      f"least 1, and above 0"
-    )
+  ranges.check("task.masks", how, bins="[1, inf)", weight="(0, inf)")
 
 
 def _of_boxes(options: Options) -> faster_rcnn.Options:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, core
 
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import coding, matching, sampling, suppression
 from yolo9000.boxes.proposals import given
 from yolo9000.boxes.sampling import SampledRois, sample_rois
@@ -146,11 +146,7 @@ def check(options: Options) -> None:
       f"task.network.side is {how.side} and context {how.context}; expected at "
       f"least {SMALLEST} pixels, and less than half of them"
     )
-  if not 0 <= how.dropout < 1 or how.chunk < 1:
-    raise ValueError(
-      f"task.network.dropout is {how.dropout} and chunk {how.chunk}; expected "
-      f"from 0 to below 1, and at least 1"
-    )
+  ranges.check("task.network", how, dropout="[0, 1)", chunk="[1, inf)")
   sampling.check(options.loss)
 
 
@@ -347,7 +343,7 @@ def tuning_loss(
   *,
   chosen: SampledRois,
 ) -> dict[str, Float[Array, ""]]:
-  """Cross-entropy of N + 1 classes, the mean over a picture's regions.
+  """Cross-entropy of C + 1 classes, the mean over a picture's regions.
 
   Source: section 2.3, "Domain-specific fine-tuning".
   """
@@ -373,7 +369,8 @@ def fitting_loss(
 
     label  of each class: max(0, 1 - margin) of the truths of the class, times
            positive_weight, and max(0, 1 + margin) of the regions that overlap
-           it less than svm_low; their sum over the regions of the picture
+           it less than svm_low; summed over the classes, the mean over the
+           sampled regions of the picture
     coord  1/2 |codes - target|^2 of the regions that overlap their truth more
            than ridge_high, the mean over them
 

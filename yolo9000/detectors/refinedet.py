@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import coding, suppression
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import ssd
@@ -181,6 +181,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     raise ValueError(
       f"task.default_boxes.size is {shapes.size}; expected a multiple of 64"
     )
+  ranges.check("task.loss", options.loss, easy="[0, 1)")
   levels = len(trunk(options.network)[1])
   network = ssd.network_of(RefineDet, options, classes, levels=levels)
   check_size = partial(ssd.check_side, shapes.size)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array, core
 
 from yolo9000 import boxes as box
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import anchors as grids_of_boxes
 from yolo9000.boxes import coding, suppression
 from yolo9000.boxes.suppression import Suppression
@@ -113,6 +113,10 @@ def check(options: Options) -> None:
       f"task.network.scales is {how.scales}, anchor_scale {how.anchor_scale} "
       f"and ratios {how.ratios!r}; expected at least 1, and positive numbers"
     )
+  ranges.check("task.network", how, deviation="[0, inf)")
+  ranges.check("task.loss", loss, gamma="[0, inf)", beta="[0, inf)")
+  if loss.alpha is not None:
+    ranges.check("task.loss", loss, alpha="[0, 1]")
   if not 0 <= loss.low <= loss.high <= 1:
     raise ValueError(
       f"task.loss.low is {loss.low} and high {loss.high}; expected 0 <= low "

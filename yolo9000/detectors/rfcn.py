@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, core
 
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import roi, sampling, suppression
 from yolo9000.boxes.proposals import Amounts
 from yolo9000.boxes.sampling import SampledRois
@@ -119,11 +119,8 @@ def check(options: Options) -> None:
       options.detect,
     )
   )
-  if how.bins < 1 or loss.hard < 1:
-    raise ValueError(
-      f"task.network.bins is {how.bins} and task.loss.hard {loss.hard}; "
-      f"expected at least 1"
-    )
+  ranges.check("task.network", how, bins="[1, inf)", deviation="[0, inf)")
+  ranges.check("task.loss", loss, hard="[1, inf)", beta="[0, inf)")
 
 
 class RFCN(nn.Module):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import anchors, coding, matching, suppression
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.networks import input as pictures
@@ -311,6 +311,9 @@ def network_of(
   options.norm.check()
   options.detect.check()
   options.default_boxes.check(levels)
+  ranges.check(
+    "task.loss", options.loss, threshold="(0, 1]", negatives="[0, inf)"
+  )
   pictures.dtype_of(options.network.dtype)
   return kind(
     options.network,

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, core
 
-from yolo9000 import losses, wordtree
+from yolo9000 import losses, ranges, wordtree
 from yolo9000.boxes import suppression
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import yolov2
@@ -117,9 +117,12 @@ def network_rows(options: Options, classes: Classes) -> tuple[Layer, ...]:
   return yolov2.layers(how, Region((), len(classes.names), tree is None, tree))
 
 
-def check(options: Options, rows: Sequence[Layer]) -> None:
+def check(
+  options: Options, rows: Sequence[Layer], nodes: Sequence[int] | None
+) -> None:
   """Raises ValueError for options that cannot be together, saying why."""
   options.norm.check()
+  options.loss.check()
   how, joint = options.detect, options.joint
   how.suppression.check()
   check_rules(joint.slot_rule, joint.objectness_rule)
@@ -130,16 +133,18 @@ def check(options: Options, rows: Sequence[Layer]) -> None:
       f"task.detect.walk is {how.walk!r}; allowed are {', '.join(WALKS)}, and "
       f"'none' alone where the network's classes are no tree"
     )
+  if how.walk != "none" and nodes is not None:
+    raise ValueError(
+      f"task.detect.walk is {how.walk!r}, and the classes are {len(nodes)} "
+      f"chosen nodes of the tree; a walk ends at any node, expected 'none'"
+    )
   if how.walk != "none" and how.classes:
     raise ValueError(
       f"task.detect.walk is {how.walk!r} and task.detect.classes "
       f"{how.classes!r}; a walk ends at any node, expected one of the two"
     )
-  if not 0 <= how.tree_threshold < 1:
-    raise ValueError(
-      f"task.detect.tree_threshold is {how.tree_threshold}; it must be at "
-      f"least 0 and below 1"
-    )
+  ranges.check("task.detect", how, tree_threshold="[0, 1)")
+  ranges.check("task.joint", joint, warm_up_images="[0, inf)")
   if tree and how.class_agnostic:
     raise ValueError(
       "task.detect.class_agnostic gives a box its most probable class, which "
@@ -180,7 +185,7 @@ def make_task(
     ValueError: for an option that cannot be, saying what can.
   """
   rows = tuple(rows or network_rows(options, classes))
-  check(options, rows)
+  check(options, rows, nodes)
   region: Any = rows[-1]
   how, joint = options.detect, options.joint
   dtype = pictures.dtype_of(options.network.dtype)
@@ -248,7 +253,7 @@ def reader(
   nodes: Sequence[int] | None,
 ) -> Callable[[Candidates], Detections]:
   """From candidates to detections of one picture, by the options."""
-  if how.walk != "none" and nodes is None:
+  if how.walk != "none":
     return partial(detect_nodes, tree=region.tree, how=how)
   chosen = classes.labels(how.classes, "task.detect.classes")
   if region.tree is None:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import suppression
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.losses.sum_squared import clipped, split
@@ -108,11 +108,13 @@ def network_rows(options: Options, classes: Classes) -> tuple[Layer, ...]:
     raise ValueError(
       f"task.network.head is {how.head!r}; allowed are {', '.join(heads)}"
     )
-  if not 0 <= how.dropout < 1:
-    raise ValueError(
-      f"task.network.dropout is {how.dropout}; it must be at least 0 and "
-      f"below 1"
-    )
+  ranges.check(
+    "task.network",
+    how,
+    dropout="[0, 1)",
+    num_boxes="[1, inf)",
+    side="[1, inf)",
+  )
   numbers = how.side**2 * (len(classes.names) + 5 * how.num_boxes)
   return (
     *with_norm(widen(CONVOLUTIONS, how.width), how.batch_norm),
@@ -147,6 +149,8 @@ def make_task(
     ValueError: for an option that cannot be, saying what can.
   """
   options.norm.check()
+  options.loss.weights.check()
+  ranges.check("task.loss", options.loss, clip_gradient="[0, inf)")
   options.detect.check()
   rows = tuple(rows or network_rows(options, classes))
   how: Any = rows[-1]

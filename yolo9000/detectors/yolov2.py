@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.boxes import suppression
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.losses.detection import check_location
@@ -103,6 +103,17 @@ class Loss(NamedTuple):
   prior_pull_images: int = 12_800
   rescore: bool = True
   match_predicted_shape: bool = False
+
+  def check(self) -> None:
+    """Raises ValueError for an option that cannot be, saying what can."""
+    self.weights.check()
+    ranges.check(
+      "task.loss",
+      self,
+      ignore_iou="[0, 1]",
+      prior_pull="[0, inf)",
+      prior_pull_images="[0, inf)",
+    )
 
 
 class Detect(NamedTuple):
@@ -196,6 +207,7 @@ def make_task(
     ValueError: for an option that cannot be, saying what can.
   """
   options.norm.check()
+  options.loss.check()
   options.detect.suppression.check()
   rows = tuple(rows or network_rows(options, classes))
   head: Any = rows[-1]

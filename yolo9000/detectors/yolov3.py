@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from yolo9000 import losses
+from yolo9000 import losses, ranges
 from yolo9000.detectors import yolo9000, yolov2
 from yolo9000.detectors.yolov2 import Candidates, all_slots, check_size, slots
 from yolo9000.losses.levels import check_overlap
@@ -209,11 +209,7 @@ def check(options: Options, tree: WordTree | None) -> None:
   options.detect.suppression.check()
   how = options.loss
   check_overlap(how.overlap_of)
-  for name in ("ignore_iou", "truth_iou"):
-    if not 0 <= getattr(how, name) <= 1:
-      raise ValueError(
-        f"task.loss.{name} is {getattr(how, name)}; it must be from 0 to 1"
-      )
+  ranges.check("task.loss", how, ignore_iou="[0, 1]", truth_iou="[0, 1]")
   if tree and options.detect.class_agnostic:
     raise ValueError(
       "task.detect.class_agnostic gives a box its most probable class, which "

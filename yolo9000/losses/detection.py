@@ -14,21 +14,24 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000 import boxes as box
+from yolo9000 import ranges
 from yolo9000.types import Bool, Float, Int
 
 LOCATIONS = ("direct", "offset")
 
 
 class Weights(NamedTuple):
-  """Factors of the parts of `detection_loss`, which explains each.
-
-  The paper names none of them; the program has 1, 5, 1, 1.
-  """
+  """Factors of the parts of a loss, which explains each."""
 
   coord: float
   objectness: float
   background: float
   label: float
+
+  def check(self) -> None:
+    """Raises ValueError for a factor that cannot be."""
+    least = dict.fromkeys(self._fields, "[0, inf)")
+    ranges.check("task.loss.weights", self, **least)
 
 
 def decode(
@@ -104,7 +107,8 @@ def detection_loss(
                 s = weights.coord, times 2 - w h with small_box_weight; with
                 location "offset" t_xy itself in place of its sigmoid
     objectness  1/2 weights.objectness (IoU - sigmoid(t_o))^2 there: the IoU of
-                the slot's own decoded box with its truth, held constant
+                the slot's own decoded box with its truth, held constant; 1
+                in its place without rescore
     background  1/2 weights.background sigmoid(t_o)^2 of every other slot whose
                 box overlaps no truth by more than ignore_iou
     label       weights.label * class_error of each assigned slot
@@ -122,7 +126,8 @@ def detection_loss(
     mask: true for real objects; those without area count as none. All false is
       legal.
     priors: width and height in cells.
-    class_error: `softmax_error` or `logistic_error`, or one's own.
+    class_error: `softmax_error`, `logistic_error`, `tree_error` with its tree,
+      or one's own.
     weights: see above.
     ignore_iou: .6 in the program.
     small_box_weight: see coord; weighs small boxes up to twice as much.
