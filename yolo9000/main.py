@@ -21,7 +21,7 @@ from yolo9000 import command_line
 from yolo9000.data.disk import DataError
 from yolo9000.tables import cost, plan, results, run, summary, sweep
 from yolo9000.tables.completed import complete
-from yolo9000.training import build, compilation, loop, processes
+from yolo9000.training import compilation, loop, processes, validation
 
 logger = logging.getLogger("yolo9000")
 
@@ -147,7 +147,7 @@ def check(config: Any, workdir: Path) -> None:
       f"folder that can"
     )
   if not config.rows:
-    build.validate(config)
+    validation.validate(config)
     return
   results.frame(config)
   made = plan.make(config)
@@ -161,7 +161,7 @@ def check(config: Any, workdir: Path) -> None:
       if stage.parent and not checked.run.start_from:
         start = (("run.start_from", f"{plan.ROW}of {stage.parent}"),)
         checked = plan.with_changes(checked, start)
-      build.validate(checked)
+      validation.validate(checked)
     except ValueError as error:
       wrong[stage.key] = error
   if wrong and (DRY_RUN.value or len(wrong) == len(to_do)):

@@ -24,7 +24,7 @@ from yolo9000.export.darknet import write
 from yolo9000.files import FileError
 from yolo9000.networks.rows import Conv, Local, Network, Region, Route, Shortcut
 from yolo9000.tables.run import run_alone
-from yolo9000.training import build, checkpoint, loop
+from yolo9000.training import build, checkpoint, loop, validation
 from yolo9000.training.start import Start, _same, flat, read_start, take
 from yolo9000.training.trained import from_darknet, from_run
 from yolo9000.wordtree import Classes
@@ -354,7 +354,7 @@ def test_a_detector_starts_from_a_run_with_other_classes(run, tmp_path):
 def test_a_start_point_that_is_not_there_ends_before_anything(tmp_path):
   config = tiny_config(run__start_from=str(tmp_path / "nope"))
   with pytest.raises(ValueError, match="nope', which is not there"):
-    build.check_config(config, build.make_task(config))
+    validation.check_config(config, build.make_task(config))
   with pytest.raises(FileNotFoundError, match="nope: is not there"):
     read_start(tmp_path / "nope", "", NETWORK, epsilon=1e-5)
   with pytest.raises(FileNotFoundError, match="expected a run's folder"):

@@ -146,6 +146,7 @@ def test_outlines_agree_with_a_large_drawing():
   assert (cells == 255).all()
 
 
+EDGES = (10.0, 8.0, 70.0, 50.0)
 POLYGON = [10.0, 50.0, 70.0, 50.0, 40.0, 8.0]
 
 
@@ -164,6 +165,12 @@ def runs_of(**changes):
     ([[1, 2, 3, 4, 1e999, 6]], "expected finite numbers"),
     ([[5, 0, 5, 9, 5, 4]], "has no area"),
     (["a"], "has 1 numbers"),
+    # As fractions, x and y exchanged, beside the picture.
+    ([[0.2, 0.2, 0.9, 0.2, 0.5, 0.9]], "lies from 0.2, 0.2 to 0.9, 0.9"),
+    ([[5, 70, 40, 70, 20, 75]], "expected pixels of the object"),
+    ([[90, 20, 99, 20, 95, 40]], "polygon 1 of 1 lies from 90, 20 to 99, 40"),
+    ([POLYGON, [90, 20, 99, 20, 95, 40]], "polygon 2 of 2 lies from 90"),
+    (runs_of(counts=[0, 3, 4797]), "segmentation lies from 0, 0 to 1, 3"),
     ([POLYGON, "a"], "polygon 2 of 2 is 'a'; expected a list of numbers"),
     ("a polygon", "'a polygon'; expected polygons or runs"),
     (runs_of(size=[WIDTH, HEIGHT]), r"\[80, 60\]; expected height and width"),
@@ -176,7 +183,7 @@ def runs_of(**changes):
   ],
 )
 def test_what_cannot_be_read_is_told(value, message):
-  mask, wrong = segmentation.read(value, SIZE)
+  mask, wrong = segmentation.read(value, SIZE, EDGES)
   assert (mask is None) == (not isinstance(value, list) or POLYGON not in value)
   assert re.search(message, wrong), wrong
 
@@ -199,11 +206,11 @@ def test_every_form_of_the_same_object():
     POLYGON,
   )
   for form in forms:
-    mask, wrong = segmentation.read(json.loads(json.dumps(form)), SIZE)
+    mask, wrong = segmentation.read(json.loads(json.dumps(form)), SIZE, EDGES)
     assert not wrong
     again = masks.decode(masks.as_runs(mask, SIZE), SIZE)
     np.testing.assert_array_equal(again, pixels)
-  assert segmentation.read([], SIZE) == (None, "")
+  assert segmentation.read([], SIZE, EDGES) == (None, "")
 
 
 def coco_folder(root, annotations):
@@ -301,7 +308,7 @@ def test_batches_have_masks_where_they_are_wanted():
   made = train(data, wanted=MASKS, workers=workers, size_of_step=size_of_step)
   for one, other in zip(with_, made, strict=True):
     np.testing.assert_array_equal(one.masks, other.masks)
-  with pytest.raises(ValueError, match="and no masks, and data.mask_size asks"):
+  with pytest.raises(ValueError, match="and no masks, and data.mask_size 14"):
     train(plain, wanted=MASKS)
   assert empty_batch(1, size=8, max_objects=2).masks is None
 

@@ -9,7 +9,7 @@ from support import run_module, toy_config
 
 from yolo9000.files import read_json_lines
 from yolo9000.tables import plan, run
-from yolo9000.training import build, loop
+from yolo9000.training import build, loop, validation
 from yolo9000.training.board import Board, scalars
 
 pytestmark = pytest.mark.usefixtures("libraries_promote")
@@ -156,8 +156,8 @@ def test_a_missing_package_is_a_line_before_anything_begins(
   with pytest.raises(
     ValueError, match="needs a package: pip install tensorboardX"
   ):
-    build.validate(toy_config(run__tensorboard=True))
-  build.validate(toy_config())
+    validation.validate(toy_config(run__tensorboard=True))
+  validation.validate(toy_config())
 
 
 def test_the_command_line_turns_it_on(tmp_path):

@@ -281,7 +281,7 @@ def train_batches(
     if isinstance(how, aug.Classification):
       check_image_labels(dataset.records)
   if wanted.mask_size:
-    check_masks(records)
+    check_masks(records, f"data.mask_size {wanted.mask_size}")
   check_objects(records, wanted.most)
   make = _TrainBatches(
     datasets=datasets,

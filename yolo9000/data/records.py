@@ -131,15 +131,29 @@ def check_objects(records: Sequence[Record], max_objects: int) -> int:
   return lost
 
 
-def check_masks(records: Sequence[Record]) -> None:
-  """Raises ValueError for a picture whose objects' masks were not read."""
+def check_masks(records: Sequence[Record], wanted: str) -> None:
+  """Raises ValueError if masks were not read, or no object has one.
+
+  Args:
+    records: of a data set.
+    wanted: what asks for masks, for the message: an option and its value.
+  """
+  known = objects = 0
   for record in records:
     if len(record.labels) and record.masks is None:
       raise ValueError(
         f"{shown(record.path)} has {len(record.labels)} objects and no masks, "
-        f"and data.mask_size asks for them; expected a format that has masks, "
-        f"coco or shapes, or 0"
+        f"and {wanted} asks for them; expected a format that has masks, coco "
+        f"or shapes"
       )
+    objects += len(record.labels)
+    known += sum(mask is not None for mask in record.masks or ())
+  if objects and not known:
+    raise ValueError(
+      f"{shown(records[0].path)} and {len(records) - 1} other pictures have "
+      f"{objects} objects, none with a mask, and {wanted} asks for masks; "
+      f"expected a data set that has some"
+    )
 
 
 def check_labels(datasets: Sequence[Dataset], *, alone: bool) -> None:

@@ -89,11 +89,12 @@ def _of_size(text: str, size: int) -> Cost:
 def _empty(config: Any, task: Task, size: int, count: int) -> Batch:
   """So many pictures to train on, as its arrays are."""
   data = config.data
+  most = build.max_proposals(next(iter(data.train.values())))
   return empty_batch(
     count,
     size=size,
     max_objects=data.max_objects,
-    max_proposals=build.max_proposals(task, next(iter(data.train.values()))),
+    max_proposals=most if task.needs_proposals else 0,
     mask_size=data.get("mask_size", 0),
   )
 

@@ -263,7 +263,8 @@ def _by_file(
   rows = [row for row in rows if row["category_id"] in ids]
   dataset = truths.dataset
   whole = all(record.masks is not None for record in dataset.records)
-  if not whole or any(flaw.kind == "bad mask" for flaw in dataset.flaws):
+  bad = any(flaw.kind == "bad mask" for flaw in dataset.flaws)
+  if not whole or bad or not segmentation.is_strict(content):
     # Without them only boxes are compared; COCO's program checks no mask.
     rows = [{k: row[k] for k in row if k != "segmentation"} for row in rows]
   by_file = coco.evaluate_file(content, rows, library=coco.coco_library())

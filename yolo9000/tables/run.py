@@ -21,7 +21,14 @@ from yolo9000.files import read_json_lines, write_whole
 from yolo9000.scoring import coco, voc
 from yolo9000.tables import plan, plots
 from yolo9000.tables.plan import as_json
-from yolo9000.training import build, devices, evaluation, loop, processes
+from yolo9000.training import (
+  build,
+  devices,
+  evaluation,
+  loop,
+  processes,
+  validation,
+)
 from yolo9000.training.checkpoint import Checkpoints
 
 logger = logging.getLogger("yolo9000")
@@ -207,7 +214,7 @@ def evaluate_run(config: Any, source: Path) -> loop.Outcome:
   """The finished run in `source`, evaluated as `config` says."""
   classes = build.read_classes(config.data)
   task, tx = build.make_task(config, classes), build.make_optimizer(config)
-  build.check_config(config, task)
+  validation.check_config(config, task)
   data = build.test_data(config, classes)
   score = build.make_score(config, classes)
   like = jax.eval_shape(partial(loop.init_state, config, task, tx))

@@ -36,11 +36,12 @@ def prediction_speeds(
     images = jnp.asarray(
       np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     )
+    most = build.max_proposals(config.data.test)
     batch = empty_batch(
       shape[0],
       size=size,
       max_objects=1,
-      max_proposals=build.max_proposals(task, config.data.test),
+      max_proposals=most if task.needs_proposals else 0,
     )
     batch = proposals.at_random(batch._replace(image=images))
     run = partial(task.predict, variables, *task.inputs(batch))

@@ -16,7 +16,7 @@ import jax
 import optax
 
 from yolo9000 import detectors, scoring
-from yolo9000.data import augment, fitting, records, sources
+from yolo9000.data import augment, records, sources
 from yolo9000.data.batches import (
   Wanted,
   Workers,
@@ -26,7 +26,7 @@ from yolo9000.data.batches import (
 )
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset
-from yolo9000.training import board, devices, held, optimizer
+from yolo9000.training import devices, optimizer
 from yolo9000.types import Batch, Task
 from yolo9000.wordtree import Classes
 from yolo9000.wordtree.files import make_classes, read_tree, write_tree
@@ -102,119 +102,9 @@ def make_optimizer(config: Any) -> optax.GradientTransformation:
   return optimizer.make_optimizer(make_schedule(config), **options)
 
 
-def validate(config: Any) -> None:
-  """Finds what cannot be before anything is built, read or written.
-
-  Raises:
-    ValueError: naming the value and what is allowed.
-  """
-  classes = read_classes(config.data)
-  task = make_task(config, classes)
-  make_optimizer(config)
-  make_score(config, classes)
-  check_config(config, task)
-  for name, described in (
-    *config.data.train.items(),
-    ("test", config.data.test),
-  ):
-    if described.get("weight", 1):
-      source = make_source(config, name, described)
-      sources.check(source.format, source.root)
-
-
-def max_proposals(task: Task, described: Any) -> int:
-  """Of a picture of a data set, for this task; 0 if it needs none."""
-  return described.max_proposals if task.needs_proposals else 0
-
-
-def check_proposals(config: Any, task: Task) -> None:
-  """Raises ValueError for a data set without what its task needs."""
-  for name, described in {
-    **{f"train.{n}": d for n, d in config.data.train.items() if d.weight},
-    "test": config.data.test,
-  }.items():
-    if task.needs_proposals and not described.get("proposals", ""):
-      raise ValueError(
-        f"data.{name}.proposals is '', and this detector looks at proposals "
-        f"alone; expected a file of them: python -m yolo9000.proposals writes "
-        f"it"
-      )
-    if described.get("max_proposals", 1) < 1:
-      raise ValueError(
-        f"data.{name}.max_proposals is {described.max_proposals}; it must be "
-        f"at least 1"
-      )
-
-
-# The least value of numbers, where it is checked nowhere else.
-LEAST = {
-  "run.seed": 0,
-  "run.total_steps": 0,
-  "run.extend": 0,
-  "run.start_layers": 0,
-  "run.log_every": 1,
-  "run.checkpoint_every": 0,
-  "run.evaluate_every": 0,
-  "run.profile": 0,
-  "data.max_objects": 0,
-  "data.mask_size": 0,
-  "data.priors": 0,
-  "data.num_threads": 1,
-  "data.num_processes": 0,
-}
-
-
-def check_config(config: Any, task: Task) -> None:
-  """Finds what would only show later, at the first evaluation or batch.
-
-  Raises:
-    ValueError: naming the value and what is allowed.
-  """
-  run, mesh = config.run, devices.make_mesh()
-  for name, least in LEAST.items():
-    section, key = name.split(".")
-    value = config[section].get(key, least)
-    if value < least:
-      raise ValueError(f"{name} is {value}; it must be at least {least}")
-  if not isinstance(run.get("tensorboard", False), bool):
-    raise ValueError(
-      f"run.tensorboard is {run.tensorboard!r}; expected True or False"
-    )
-  if run.get("tensorboard", False):
-    board.check()
-  if not run.image_sizes or run.resize_every < 1:
-    raise ValueError(
-      f"run.image_sizes {run.image_sizes} must hold at least one size, and "
-      f"run.resize_every {run.resize_every} must be at least 1"
-    )
-  for size in (*run.image_sizes, config.evaluation.image_size):
-    task.check_size((size, size))
-  devices.check_batch_size(run.batch_size, mesh, run.subdivisions)
-  devices.check_batch_size(config.evaluation.batch_size, mesh, 1)
-  of_row = run.start_from.startswith("row ")  # of a table, known there
-  if run.start_from and not of_row and not Path(run.start_from).exists():
-    raise ValueError(
-      f"run.start_from is {run.start_from!r}, which is not there; expected a "
-      f"run's folder, a .weights file or an .npz"
-    )
-  if names := config.optimizer.held:
-    if not run.start_from:
-      raise ValueError(
-        f"optimizer.held is {tuple(names)}, and run.start_from is ''; expected "
-        f"what the layers that are held still begin with"
-      )
-    size = (run.image_sizes[0],) * 2
-    fresh = jax.eval_shape(lambda key: task.init(key, size), jax.random.key(0))
-    held.layers(names, fresh)
-  if wrong := set(config.data.test) - set(Source._fields):
-    raise ValueError(
-      f"data.test has unknown {sorted(wrong)}; allowed are "
-      f"{', '.join(Source._fields)}"
-    )
-  check_proposals(config, task)
-  for name in config.data.train:
-    augment.check(augmentation(config, name))
-  fitting.check_resize(config.data.resize)
+def max_proposals(described: Any) -> int:
+  """Of a picture of a data set that has proposals."""
+  return described.get("max_proposals", Source._field_defaults["max_proposals"])
 
 
 def augmentation(
@@ -282,11 +172,15 @@ def test_data(config: Any, classes: Classes) -> Dataset:
   """The data set to be evaluated on.
 
   Raises:
-    ValueError: if a classifier's has pictures without a label.
+    ValueError: if it has not what the metric compares with: for a classifier
+      the labels of pictures, or masks.
   """
   data = read_data(config, "test", config.data.test, classes)
-  if config.evaluation.metric not in scoring.BOX_METRICS:
+  metric = config.evaluation.metric
+  if metric not in scoring.BOX_METRICS:
     records.check_image_labels(data.records)
+  if metric in scoring.MASK_METRICS:
+    records.check_masks(data.records, f"evaluation.metric {metric!r}")
   return data
 
 

@@ -34,6 +34,7 @@ from yolo9000.training import (
   held,
   processes,
   start,
+  validation,
 )
 from yolo9000.training.checkpoint import Checkpoints
 from yolo9000.training.devices import AXIS
@@ -292,7 +293,7 @@ def train(config: Any, workdir: Path, described: Any = None) -> Outcome:
   classes = build.read_classes(config.data)
   task, tx = build.make_task(config, classes), build.make_optimizer(config)
   score = build.make_score(config, classes)
-  build.check_config(config, task)
+  validation.check_config(config, task)
 
   # Data, the folder and the step.
   train_data = build.training_data(config, classes, task.learns_from)

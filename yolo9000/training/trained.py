@@ -100,7 +100,7 @@ def from_run(workdir: str | Path, *, which: str = "latest") -> Trained:
     network=rows and Network(rows, (size, size, 3)),
     norm_epsilon=task.get("norm", {}).get("epsilon", PROGRAM_EPSILON),
     seen=int(state["step"]) * config["run"]["batch_size"],
-    max_proposals=config["data"]["test"].get("max_proposals", 0),
+    max_proposals=build.max_proposals(config["data"]["test"]),
   )
 
 

@@ -364,7 +364,8 @@ def _add(row, what: str, truths, path, named: _Names, flaws: Flaws) -> None:
   if label is not None:
     mask = None
     if named.masks:
-      mask, wrong = segmentation.read(row.get("segmentation"), truths.size)
+      value = row.get("segmentation")
+      mask, wrong = segmentation.read(value, truths.size, edges)
       flaws.notes["objects without a mask"] += mask is None
       if wrong:
         flaws.mended("bad mask", path, 0, f"{what}{wrong}; left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from yolo9000.data.formats.reading import number
 POINTS = 3  # of a polygon, at least
 
 
-def read(value: Any, size: tuple[int, int]) -> tuple[masks.Mask, str]:
+def read(
+  value: Any, size: tuple[int, int], edges: Sequence[float]
+) -> tuple[masks.Mask, str]:
   """A mask, and what is wrong with what was left out of it.
 
   Of polygons those that can be read are taken; run lengths as a whole.
@@ -20,6 +23,7 @@ def read(value: Any, size: tuple[int, int]) -> tuple[masks.Mask, str]:
   Args:
     value: as it stands in the file.
     size: (width, height) of the picture.
+    edges: left, top, right and bottom of the object's box, in pixels.
 
   Returns:
     The mask, None if there is none, and a text, "" if nothing is wrong.
@@ -27,14 +31,14 @@ def read(value: Any, size: tuple[int, int]) -> tuple[masks.Mask, str]:
   if value in (None, [], ""):
     return None, ""
   if isinstance(value, dict):
-    return _runs(value, size)
+    return _runs(value, size, edges)
   if not isinstance(value, list):
     return None, f"segmentation is {_shown(value)}; expected polygons or runs"
   if not any(isinstance(part, list) for part in value):
     value = [value]  # some write their only polygon without the outer list
   parts, wrong = [], []
   for n, part in enumerate(value):
-    found = _polygon(part)
+    found = _polygon(part, edges)
     if isinstance(found, str):
       wrong.append(f"polygon {n + 1} of {len(value)} {found}")
     else:
@@ -42,7 +46,7 @@ def read(value: Any, size: tuple[int, int]) -> tuple[masks.Mask, str]:
   return (masks.outline(parts) if parts else None), "; ".join(wrong)
 
 
-def _polygon(part: Any) -> np.ndarray | str:
+def _polygon(part: Any, edges: Sequence[float]) -> np.ndarray | str:
   """The points (P, 2), or what is wrong."""
   if not isinstance(part, list):
     return f"is {_shown(part)}; expected a list of numbers"
@@ -55,11 +59,23 @@ def _polygon(part: Any) -> np.ndarray | str:
     return f"is {_shown(part)}; expected finite numbers"
   if not np.ptp(points, axis=0).all():
     return "has no area"
-  return points
+  return _beside(np.array([points.min(0), points.max(0)]), edges) or points
+
+
+def _beside(corners: np.ndarray, edges: Sequence[float]) -> str:
+  """What is wrong with corners beside the object's box; "": nothing."""
+  left, top, right, bottom = corners.round(2).reshape(-1).tolist()
+  across = left <= edges[2] and edges[0] <= right
+  if across and top <= edges[3] and edges[1] <= bottom:
+    return ""
+  return (
+    f"lies from {left:g}, {top:g} to {right:g}, {bottom:g}; expected pixels of "
+    f"the object, where its bbox is"
+  )
 
 
 def _runs(
-  value: dict[str, Any], size: tuple[int, int]
+  value: dict[str, Any], size: tuple[int, int], edges: Sequence[float]
 ) -> tuple[masks.Mask, str]:
   """Runs of an object with size and counts, compressed or not."""
   width, height = size
@@ -88,7 +104,27 @@ def _runs(
   pixels = np.repeat(np.arange(len(runs)) % 2, runs).astype(bool)
   if not pixels.any():
     return None, "counts of the segmentation cover no pixel"
-  return masks.encode(pixels.reshape(width, height).T), ""
+  pixels = pixels.reshape(width, height).T
+  columns, rows = pixels.any(0).nonzero()[0], pixels.any(1).nonzero()[0]
+  corners = [columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]
+  if wrong := _beside(np.array(corners, np.float32), edges):
+    return None, f"segmentation {wrong}"
+  return masks.encode(pixels), ""
+
+
+def is_strict(content: Any) -> bool:
+  """Whether COCO's own program can read the masks of a file.
+
+  It needs the size of each picture, and polygons in a list even if there is
+  only one.
+  """
+  sizes = [row.get(k) for row in content["images"] for k in ("width", "height")]
+  values = [row.get("segmentation") for row in content["annotations"]]
+  return all(type(side) is int and side > 0 for side in sizes) and all(
+    isinstance(value, dict)
+    or (isinstance(value, list) and all(isinstance(p, list) for p in value))
+    for value in values
+  )
 
 
 def _shown(value: Any) -> str:
