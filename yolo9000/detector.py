@@ -11,7 +11,7 @@ for name, score, box in zip(found.names, found.scores, found.boxes_px):
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -108,11 +108,11 @@ class Detector:
       run are what its AP was measured with, so most take many weak boxes.
 
   A detector that looks at proposals alone has those of selective search, which
-  takes its time for each picture.
+  takes its time for each picture. If what finds them is not installed, the
+  first picture raises MissingExtra.
 
   Raises:
     ValueError: for a value that cannot be, saying what can.
-    MissingExtra: if proposals are needed, and what finds them is not there.
   """
 
   def __init__(
@@ -134,8 +134,7 @@ class Detector:
     fitting.check_resize(self.resize)
     limits = {**trained.detect, **detect}
     self._most = limits.get("max_detections", sys.maxsize)
-    self._propose: Callable[[np.ndarray], np.ndarray] | None = None
-    self._max_proposals = 0
+    self._search: Search | None = None
     if isinstance(trained, Exported):
       trained.check_size(self.size)
       self._predict = trained.predict(detect)
@@ -143,11 +142,9 @@ class Detector:
     task = trained.make_task(detect)
     task.check_size(self.size)
     if task.needs_proposals:
-      self._max_proposals = trained.max_proposals
-      how = Search(most=trained.max_proposals)
-      self._propose = partial(propose, how=how, segment=felzenszwalb())
+      self._search = Search(most=trained.max_proposals)
     if engine == "onnx":
-      self._predict = engines.of_trained(trained, detect).predict({})
+      self._predict = engines.of_trained(trained, self.size, detect).predict({})
     else:
       variables = jax.device_put(trained.variables)
       self._predict = partial(jax.jit(task.predict), variables)
@@ -220,8 +217,15 @@ class Detector:
       found.append(self.detect(image[top:bottom, left:right]))
     return tiles.join(found, places, threshold=SAME, most=self._most)
 
-  def prepare(self, image: np.ndarray) -> Prepared:
+  def prepare(
+    self, image: np.ndarray, proposals_px: np.ndarray | None = None
+  ) -> Prepared:
     """The picture as the network takes it.
+
+    Args:
+      image: uint8 RGB.
+      proposals_px: boxes in its pixels that may hold an object, for a detector
+        that needs some; None: they are searched.
 
     Raises:
       ValueError: unless it is uint8 RGB.
@@ -232,17 +236,18 @@ class Detector:
         f"(H, W, 3)"
       )
     input_, placement = fitting.RESIZES[self.resize](image, self.size[::-1])
-    found = self._propose(image) if self._propose else None
-    return Prepared(input_, placement, image.shape[1::-1], found)
+    if self._search and proposals_px is None:
+      proposals_px = propose(image, self._search, felzenszwalb())
+    return Prepared(input_, placement, image.shape[1::-1], proposals_px)
 
   def start(self, prepared: Sequence[Prepared], batch_size: int) -> Detections:
     """Begins a batch on the device, padded by its last picture."""
     padding = [prepared[-1]] * (batch_size - len(prepared))
     rows = [*prepared, *padding]
     inputs = np.stack([one.input for one in rows])
-    if not self._propose:
+    if not self._search:
       return self._predict(inputs)
-    boxes = np.zeros((len(rows), self._max_proposals, 4), np.float32)
+    boxes = np.zeros((len(rows), self._search.most, 4), np.float32)
     for place, one in zip(boxes, rows, strict=True):
       assert one.proposals_px is not None
       edges = np.array([*one.shape] * 2, np.float32)
@@ -320,7 +325,7 @@ def detect_all(
       image = item.load()
     except DataError as error:
       return error
-    return item, image, detector.prepare(image)
+    return item, image, detector.prepare(image, item.proposals_px)
 
   def next_batch() -> list[Any]:
     return list(readers.map(ready, islice(items, batch_size)))

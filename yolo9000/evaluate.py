@@ -52,6 +52,7 @@ class Model(NamedTuple):
   detector: Detector
   classes: Classes
   classifies: bool  # whole pictures
+  masks: bool  # of an exported file, which has no config that says so
   told: dict[str, Any]
 
 
@@ -129,11 +130,13 @@ def _model(args: argparse.Namespace) -> Model:
   if args.run:
     where += f", {args.checkpoint or 'latest'} checkpoint"
   if isinstance(trained, Exported):
-    learns_from = trained.learns_from
+    learns_from, masks = trained.learns_from, trained.masks
   else:
+    masks = False
     learns_from = trained.make_task({}).learns_from
   told = protocol.of_model(where, detector.size, detector.resize, options)
-  return Model(detector, trained.classes, learns_from == "image labels", told)
+  classifies = learns_from == "image labels"
+  return Model(detector, trained.classes, classifies, masks, told)
 
 
 def _with_tuples(value: Any) -> Any:
@@ -146,7 +149,7 @@ def _with_tuples(value: Any) -> Any:
 
 
 def _truths(
-  args: argparse.Namespace, classes: Classes | None
+  args: argparse.Namespace, classes: Classes | None, masks: bool
 ) -> tuple[Truths, int]:
   """The data set that is named, or the run's own; and the batch size."""
   config = None
@@ -167,7 +170,7 @@ def _truths(
     }
     truths = Truths(dataset, source, how["groups"], how["classes"], told)
     return truths, batch
-  masks = bool(config and config.data.get("mask_size", 0))
+  masks = masks or bool(config and config.data.get("mask_size", 0))
   source = _source(args)._replace(masks=masks)
   flaws, as_it_is = Flaws(strict=True), args.detections is not None
   if as_it_is:
@@ -235,7 +238,10 @@ def _detect(
       of another data set.
   """
   items = (
-    Item(r.path, str(n), n, None, 0.0, partial(dataset.read_image, r))
+    Item(
+      *(r.path, str(n), n, None, 0.0, partial(dataset.read_image, r)),
+      proposals_px=r.proposals_px,
+    )
     for n, r in enumerate(dataset.records)
   )
   found_all = detect_all(
@@ -258,7 +264,7 @@ def _run(args: argparse.Namespace) -> int:
   what = args.detections or args.file or args.run or args.weights
   limits = Limits(args.voc_iou, args.matrix_score, args.matrix_iou)
   if args.detections:
-    truths, _ = _truths(args, None)
+    truths, _ = _truths(args, None, False)
     protocol.check_boxes(truths.dataset.records)
     ordered = bool(args.classes) or truths.source.format not in UNORDERED
     read = given.read(args.detections, truths.dataset, ordered=ordered)
@@ -266,7 +272,7 @@ def _run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
   else:
     model = _model(args)
-    truths, batch_size = _truths(args, model.classes)
+    truths, batch_size = _truths(args, model.classes, model.masks)
     truths = truths._replace(told={**model.told, **truths.told})
     check = records.check_image_labels
     if not model.classifies:

@@ -4,8 +4,9 @@ Finds boxes that may hold an object by selective search, once for each picture
 of a config's data sets, and writes them to F/NAME.npz; of a config with stages,
 those of the last one. data.train.NAME.proposals and data.test.proposals take
 these files. Prints which part of the annotated objects has a proposal, class by
-class, and keeps that in F/NAME.json. A file that is there and is of the same
-pictures is not computed again.
+class, and keeps that in F/NAME.json. A file that is there is not computed
+again; if it is of other pictures, or of another search, that is an error. What
+is done when it is stopped is in F/NAME.parts, from where it goes on.
 
 Needs scikit-image: pip install 'yolo9000[proposals]'
 """
@@ -13,10 +14,12 @@ Needs scikit-image: pip install 'yolo9000[proposals]'
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -42,17 +45,27 @@ from yolo9000.training import build
 
 MODULE = "yolo9000.proposals"
 
-Find = Callable[[Record], np.ndarray]
+PART = 500  # pictures whose proposals are kept before all are found
+
+Find = Callable[[Record], Any]
+
+logger = logging.getLogger("yolo9000")
 
 
-def of_record(record: Record, dataset: Dataset, how: Search) -> np.ndarray:
-  """The proposals of a picture of a data set, in its pixels."""
-  return propose(dataset.read_image(record), how, felzenszwalb())
+def of_record(
+  record: Record, dataset: Dataset, how: Search
+) -> np.ndarray | DataError:
+  """The proposals of a picture in its pixels; or why it cannot be read."""
+  try:
+    image = dataset.read_image(record)
+  except DataError as error:
+    return error
+  return propose(image, how, felzenszwalb())
 
 
 def find_all(
-  records: list[Record], find: Find, processes: int
-) -> Iterator[np.ndarray]:
+  records: Sequence[Record], find: Find, processes: int
+) -> Iterator[Any]:
   """What `find` gives for each record, in their order."""
   if processes == 1:
     yield from map(find, records)
@@ -62,30 +75,98 @@ def find_all(
     yield from pool.map(find, records, chunksize=4)
 
 
-def of_dataset(
-  name: str, dataset: Dataset, out: Path, how: Search, processes: int
-) -> Dataset:
-  """The data set with its proposals, from out/NAME.npz or found and kept.
+def known(
+  path: Path, records: Sequence[Record], how: Search
+) -> Proposals | None:
+  """The proposals of a file; None if it is not there.
 
   Raises:
-    DataError: if the file is there, and is of other pictures or another search.
+    DataError: if it is of other pictures or another search.
   """
-  path, most = out / f"{name}.npz", how.most
-  if path.exists():
-    known = proposals.read(str(path), dataset.records)
-    if known.method != str(how):
-      raise DataError(
-        f"{path}: was found by {known.method}; expected {how}, or another --out"
-      )
-    return proposals.attach(dataset, str(path), most=most)
-  empty = dataset._replace(records=[])  # what a process needs of it
-  find = partial(of_record, dataset=empty, how=how)
-  found = find_all(dataset.records, find, processes)
-  boxes_px = list(
-    tqdm(found, name, len(dataset.records), unit=" images", disable=None)
-  )
-  proposals.write(path, Proposals(boxes_px, str(how)), dataset.records)
-  return proposals.attach(dataset, str(path), most=most)
+  if not path.exists():
+    return None
+  advice = "remove it, or give another --out"
+  try:
+    found = proposals.read(str(path), records)
+  except DataError as error:
+    raise DataError(f"{error}; {advice}") from None
+  if found.method != str(how):
+    raise DataError(
+      f"{path}: was found by {found.method}; expected {how}: {advice}"
+    )
+  return found
+
+
+def search(
+  path: Path,
+  dataset: Dataset,
+  how: Search,
+  *,
+  processes: int,
+  broken_share: float,
+) -> None:
+  """Searches the pictures of a data set and writes the file.
+
+  Until all are done, each PART pictures have a file of their own in a folder
+  beside it, so that a search that was stopped goes on.
+
+  Raises:
+    DataError: for a picture that cannot be read, if more than broken_share of
+      all cannot. Up to that many have no proposals, and it is said.
+  """
+  folder = path.with_suffix(".parts")
+  folder.mkdir(exist_ok=True)
+  find = partial(of_record, dataset=dataset._replace(records=[]), how=how)
+  every, errors = dataset.records, []
+  boxes_px: list[np.ndarray] = []
+  with tqdm(
+    desc=path.stem, total=len(every), unit=" images", disable=None
+  ) as bar:
+    for first in range(0, len(every), PART):
+      part, file = every[first : first + PART], folder / f"{first}.npz"
+      done = known(file, part, how)
+      if done is None:
+        found = []
+        for one in find_all(part, find, processes):
+          if isinstance(one, DataError):
+            errors.append(one)
+            if len(errors) > broken_share * len(every):
+              raise one
+            one = np.zeros((0, 4), np.float32)
+          found.append(one)
+          bar.update()
+        done = Proposals(found, str(how))
+        proposals.write(file, done, part)
+      else:
+        bar.update(len(part))
+      boxes_px += done.boxes_px
+  if errors:
+    logger.warning(
+      "%s: %d pictures cannot be read and have no proposals, the first: %s",
+      *(path.stem, len(errors), errors[0]),
+    )
+  proposals.write(path, Proposals(boxes_px, str(how)), every)
+  shutil.rmtree(folder)
+
+
+def check(
+  out: Path, datasets: Mapping[str, Dataset], how: Search
+) -> dict[str, Path]:
+  """Where the files are or will be, by the data set's name.
+
+  Raises:
+    DataError: if one is there, and is of other pictures or another search, or
+      if the size of a picture is not known.
+    PermissionError: if none can be written.
+  """
+  out.mkdir(parents=True, exist_ok=True)
+  if not os.access(out, os.W_OK):
+    raise PermissionError(f"--out={out} cannot be written; expected a folder")
+  files = {name: out / f"{name}.npz" for name in datasets}
+  for name, file in files.items():
+    proposals.check_sizes(datasets[name].records)
+    known(file, datasets[name].records, how)
+  return files
 
 
 def report(config: Any, out: Path, how: Search, processes: int) -> str:
@@ -93,6 +174,7 @@ def report(config: Any, out: Path, how: Search, processes: int) -> str:
 
   Raises:
     ValueError: if the pictures cannot be read, or a file is of others.
+    OSError: if `out` cannot be written.
   """
   config = complete(plan.last_stage(config))
   classes = build.read_classes(config.data)
@@ -100,23 +182,33 @@ def report(config: Any, out: Path, how: Search, processes: int) -> str:
     **{n: d for n, d in config.data.train.items() if d.weight},
     "test": config.data.test,
   }
-  out.mkdir(parents=True, exist_ok=True)
+  sets = {
+    name: build.make_source(config, name, one)._replace(proposals="")
+    for name, one in described.items()
+  }
+  datasets = {
+    name: sources.read_for(name, source, class_names=classes.names)
+    for name, source in sets.items()
+  }
   lines: list[str] = []
-  for name, one in described.items():
-    source = build.make_source(config, name, one)._replace(proposals="")
-    dataset = sources.read_for(name, source, class_names=classes.names)
-    dataset = of_dataset(name, dataset, out, how, processes)
+  for name, file in check(out, datasets, how).items():
+    if not file.exists():
+      share = 0.0 if name == "test" else config.data.broken_share
+      search(
+        *(file, datasets[name], how), processes=processes, broken_share=share
+      )
+    dataset = proposals.attach(datasets[name], str(file), most=how.most)
     figures = recall.of_proposals(dataset.records, classes.names)
     told = {
-      "data": str(source),
+      "data": str(sets[name]),
       "fingerprint": proposals.fingerprint(dataset.records),
       "method": str(how),
       **figures,
     }
     write_whole(out / f"{name}.json", json.dumps(told, indent=1))
     lines += [
-      f"{name}, {source}: {figures['proposals_per_picture']:.0f} proposals a "
-      f"picture; objects that have one, in percent",
+      f"{name}, {sets[name]}: {figures['proposals_per_picture']:.0f} proposals "
+      f"a picture; objects that have one, in percent",
       *recall.lines(figures),
     ]
   return "\n".join(lines)

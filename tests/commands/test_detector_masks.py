@@ -24,7 +24,7 @@ class Sees(Detector):
 
   def __init__(self, resize):
     self.class_names, self.resize = ("cat", "dog"), resize
-    self.size, self._most, self._propose = (SIDE, SIDE), 10, None
+    self.size, self._most, self._search = (SIDE, SIDE), 10, None
     y, x = (np.mgrid[:28, :28] + 0.5) / 28 - 0.5
     ellipse = np.float32(x**2 + y**2 < 0.25)
 

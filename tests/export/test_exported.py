@@ -188,6 +188,7 @@ def pictures(size, count):
 def assert_same(found, expected):
   """Detections as sets: those of almost equal scores may change places."""
   expected = jax.device_get(expected)
+  assert ("masks" in found) == (expected.masks is not None)
   for n, mask in enumerate(expected.mask):
     count = int(found["count"][n])
     assert count == mask.sum()
@@ -199,7 +200,7 @@ def assert_same(found, expected):
       )
     ]
     missing = list(range(count))
-    for box, score, label in zip(*rows[0], strict=True):
+    for row, (box, score, label) in enumerate(zip(*rows[0], strict=True)):
       match = [
         m
         for m in missing
@@ -208,6 +209,9 @@ def assert_same(found, expected):
         and np.allclose(rows[1][0][m], box, rtol=1e-4, atol=1e-4)
       ]
       assert match, (box, score, label)
+      if "masks" in found:
+        drawn = found["masks"][n][row], expected.masks[n][match[0]]
+        np.testing.assert_allclose(*drawn, rtol=1e-3, atol=1e-4)
       missing.remove(match[0])
 
 
@@ -233,8 +237,9 @@ def onnx_runner(model):
   session = onnxruntime.InferenceSession(model.SerializeToString())
 
   def run(images):
-    values = session.run(list(shipped.OUTPUTS), {shipped.INPUT: images})
-    return dict(zip(shipped.OUTPUTS, values, strict=True))
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {shipped.INPUT: images})
+    return dict(zip(names, values, strict=True))
 
   return run
 
@@ -366,7 +371,7 @@ def test_stricter_options_of_a_file():
   task, classes, size = make_yolov2({"score_threshold": 0.01})
   own = {"score_threshold": 0.01, "max_detections": 100, "iou_threshold": 0.45}
   trained = make_trained(task, classes, size)._replace(detect=own)
-  exported = engines.of_trained(trained, {})
+  exported = engines.of_trained(trained, size, {})
   images = pictures(size, 3)
   every = exported.predict(own)(images)
   some = exported.predict({"score_threshold": 0.5, "max_detections": 2})(images)

@@ -15,7 +15,7 @@ import numpy as np
 from yolo9000.data.disk import DataError
 from yolo9000.data.formats.places import is_hidden
 from yolo9000.data.images import PICTURES, decode_picture, picture_size
-from yolo9000.types import UInt8
+from yolo9000.types import Float, UInt8
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")
 
@@ -29,6 +29,8 @@ class Item(NamedTuple):
   frame: int | None  # number in its video
   rate: float  # frames per second of its video
   load: Callable[[], UInt8[np.ndarray, "H W 3"]]
+  # In its pixels, if they are known; None: to be searched, if they are needed.
+  proposals_px: Float[np.ndarray, "P 4"] | None = None
 
 
 def find_files(inputs: Sequence[str]) -> tuple[list[Path], list[Path]]:

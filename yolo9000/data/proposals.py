@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from yolo9000.data.records import Dataset, Record
 from yolo9000.files import write_whole
 from yolo9000.types import Batch, Float
 
+DAMAGES = zipfile.BadZipFile, zlib.error, NotImplementedError
 KEYS = ("boxes_px", "counts", "fingerprint", "method")
 
 
@@ -74,10 +76,12 @@ def read(path: str, records: Sequence[Record]) -> Proposals:
       boxes that are none.
   """
   data = read_bytes(path)
+  if not zipfile.is_zipfile(io.BytesIO(data)):
+    raise DataError(f"{shown(path)}: is no .npz file")
   try:
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
       arrays = {name: file[name] for name in file.files}
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+  except (OSError, ValueError, EOFError, *DAMAGES) as error:
     raise DataError(f"{shown(path)}: is no .npz file: {error}") from None
   if missing := [name for name in KEYS if name not in arrays]:
     raise DataError(
@@ -85,6 +89,11 @@ def read(path: str, records: Sequence[Record]) -> Proposals:
       f"python -m yolo9000.proposals wrote, with {', '.join(KEYS)}"
     )
   counts, ours = arrays["counts"], fingerprint(records)
+  if counts.dtype.kind not in "iu" or counts.ndim != 1 or (counts < 0).any():
+    raise DataError(
+      f"{shown(path)}: counts is {counts.dtype} {counts.shape}; expected a "
+      f"whole number from 0 for each picture"
+    )
   theirs = str(arrays["fingerprint"])
   if theirs != ours or len(counts) != len(records):
     raise DataError(
@@ -121,16 +130,23 @@ def attach(dataset: Dataset, path: str, *, most: int) -> Dataset:
   Raises:
     DataError: as `read`, or for pictures whose size is not known.
   """
+  check_sizes(dataset.records)
   found = read(path, dataset.records)
-  records = []
-  for record, boxes_px in zip(dataset.records, found.boxes_px, strict=True):
+  records = [
+    record._replace(proposals_px=boxes_px[:most])
+    for record, boxes_px in zip(dataset.records, found.boxes_px, strict=True)
+  ]
+  return dataset._replace(records=records)
+
+
+def check_sizes(records: Sequence[Record]) -> None:
+  """Raises DataError for a picture whose size is not known."""
+  for record in records:
     if not record.width:
       raise DataError(
         f"{shown(record.path)}: has no known size; expected one for a picture "
         f"with proposals"
       )
-    records.append(record._replace(proposals_px=boxes_px[:most]))
-  return dataset._replace(records=records)
 
 
 def at_random(batch: Batch) -> Batch:

@@ -26,7 +26,7 @@ from yolo9000.wordtree import Classes, WordTree
 ENGINES = ("jax", "onnx")
 ENDINGS = (".onnx", ".stablehlo")
 
-# Pictures to arrays by the names of OUTPUTS.
+# Pictures to arrays by the names of `shipped.OUTPUTS`.
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
@@ -34,7 +34,7 @@ class Exported(NamedTuple):
   """An exported detector.
 
   Attributes:
-    run: uint8 pictures (B, H, W, 3) -> arrays by the names of OUTPUTS.
+    run: uint8 pictures (B, H, W, 3) -> arrays by names of `shipped.OUTPUTS`.
     path: of the file, for errors.
     classes: of the labels.
     size: (height, width) that pictures are brought to.
@@ -42,6 +42,7 @@ class Exported(NamedTuple):
     resize: how: "letterbox", "stretch" or "centre_crop".
     detect: options of detection that are inside, by name.
     learns_from: as a Task's.
+    masks: whether detections have some.
   """
 
   run: Run
@@ -52,6 +53,7 @@ class Exported(NamedTuple):
   resize: str
   detect: Mapping[str, Any]
   learns_from: str
+  masks: bool
 
   def check_size(self, size: tuple[int, int]) -> None:
     """Raises ValueError for a size that the file does not take."""
@@ -81,7 +83,10 @@ class Exported(NamedTuple):
         mask &= found["scores"] > threshold
       if most is not None:
         mask &= np.cumsum(mask, axis=1) <= most
-      return Detections(found["boxes"], found["scores"], found["labels"], mask)
+      return Detections(
+        *(found["boxes"], found["scores"], found["labels"], mask),
+        masks=found.get("masks"),
+      )
 
     return predict
 
@@ -105,8 +110,15 @@ class Exported(NamedTuple):
     return limits["score_threshold"], limits["max_detections"]
 
 
-def of_trained(trained: Trained, detect: Mapping[str, Any]) -> Exported:
+def of_trained(
+  trained: Trained, size: tuple[int, int], detect: Mapping[str, Any]
+) -> Exported:
   """A trained detector in ONNX Runtime, without a file.
+
+  Args:
+    trained: the detector.
+    size: (height, width) of pictures.
+    detect: options of `task.detect` in place of its own.
 
   Raises:
     MissingExtra: without onnx and onnxruntime.
@@ -115,7 +127,7 @@ def of_trained(trained: Trained, detect: Mapping[str, Any]) -> Exported:
   extras.load("onnx", "export", "the engine onnx")
   from yolo9000.export import onnx as writer
 
-  what = shipped.ship(trained, **detect)
+  what = shipped.ship(trained, size=size, **detect)
   model = writer.make(what).SerializeToString()
   run, _ = _onnx_runner(model)
   return _exported(run, "the network", what.description)
@@ -163,9 +175,11 @@ def _onnx_runner(content: bytes, path: Path | None = None) -> tuple[Run, Any]:
     reason = str(error).splitlines()[0]
     raise FileError(f"{path}: ONNX Runtime cannot read it: {reason}") from None
 
+  names = [output.name for output in session.get_outputs()]
+
   def run(images: np.ndarray) -> dict[str, np.ndarray]:
-    found = session.run(list(shipped.OUTPUTS), {shipped.INPUT: images})
-    return dict(zip(shipped.OUTPUTS, found, strict=True))
+    found = session.run(names, {shipped.INPUT: images})
+    return dict(zip(names, found, strict=True))
 
   return run, session.get_modelmeta().custom_metadata_map
 
@@ -207,4 +221,5 @@ def _exported(run: Run, path: str, description: dict[str, Any]) -> Exported:
     description["resize"],
     description["detect"],
     description["learns_from"],
+    description.get("masks", False),  # files of before have none
   )

@@ -44,7 +44,7 @@ def write(trained: Trained, path: Path, **options: Any) -> list[Path]:
 def make(what: shipped.Shipped) -> onnx.ModelProto:
   """The file's content."""
   steps = what.description["steps"]
-  model = model_of(what.function, what.images, shipped.OUTPUTS, steps=steps)
+  model = model_of(what.function, what.images, what.outputs, steps=steps)
   for key, value in what.description.items():
     model.metadata_props.add(key=key, value=json.dumps(value))
   return model

@@ -2,7 +2,9 @@
 
 The function is a Task's predict with the weights inside: from uint8 pictures
 (B, H, W, 3) to "boxes" (B, K, 4), xyxy in [0, 1] of the input, "scores" (B, K),
-"labels" (B, K), the best first, and "count" (B), how many of the K there are.
+"labels" (B, K), the best first, and "count" (B), how many of the K there are;
+of a detector of masks also "masks" (B, K, S, S), probabilities in the frame of
+each box.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from yolo9000.training.trained import Trained
 from yolo9000.types import Detections, open_sides
 
 INPUT = "images"
-OUTPUTS = ("boxes", "scores", "labels", "count")
+OUTPUTS = ("boxes", "scores", "labels", "count", "masks")
 FORM = "yolo9000 1"  # of the description
 LARGEST_STEP = 128  # pixels, between image sizes that a network takes
 
@@ -31,13 +33,15 @@ class Shipped(NamedTuple):
   """What is written.
 
   Attributes:
-    function: images -> arrays by the names of OUTPUTS.
+    function: images -> arrays by their names.
+    outputs: these names, of OUTPUTS.
     images: their shape and dtype; B is open, and H and W where the network
       takes more than one size.
     description: what a user of the file needs to know, of JSON's types.
   """
 
   function: Callable[[Any], dict[str, Any]]
+  outputs: tuple[str, ...]
   images: jax.ShapeDtypeStruct
   description: dict[str, Any]
 
@@ -75,7 +79,11 @@ def ship(
     with open_sides():
       found: Detections = task.predict(variables, images)
     mask = found.mask
+    more = {}
+    if found.masks is not None:
+      more["masks"] = found.masks.astype(jnp.float32)
     return {
+      **more,
       "boxes": found.boxes.astype(jnp.float32),
       "scores": found.scores.astype(jnp.float32),
       "labels": found.labels.astype(jnp.int32),
@@ -84,10 +92,12 @@ def ship(
 
   images = open_images(size, steps)
   try:
-    jax.eval_shape(function, images)
+    given = jax.eval_shape(function, images)
   except (TypeError, ValueError, InconclusiveDimensionOperation):
     steps = [0, 0]  # it asks how large the picture is
     images = open_images(size, steps)
+    given = jax.eval_shape(function, images)
+  outputs = tuple(name for name in OUTPUTS if name in given)
   tree = trained.classes.tree
   description = {
     "form": FORM,
@@ -97,11 +107,12 @@ def ship(
     "steps": steps,
     "resize": resize or trained.resize,
     "learns_from": task.learns_from,
+    "masks": "masks" in outputs,
     "detect": {**trained.detect, **detect},
     "seen": trained.seen,
     "commit": commit(),
   }
-  return Shipped(function, images, description)
+  return Shipped(function, outputs, images, description)
 
 
 def open_images(
