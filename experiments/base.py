@@ -284,7 +284,8 @@ def arguments(text: str, own: Sequence[str], *, full: str) -> dict[str, str]:
     full: the one of them that is the paper's setting.
 
   Raises:
-    ValueError: for an unknown one, or if full and folder= are not together.
+    ValueError: for an unknown one, if full and folder= are not together, or
+      with quick, which is of the miniature.
   """
   found = plan.arguments(text, (*own, "folder=", *plan.TABLE_ARGUMENTS))
   if (full in found) != ("folder" in found):
@@ -292,6 +293,11 @@ def arguments(text: str, own: Sequence[str], *, full: str) -> dict[str, str]:
       f"argument {text!r}: {full} and folder= need each other; expected "
       f"{full},folder=F, where F holds the data sets that the top of the "
       f"experiment file names"
+    )
+  if full in found and "quick" in found:
+    raise ValueError(
+      f"argument {text!r}: quick is the miniature with few steps; expected it "
+      f"without {full}"
     )
   return found
 

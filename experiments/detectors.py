@@ -10,7 +10,7 @@ from scratch, 8,000 pictures each, the optimizer of experiments/base.py. It
 compares implementations, not papers. COCO AP and images per second stand beside
 what the papers report on COCO test-dev at full size, each on another GPU. Most
 are collected in M2Det's Table 2; FSSD's and DSOD's are their own, YOLOv2's of
-its Tables 5 and 3. In percent of 400 pictures, seed 0, by :folder=F:
+its Tables 5 and 3. In percent of 400 pictures, seed 0, by :proposals=P:
 
   row               COCO AP  VOC07 AP  minutes  images/s
   YOLO                  0.1       0.9        1        49
@@ -58,23 +58,23 @@ python -m yolo9000.main --config=experiments/detectors.py:photos,row=YOLOv2
 RetinaNet with the default of 1,000 steps has 77.5 (66.6, 67.6, 98.4), in about
 28 processor minutes.
 
-R-CNN and Fast R-CNN look at proposals alone. The table has them with :folder=F,
-where F/main.npz and F/test.npz are, and leaves them out without. Selective
-search, which needs scikit-image (pip install 'yolo9000[proposals]'), finds
-those:
+R-CNN and Fast R-CNN look at proposals alone. A table has them by :proposals=P,
+where P/main.npz and P/test.npz are, and leaves them out without. Selective
+search, which needs scikit-image (pip install -e '.[proposals]'), finds those:
 
-python -m yolo9000.proposals --config=experiments/detectors.py --out=F
+python -m yolo9000.proposals --config=experiments/detectors.py --out=P
 
 That takes 9 minutes; 99.8 % of the objects have a proposal of IoU .7. Images
 per second do not count it.
 
 Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
-  quick      few steps, to see that everything works.
+  quick      the miniature with few steps, to see that everything works.
   photos     photographs of one's own in --config.data.root, at 320 pixels and a
              quarter of the width, 8,000 pictures seen. Class names are those of
              the data, and so are the priors of YOLOv2 and YOLOv3. The folder is
              in VOC's layout with the splits train and test; for others set
-             data.train.main.format and so on, see docs/data.md.
+             data.train.main.format and so on, see docs/data.md. Mask R-CNN is
+             left out, because VOC's files have no masks.
   voc, coco  the papers' networks and schedules, see VOC and COCO below, with
              folder=F. F has VOCdevkit with VOC2007 and VOC2012, or coco with
              train2017, val2017 and annotations. The published backbones are
@@ -87,8 +87,7 @@ Arguments, separated by commas, as in --config=experiments/detectors.py:seeds=3
              others stretch them to a square and augment as YOLOv2.
   alternating  Faster R-CNN alone: both stages trained together, and beside it
              the paper's four steps, a row each; not with coco.
-  folder=F   without voc and coco: with the rows R-CNN and Fast R-CNN, whose
-             proposals are in F.
+  proposals=P  with the rows R-CNN (not with coco) and Fast R-CNN.
   row=NAME   this row alone.
   seed=N     this seed alone; seeds=N that many, with means and spreads.
 """
@@ -109,6 +108,7 @@ from yolo9000.detectors import (
   cascade_rcnn,
   dsod,
   dssd,
+  fast_rcnn,
   faster_rcnn,
   fssd,
   m2det,
@@ -278,11 +278,22 @@ ROWS: tuple[tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...] = (
 
 # Of two detectors that look at proposals: as above.
 FAST_RCNN = {"network.batch_norm": True, "loss.background": 0.0}
+FAST_TOLD = {"COCO AP": 19.7}
 RCNN = {
   "network.side": 67,
   "network.context": 5,
   "network.batch_norm": True,
   "loss.slots": 32,
+}
+
+
+# R-CNN's second training, from the first: SVMs in place of the softmax.
+SVM = {
+  "task.learns": "svm",
+  "task.loss.positives": 0.75,  # the truths, and what is near them
+  "run.start_from": f"{plan.ROW}R-CNN softmax",
+  "optimizer.held": rcnn.HELD,
+  "optimizer.weight_decay": 0.0,  # here the SVMs have no penalty
 }
 
 
@@ -354,7 +365,8 @@ SSD_PICTURES = {
 # paper's, the burn-in the program's. YOLOv3 ignores by predictions and .7, as
 # the program does, which gave the paper's number. Of RFBNet on COCO the drops
 # are known, and the end is chosen. RetinaNet's number needs pictures of 640 to
-# 800 pixels; here all have 800. R-FCN's schedule on COCO is not at hand.
+# 800 pixels; here all have 800. R-FCN's schedule on COCO is not at hand. Fast
+# R-CNN's rate drops after three quarters of its steps, as on VOC 2007.
 EVERY_20K = tuple(range(20_000, 100_000, 20_000))
 OF_YOLO = {"power": 4.0, "sizes": tuple(range(320, 609, 32))}
 # The program scores boxes from .005 up; above .5 is the start of a curve alone.
@@ -379,10 +391,13 @@ SSD512, FSSD512, RFBNET512 = (
   )
   for options in (ssd.SSD512, fssd.FSSD512, rfbnet.RFBNET512_E)
 )
+RCNN_VOC = rcnn.Options(loss=rcnn.Loss(slots=64))  # 128 regions of 2 pictures
 DSOD300 = dsod.DSOD300._replace(
   default_boxes=dsod.DSOD300.default_boxes._replace(sides=ssd.COCO_SIDES_300)
 )
 VOC = {
+  "R-CNN softmax": Schedule(RCNN_VOC, 500, 2, 1e-3, 100_000, EVERY_20K),
+  "Fast R-CNN": Schedule(fast_rcnn.Options(), 608, 2, 1e-3, 60_000, (45_000,)),
   "YOLOv2": of_voc(YOLOV2_VOC, 416, 64, 1e-3, 160, (60, 90), 4)._replace(
     **OF_YOLO
   ),
@@ -400,6 +415,9 @@ VOC = {
   ),
 }
 COCO = {
+  "Fast R-CNN": Schedule(
+    fast_rcnn.Options(), 608, 2, 1e-3, 240_000, (180_000,)
+  ),
   "YOLOv2": of_coco(YOLOV2_COCO, 544, 64, 1e-3, 160, (60, 90), 0.5)._replace(
     **OF_YOLO
   ),
@@ -445,14 +463,24 @@ COCO = {
 
 def get_config(argument: str = "") -> ConfigDict:
   """The complete config: the miniature, or as the arguments say."""
-  allowed = (*ARGUMENTS, "folder=", *plan.TABLE_ARGUMENTS)
+  allowed = (*ARGUMENTS, "folder=", "proposals=", *plan.TABLE_ARGUMENTS)
   chosen = plan.arguments(argument, allowed)
   full = {"voc", "coco"} & set(chosen)
-  if len(full) > 1 or (full and "folder" not in chosen):
+  if len(full) > 1 or bool(full) != ("folder" in chosen):
     raise ValueError(
       f"argument {argument!r}: expected voc,folder=F or coco,folder=F, where F "
       f"holds the data set"
     )
+  if len({"quick", "photos", *full} & set(chosen)) > 1:
+    raise ValueError(
+      f"argument {argument!r}: expected one of quick, photos, voc and coco"
+    )
+  if "alternating" in chosen and "coco" in chosen:
+    raise ValueError(
+      f"argument {argument!r}: the paper trains in four steps on VOC; expected "
+      f"alternating alone, with photos, or with voc,folder=F"
+    )
+  files = Path(chosen["proposals"]).resolve() if "proposals" in chosen else None
   config = base.detector()
   config.name = "_".join(["detectors", *(a for a in ARGUMENTS if a in chosen)])
   config.paper = "the field, on COCO test-dev"
@@ -464,31 +492,33 @@ def get_config(argument: str = "") -> ConfigDict:
   config.run.update(image_sizes=(SIDE,), total_steps=STEPS)
   config.evaluation.update(image_size=SIDE, metric="COCO AP")
   if full:
-    full_scale(config, *full, Path(chosen["folder"]))
+    full_scale(config, *full, Path(chosen["folder"]), files)
   elif "photos" in chosen:
-    photos(config)
+    photos(config, files)
   else:
     # Masks of truths have twice the cells of those that are found.
-    config.rows = rows(SIDE, WIDTH, {"mask_rcnn": {"data.mask_size": 28}})
-    if "folder" in chosen:
-      config.rows += rows_of_proposals(Path(chosen["folder"]).resolve())
+    masks = {"mask_rcnn": {"data.mask_size": 28}}
+    config.rows = rows(SIDE, WIDTH, masks, files)
   if "quick" in chosen:
     config.setting = "a trial of a few steps, whose numbers mean nothing"
     config.run.total_steps = 4
     config.data.test.split += "[:32]"
   if "alternating" in chosen:
-    config.rows = alternating(config.rows, config.name)
+    config.rows = alternating(config.rows, as_paper="voc" in chosen)
   plan.select(config, chosen)
   return config
 
 
-def rows(side: int, width: float, more: Mapping[str, Any]) -> tuple:
+def rows(
+  side: int, width: float, more: Mapping[str, Any], files: Path | None
+) -> tuple:
   """The table in miniature.
 
   Args:
     side: of the pictures in pixels.
     width: of the networks; 1 is the papers'.
     more: what else changes, by the detector's name.
+    files: folder of proposals; without it those that need them are left out.
   """
   yolo = base.detector()
   yolo.task = ablation.yolo().task
@@ -501,10 +531,29 @@ def rows(side: int, width: float, more: Mapping[str, Any]) -> tuple:
     made.append(
       row(name, told, {"task": task, **more.get(model, {})}, on="base")
     )
+  if files:
+    softmax = {"task": narrow("rcnn", RCNN, side, width), **found_in(files)}
+    fast = {
+      "task": narrow("fast_rcnn", FAST_RCNN, side, width),
+      **found_in(files),
+    }
+    made += [
+      row("R-CNN softmax", None, softmax, on="base"),
+      row("R-CNN", None, {**SVM, "schedule.rate": 5e-3}),
+      row("Fast R-CNN", FAST_TOLD, fast, on="base"),
+    ]
   return tuple(made)
 
 
-def alternating(rows: Sequence[Any], where: str) -> tuple:
+def found_in(files: Path) -> dict[str, str]:
+  """The options that name a folder's proposals."""
+  return {
+    "data.train.main.proposals": str(files / "main.npz"),
+    "data.test.proposals": str(files / "test.npz"),
+  }
+
+
+def alternating(rows: Sequence[Any], *, as_paper: bool) -> tuple:
   """Faster R-CNN as in rows, and in four steps, each from the one before it.
 
   Proposals; the detector; both again, while the features that they now share
@@ -516,11 +565,6 @@ def alternating(rows: Sequence[Any], where: str) -> tuple:
   In the first step weight decay shrinks the layers that it does not teach.
   """
   known = [one for one in rows if one[0].startswith("Faster R-CNN")]
-  if "coco" in where:
-    raise ValueError(
-      "argument alternating: the paper has it on VOC; expected it alone, with "
-      "photos, or with voc,folder=F"
-    )
   name, _, joint, _ = known[0]
   features = ["backbone/*", "pyramid/*"]
   if dict(joint)["task"]["network"]["backbone"] == faster_rcnn.VGG:
@@ -542,7 +586,7 @@ def alternating(rows: Sequence[Any], where: str) -> tuple:
     }
     if number > 0:
       changes["run.start_from"] = f"{plan.ROW}{found[-1][0]}"
-    if "voc" in where:
+    if as_paper:
       changes |= {
         "run.batch_size": 1 if learns == "proposals" else 2,
         "run.total_steps": 80_000 if learns == "proposals" else 40_000,
@@ -551,32 +595,6 @@ def alternating(rows: Sequence[Any], where: str) -> tuple:
     on = {"on": "base"} if number == 0 else {}
     found.append(row(f"{name} step {number + 1}", None, changes, **on))
   return tuple(found)
-
-
-def rows_of_proposals(folder: Path) -> tuple:
-  """Those that look at the proposals of a folder; R-CNN has two stages.
-
-  A row of the first stage alone has its softmax; the second one has SVMs.
-  """
-  files = {
-    "data.train.main.proposals": str(folder / "main.npz"),
-    "data.test.proposals": str(folder / "test.npz"),
-  }
-  network = {"task": narrow("rcnn", RCNN, SIDE, WIDTH), **files}
-  svm = {
-    "task.learns": "svm",
-    "task.loss.positives": 0.75,  # the truths, and what is near them
-    "run.start_from": f"{plan.ROW}R-CNN softmax",
-    "optimizer.held": rcnn.HELD,
-    "optimizer.weight_decay": 0.0,  # here the SVMs have no penalty
-    "schedule.rate": 5e-3,
-  }
-  fast = {"task": narrow("fast_rcnn", FAST_RCNN, SIDE, WIDTH), **files}
-  return (
-    row("R-CNN softmax", None, network, on="base"),
-    row("R-CNN", None, svm),
-    row("Fast R-CNN", {"COCO AP": 19.7}, fast, on="base"),
-  )
 
 
 def narrow(
@@ -602,7 +620,7 @@ def narrow(
   return plan.with_changes(config, settings).task.to_dict()
 
 
-def photos(config: ConfigDict) -> None:
+def photos(config: ConfigDict, files: Path | None) -> None:
   """On a data set of one's own."""
   config.paper = ""
   config.setting = "a quarter of each paper's width"
@@ -619,12 +637,14 @@ def photos(config: ConfigDict) -> None:
   changes = {"yolov2": {"data.priors": 5}, "yolov3": {"data.priors": 9}}
   config.rows = tuple(
     one
-    for one in rows(PHOTO_SIDE, PHOTO_WIDTH, changes)
+    for one in rows(PHOTO_SIDE, PHOTO_WIDTH, changes, files)
     if one[0] != "Mask R-CNN"  # VOC's files have no masks
   )
 
 
-def full_scale(config: ConfigDict, name: str, folder: Path) -> None:
+def full_scale(
+  config: ConfigDict, name: str, folder: Path, files: Path | None
+) -> None:
   """The papers' networks, at the size and with the schedule of VOC or COCO."""
   base.full_scale(config)
   config.setting = ""
@@ -651,16 +671,21 @@ def full_scale(config: ConfigDict, name: str, folder: Path) -> None:
   told["Faster R-CNN"] = {"COCO AP": 21.9, "images/s": 7.0}
   # With ResNet-101 as here; the miniature's figure is of ResNeXt-101.
   told["Mask R-CNN"] = {"COCO AP": 38.2, "images/s": 5.1}
+  told["Fast R-CNN"] = FAST_TOLD
   models["Faster R-CNN"] = "faster_rcnn"
-  config.rows = tuple(
-    row(
-      one,
-      told[one] if name == "coco" else None,
-      in_full(models[one], schedule),
-      on="base",
-    )
-    for one, schedule in schedules.items()
-  )
+  models |= {"R-CNN softmax": "rcnn", "Fast R-CNN": "fast_rcnn"}
+  made = []
+  for one, schedule in schedules.items():
+    changes = in_full(models[one], schedule)
+    if models[one] in ("rcnn", "fast_rcnn"):
+      if files is None:
+        continue
+      changes |= found_in(files)
+    figures = told[one] if name == "coco" else None
+    made.append(row(one, figures, changes, on="base"))
+    if models[one] == "rcnn":
+      made.append(row("R-CNN", None, SVM))
+  config.rows = tuple(made)
 
 
 def in_full(model: str, schedule: Schedule) -> dict[str, Any]:

@@ -19,14 +19,15 @@ way and at the end:
                          1    .695  .775  .796  .812
                          2    .724  .804  .818  .824
   from scratch           0    .205  .387  .503  .552
-                         1    .158  .419
-                         2    .276  .437
+                         1    .189  .443  .558  .574
+                         2    .276  .437  .504  .532
 
 Seeds 0 and 1 from the start took 9 and 10 minutes (commits c5eb595, fd8b8fb, 2
 cores of an Intel Xeon), seed 2 took 13 and from scratch 31, all layers learning
-(commit 915ff0e, 2 cores of an AMD EPYC); all did other work as well. Seeds 1
-and 2 from scratch were stopped halfway (commit 5ef2411). From the start every
-object is found; what is wrong are red apples called orange, parts of bunches of
+(commit 915ff0e, 2 cores of an AMD EPYC); all did other work as well. Seed 1
+from scratch took 12 minutes on quiet cores; seed 2 was stopped halfway and went
+on (commits 5ef2411, 3a4acfe, the same machine). From the start every object is
+found; what is wrong are red apples called orange, parts of bunches of
 bananas and apples that are not annotated. Tried with seed 0:
 
   held  steps  trained, tested at  VOC07 AP
