@@ -13,6 +13,7 @@ import pycocotools.cocoeval
 import pytest
 from conftest import SHARED
 from oracles import devkit
+from pycocotools import mask as coco_masks
 from support import in_browser, joint_config, tiny_config
 
 from experiments import base
@@ -282,12 +283,12 @@ def coco_folder(folder, names=("dog", "emu", "cat", "never")):
   return path, folder / "results.json"
 
 
-def by_hand(truths, results):
+def by_hand(truths, results, kind="bbox"):
   """COCO's own program on the two files."""
   with contextlib.redirect_stdout(io.StringIO()):
     truth = pycocotools.coco.COCO(truths)
     found = truth.loadRes(str(results))
-    scores = pycocotools.cocoeval.COCOeval(truth, found, "bbox")
+    scores = pycocotools.cocoeval.COCOeval(truth, found, kind)
     scores.evaluate()
     scores.accumulate()
     scores.summarize()
@@ -296,9 +297,9 @@ def by_hand(truths, results):
   return scores.stats, dict(zip(names, precision.T.mean((1, 2)), strict=True))
 
 
-def check_figures(figures, stats):
+def check_figures(figures, stats, names=coco.COCO_FIGURES):
   """The twelve; None is its -1, where there is nothing to find."""
-  for name, value in zip(coco.COCO_FIGURES, stats, strict=True):
+  for name, value in zip(names, stats, strict=True):
     wanted = None if value < 0 else pytest.approx(value, abs=1e-12)
     assert figures[name] == wanted, name
 
@@ -324,6 +325,64 @@ def test_cocos_twelve_figures_are_those_of_its_program(tmp_path):
   assert told["picture of a detection"] == "by image_id, the data set's own"
   page = (tmp_path / "out" / "index.html").read_text()
   assert "pictures cannot be shown:" in page and "<li>7.png: " in page
+
+
+def with_ellipses(path, *, runs):
+  """Gives each row of a file the mask of an ellipse in its box."""
+  content = json.loads(path.read_text())
+  angles = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+  circle = np.stack([np.cos(angles), np.sin(angles)], axis=1) / 2 + 0.5
+  for row in content if runs else content["annotations"]:
+    x, y, w, h = row["bbox"]
+    points = np.clip(circle * [w, h] + [x, y], 0, [320, 240])
+    row["segmentation"] = [points.reshape(-1).tolist()]
+    if runs:
+      (found,) = coco_masks.frPyObjects(row["segmentation"], 240, 320)
+      row["segmentation"] = {**found, "counts": found["counts"].decode()}
+  path.write_text(json.dumps(content))
+
+
+def test_another_programs_masks_are_compared(tmp_path, capsys):
+  truths, results = coco_folder(tmp_path / "data")
+  with_ellipses(truths, runs=False)
+  with_ellipses(results, runs=True)
+  words = (
+    *(tmp_path / "out", f"--detections={results}"),
+    *("--data", "coco", tmp_path / "data", "val"),
+  )
+  code, figures = run(*words)
+  assert code == 0
+  # With boxes beside the masks its program would take the boxes' areas.
+  alone = [
+    {key: row[key] for key in row if key != "bbox"}
+    for row in json.loads(results.read_text())
+  ]
+  (tmp_path / "masks.json").write_text(json.dumps(alone))
+  stats, _ = by_hand(truths, tmp_path / "masks.json", "segm")
+  check_figures(figures, stats, coco.MASK_FIGURES)
+  check_figures(figures, by_hand(truths, results)[0])
+  assert 0.1 < figures["COCO mask AP"] < 0.9
+  # Masks that are not for these pictures, for some entries alone, or for none
+  # of the truths.
+  rows = json.loads(results.read_text())
+  rows[2]["segmentation"]["size"] = [320, 240]
+  results.write_text(json.dumps(rows))
+  capsys.readouterr()
+  assert run(*words)[0] == 2
+  assert "entry 3: segmentation is {'size': [320" in capsys.readouterr().err
+  del rows[2]["segmentation"]
+  results.write_text(json.dumps(rows))
+  _, figures = run(*words)
+  told = "549 of 550 have one: not compared"
+  assert figures["protocol"]["masks of detections"] == told
+  truths, results = coco_folder(tmp_path / "boxes")
+  with_ellipses(results, runs=True)
+  _, figures = run(
+    *(tmp_path / "out", f"--detections={results}"),
+    *("--data", "coco", tmp_path / "boxes", "val"),
+  )
+  assert figures["protocol"]["masks of detections"].startswith("not compared")
+  assert "COCO mask AP" not in figures
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])

@@ -149,3 +149,14 @@ def test_what_cannot_be_says_what_can():
     options = options._replace(network=options.network._replace(**changes))
     with pytest.raises(ValueError, match=message):
       detector.make_task(options, classes)
+
+
+@pytest.mark.parametrize("detector", [ssd, m2det])
+def test_a_picture_too_small_for_its_levels(detector):
+  options = detector.Options()
+  options = options._replace(
+    default_boxes=options.default_boxes._replace(size=64)
+  )
+  task = detector.make_task(options, Classes(("a",)))
+  with pytest.raises(ValueError, match=r"larger task\.default_boxes\.size"):
+    jax.eval_shape(partial(task.init, size=(64, 64)), jax.random.key(0))

@@ -16,11 +16,15 @@ from yolo9000.boxes.proposals import Amounts
 from yolo9000.detectors import (
   cascade_rcnn,
   classifier,
+  dsod,
   dssd,
   faster_rcnn,
+  fssd,
+  m2det,
   mask_rcnn,
   refinedet,
   retinanet,
+  rfbnet,
   rfcn,
   ssd,
   yolo9000,
@@ -85,18 +89,18 @@ def two_stages(detector, **network):
   return detector.make_task(options, FLAT), FLAT, (64, 96)
 
 
-def small_boxes(detector, **network):
-  """One of SSD's family, with boxes for pictures of 64 pixels."""
+def small_boxes(detector, side=64, **network):
+  """One of SSD's family, with boxes for pictures of 64 pixels or so."""
   options = detector.Options()
   shapes = options.default_boxes._replace(
-    size=64, sides=(10, 20, 30, 50), ratios=((2,),) * 4, steps=()
+    size=side, sides=(10, 20, 30, 50), ratios=((2,),) * 4, steps=()
   )
   options = options._replace(
     network=options.network._replace(width=1 / 16, **network),
     default_boxes=shapes,
     detect=ssd.Suppression(0.5, 0.05, max_candidates=20, max_detections=10),
   )
-  return detector.make_task(options, FLAT), FLAT, (64, 64)
+  return detector.make_task(options, FLAT), FLAT, (side, side)
 
 
 def make_classifier(classes):
@@ -125,6 +129,12 @@ CASES = {
     kernels=(3, 3, 3, 3),
   ),
   "ssd": lambda: small_boxes(ssd, extras=ssd.EXTRAS_300[:2]),
+  "fssd": lambda: small_boxes(
+    fssd, levels=((512, 3, 1, 1), *((256, 3, 2, 1),) * 3)
+  ),
+  "rfbnet": lambda: small_boxes(rfbnet, extras=()),
+  "dsod": lambda: small_boxes(dsod, blocks=(2, 2, 2, 2), levels=(64, 32)),
+  "m2det": lambda: small_boxes(m2det, side=96, modules=2, scales=4, filters=64),
   "yolov2": make_yolov2,
   "yolov2 program": lambda: make_yolov2(
     passthrough="program", program_reorg=True
@@ -228,9 +238,8 @@ def check(run, task, variables, sizes):
 
 
 def other_sizes(size, name):
-  fixed = ("yolov1", "retinanet", "refinedet", "ssd", "dssd")
-  fixed += ("faster_rcnn", "rfcn", "cascade_rcnn", "mask_rcnn")
-  return [size] if name.startswith(fixed) else [size, (96, 64)]
+  several = ("yolov2", "yolov3", "yolo9000", "classifier")
+  return [size, (96, 64)] if name.startswith(several) else [size]
 
 
 def onnx_runner(model):

@@ -122,6 +122,7 @@ class UShape(nn.Module):
       last = number == self.scales - 1
       how = dict(padding=0) if last else dict(stride=2)
       down.append(layer(down[-1], size=3, name=f"down_{number}", **how))
+    ssd.check_cells(down)
     x = layer(down.pop(), size=1, name="top")
     maps = [x]
     for number in reversed(range(self.scales - 1)):

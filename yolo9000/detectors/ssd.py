@@ -227,7 +227,12 @@ class Heads(nn.Module):
   def __call__(
     self, maps: Sequence[Float[Array, "B _ _ _"]], *, train: bool = False
   ) -> Raw:
-    """Maps of the levels to what is said of their boxes."""
+    """Maps of the levels to what is said of their boxes.
+
+    Raises:
+      ValueError: for a map without cells.
+    """
+    check_cells(maps)
     logits, codes = [], []
     sizes = self.sizes or (3,) * len(maps)
     levels = zip(maps, self.per_cell, sizes, strict=True)
@@ -367,6 +372,16 @@ def task_of(
     return jax.vmap(of_picture)(raw.logits, raw.codes)
 
   return Task(init, loss, predict, check_size)
+
+
+def check_cells(maps: Sequence[Float[Array, "B _ _ _"]]) -> None:
+  """Raises ValueError if nothing is left of a picture on a level's map."""
+  cells = [x.shape[1:3] for x in maps]
+  if min(map(min, cells)) < 1:
+    raise ValueError(
+      f"the levels have {cells} cells (rows, columns); expected at least one "
+      f"on each: a larger task.default_boxes.size, or fewer levels"
+    )
 
 
 def check_side(side: int, size: tuple[int, int]) -> None:

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from yolo9000.data import masks
+from yolo9000.data.formats import segmentation
 from yolo9000.data.records import Dataset, Record
 from yolo9000.files import FileError, read_text
-from yolo9000.scoring import devkit
+from yolo9000.scoring import devkit, runs
 from yolo9000.scoring.voc import Found
 
 FIELDS = ("image_id", "category_id", "bbox", "score")
@@ -66,15 +68,17 @@ def read(path: Any, dataset: Dataset, *, ordered: bool) -> Given:
     np.zeros(len(entries), bool),
   )
   ids = dataset.category_ids or tuple(range(len(dataset.class_names)))
+  segmentations, told_masks = _masks(places, entries, dataset.records, image)
   rows = [
     {
       "image_id": _own_id(dataset.records, number),
       "category_id": ids[kind],
       "bbox": bbox,
       "score": score,
+      **mask,
     }
-    for number, kind, bbox, score in zip(
-      image, label, boxes, scores, strict=True
+    for number, kind, bbox, score, mask in zip(
+      image, label, boxes, scores, segmentations, strict=True
     )
   ]
   same = Counter(
@@ -88,9 +92,33 @@ def read(path: Any, dataset: Dataset, *, ordered: bool) -> Given:
     "picture of a detection": by_image,
     "class of a detection": by_class,
     "entries that are there again, and count again": len(entries) - len(same),
+    **told_masks,
     **_spread(found, len(dataset.records)),
   }
   return Given(found, rows, told)
+
+
+def _masks(
+  places: Sequence[str],
+  entries: Sequence[Mapping[str, Any]],
+  records: Sequence[Record],
+  image: Sequence[int],
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+  """The segmentation of each entry if all have one, and what is told of it."""
+  values = [entry.get("segmentation") for entry in entries]
+  count = sum(bool(value) for value in values)
+  if count < len(entries) or not entries:
+    told = f"{count} of {len(entries)} have one: not compared"
+    return [{}] * len(entries), {"masks of detections": told} if count else {}
+  found = []
+  for place, value, number in zip(places, values, image, strict=True):
+    size = records[number].width, records[number].height
+    mask, wrong = segmentation.read(value, size, (0.0, 0.0, *map(float, size)))
+    if wrong not in ("", segmentation.EMPTY):
+      wanted = f"a mask of a picture of {size[0]}x{size[1]}: {wrong}"
+      raise _wrong(place, "segmentation", value, wanted)
+    found.append(runs.segmentation(masks.as_runs(mask, size), size))
+  return [{"segmentation": one} for one in found], {}
 
 
 def _own_id(records: Sequence[Record], number: int) -> int | str:

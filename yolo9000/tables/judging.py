@@ -10,6 +10,7 @@ import numpy as np
 
 from yolo9000 import scoring
 from yolo9000.data.disk import read_text
+from yolo9000.data.formats import segmentation
 from yolo9000.data.formats.coco import annotation_file
 from yolo9000.data.formats.reading import Source
 from yolo9000.data.records import Dataset
@@ -198,6 +199,11 @@ def _evaluation(
   )
   if coco.MASK_FIGURES[0] in figures:
     told |= protocol.OF_MASKS
+  elif any("segmentation" in row for row in rows):
+    told["masks of detections"] = (
+      "not compared: not every object of the data set has one that COCO's own "
+      "program can read"
+    )
   told |= protocol.of_matrix(limits.matrix_score, limits.matrix_iou)
   judged = confusion.judge(
     *(found, truth),
@@ -261,11 +267,9 @@ def _by_file(
       "COCO's program takes it for none: what finds that one counts as false"
     )
   rows = [row for row in rows if row["category_id"] in ids]
-  dataset = truths.dataset
-  whole = all(record.masks is not None for record in dataset.records)
-  bad = any(flaw.kind == "bad mask" for flaw in dataset.flaws)
-  if not whole or bad or not segmentation.is_strict(content):
-    # Without them only boxes are compared; COCO's program checks no mask.
+  masks = any("segmentation" in row for row in rows)
+  if masks and not segmentation.is_strict(content):
+    # Without them only boxes are compared.
     rows = [{k: row[k] for k in row if k != "segmentation"} for row in rows]
   by_file = coco.evaluate_file(content, rows, library=coco.coco_library())
   by_file.pop("metric")

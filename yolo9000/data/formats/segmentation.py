@@ -11,6 +11,7 @@ from yolo9000.data import masks
 from yolo9000.data.formats.reading import number
 
 POINTS = 3  # of a polygon, at least
+EMPTY = "counts of the segmentation cover no pixel"
 
 
 def read(
@@ -103,7 +104,7 @@ def _runs(
   # Runs of pixels that are not, and are, the object's take turns.
   pixels = np.repeat(np.arange(len(runs)) % 2, runs).astype(bool)
   if not pixels.any():
-    return None, "counts of the segmentation cover no pixel"
+    return None, EMPTY
   pixels = pixels.reshape(width, height).T
   columns, rows = pixels.any(0).nonzero()[0], pixels.any(1).nonzero()[0]
   corners = [columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]
@@ -113,18 +114,26 @@ def _runs(
 
 
 def is_strict(content: Any) -> bool:
-  """Whether COCO's own program can read the masks of a file.
+  """Whether COCO's own program can read every mask of an annotation file.
 
-  It needs the size of each picture, and polygons in a list even if there is
-  only one.
+  It checks nothing, needs the size of each picture, and polygons in a list even
+  if there is only one.
   """
-  sizes = [row.get(k) for row in content["images"] for k in ("width", "height")]
-  values = [row.get("segmentation") for row in content["annotations"]]
-  return all(type(side) is int and side > 0 for side in sizes) and all(
-    isinstance(value, dict)
-    or (isinstance(value, list) and all(isinstance(p, list) for p in value))
-    for value in values
-  )
+  sizes = {
+    row["id"]: (row.get("width"), row.get("height"))
+    for row in content["images"]
+  }
+  for row in content["annotations"]:
+    size = sizes.get(row["image_id"], (None, None))
+    value = row.get("segmentation")
+    if not all(type(side) is int and side > 0 for side in size):
+      return False
+    if isinstance(value, list) and not all(isinstance(p, list) for p in value):
+      return False
+    mask, wrong = read(value, size, (0.0, 0.0, *map(float, size)))
+    if mask is None or wrong:
+      return False
+  return True
 
 
 def _shown(value: Any) -> str:
