@@ -47,6 +47,7 @@ python -m yolo9000.main --config=experiments/photos.py
   --config.optimizer.held="('layer_00','layer_02','layer_04')"
   --config.data.augment.jitter=.2 --config.run.total_steps=900
   --config.run.image_sizes="(416,)" --config.evaluation.image_size=480
+  --config.run.evaluate_every=225
 
                          seed  225   450   675   900 steps
   from the start         0    .660  .791  .821  .819
