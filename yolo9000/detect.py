@@ -70,7 +70,9 @@ class Output:
     names = [self._class_names[label] for label in labels.tolist()]
     size = image.shape[1], image.shape[0]
     rows = coco_rows(
-      *(boxes_px, labels, scores),
+      boxes_px,
+      labels,
+      scores,
       **{"image_id": item.number, "file_name": item.source, "names": names},
       masks=of_detections(detections, boxes_px, size),
     )

@@ -239,7 +239,12 @@ def _detect(
   """
   items = (
     Item(
-      *(r.path, str(n), n, None, 0.0, partial(dataset.read_image, r)),
+      r.path,
+      str(n),
+      n,
+      None,
+      0.0,
+      partial(dataset.read_image, r),
       proposals_px=r.proposals_px,
     )
     for n, r in enumerate(dataset.records)
@@ -284,7 +289,7 @@ def _run(args: argparse.Namespace) -> int:
       evaluation = judging.pictures(what, truths, model.classes, found)
     else:
       evaluation, rows = judging.boxes(
-        *(what, truths, model.classes, found, limits)
+        what, truths, model.classes, found, limits
       )
       write_whole(args.out / "detections.json", json.dumps(rows))
   evaluated.write(args.out, evaluation, shown_pictures=args.shown)

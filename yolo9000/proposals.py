@@ -143,7 +143,9 @@ def search(
   if errors:
     logger.warning(
       "%s: %d pictures cannot be read and have no proposals, the first: %s",
-      *(path.stem, len(errors), errors[0]),
+      path.stem,
+      len(errors),
+      errors[0],
     )
   proposals.write(path, Proposals(boxes_px, str(how)), every)
   shutil.rmtree(folder)
@@ -194,9 +196,7 @@ def report(config: Any, out: Path, how: Search, processes: int) -> str:
   for name, file in check(out, datasets, how).items():
     if not file.exists():
       share = 0.0 if name == "test" else config.data.broken_share
-      search(
-        *(file, datasets[name], how), processes=processes, broken_share=share
-      )
+      search(file, datasets[name], how, processes=processes, broken_share=share)
     dataset = proposals.attach(datasets[name], str(file), most=how.most)
     figures = recall.of_proposals(dataset.records, classes.names)
     told = {

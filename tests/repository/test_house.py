@@ -129,6 +129,16 @@ def test_no_function_takes_more_than_twelve_arguments():
       assert count <= 12, f"{name}.{node.name} takes {count} arguments"
 
 
+def test_no_call_packs_its_arguments():
+  """`f(*(a, b))` saves a line and costs the reader a thought."""
+  for name, tree in modules():
+    for node in ast.walk(tree):
+      for one in node.args if isinstance(node, ast.Call) else ():
+        packed = isinstance(one, ast.Starred)
+        packed = packed and isinstance(one.value, ast.Tuple)
+        assert not packed, f"{name}:{one.lineno}"
+
+
 def code_words(tree):
   """Names and strings of a file, without its docstrings."""
   told = {

@@ -54,7 +54,11 @@ def write_pictures(folder: Path, count: int) -> Dataset:
     boxes_px = (record.boxes_px * scale).astype(np.float32)
     records.append(
       Record(
-        *(str(path), *SIZE, boxes_px, record.labels, record.difficult),
+        str(path),
+        *SIZE,
+        boxes_px,
+        record.labels,
+        record.difficult,
         image_id=number,
       )
     )

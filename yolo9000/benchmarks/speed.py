@@ -96,7 +96,7 @@ def network_jobs(
   step, place = devices.make_step(local_step, spmd="shard_map", mesh=mesh)
   learned, _ = held.split(still, variables)
   state = loop.State(
-    *(jnp.zeros((), jnp.int32), variables, tx.init(learned["params"]), ())
+    jnp.zeros((), jnp.int32), variables, tx.init(learned["params"]), ()
   )
   kept = [devices.replicate(jax.tree.map(jnp.copy, state), mesh)]
   placed, images = place(batch), devices.shard(batch.image, mesh)

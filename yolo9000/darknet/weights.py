@@ -113,7 +113,11 @@ def _layer_arrays(
       return [
         _Array("params", layer, "bias", bias, (1, 2, 0), after),
         _Array(
-          *("params", layer, "kernel", kernel, (0, 1, 3, 2)),
+          "params",
+          layer,
+          "kernel",
+          kernel,
+          (0, 1, 3, 2),
           (height, width, patch, filters),
         ),
       ]
@@ -138,7 +142,10 @@ def _arrays(network: Network, *, transposed: bool) -> Iterator[list[_Array]]:
   shapes = [shape, *output_shapes(table, shape)]
   for index, row in enumerate(table):
     yield _layer_arrays(
-      *(layer_name(index), row, shapes[index], shapes[index + 1]),
+      layer_name(index),
+      row,
+      shapes[index],
+      shapes[index + 1],
       transposed=transposed,
     )
 
@@ -211,7 +218,10 @@ def read_weights(
       logger.warning(
         "%s: is of version %d.%d, but its length is that of a header of %d "
         "bytes, and it is read so",
-        *(path, header.major, header.minor, position),
+        path,
+        header.major,
+        header.minor,
+        position,
       )
   if covered is None:
     raise _wrong_length(path, len(data), position, network, sizes)

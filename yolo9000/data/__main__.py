@@ -74,7 +74,9 @@ def _run(args: argparse.Namespace) -> int:
   _write(
     out / "index.html",
     page.page(
-      *(title, findings, boxes),
+      title,
+      findings,
+      boxes,
       **{"root": args.root, "text": text, "clean": clean, "seed": 0},
     ),
   )

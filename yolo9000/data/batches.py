@@ -155,7 +155,7 @@ class _TrainBatches(NamedTuple):
     rng = np.random.default_rng((self.seed, place))
     truths = self.wanted.difficult | ~record.difficult
     out, placement, flip = aug.augment(
-      *(rng, image, batch.image.shape[1], how), record.boxes[truths]
+      rng, image, batch.image.shape[1], how, record.boxes[truths]
     )
     batch.image[row] = out
     batch.image_label[row] = record.image_label
@@ -171,7 +171,7 @@ class _TrainBatches(NamedTuple):
     batch.labels[row, : len(kept)] = record.labels[kept]
     batch.mask[row, : len(kept)] = True
     proposals.place(
-      *(batch, row, record, placement), flip=flip, min_side=how.min_side
+      batch, row, record, placement, flip=flip, min_side=how.min_side
     )
     if batch.masks is not None and record.masks is not None:
       batch.masks[row, : len(kept)] = masks.placed(

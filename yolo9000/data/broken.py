@@ -51,8 +51,11 @@ def watched(
         broken[wanted] = broken.get(wanted, 0) + 1
         logger.warning(
           "step %d: %s; replaced by %s (%d replaced so far, of %d pictures)",
-          *(step, why, shown(dataset.records[index - first].path)),
-          *(sum(broken.values()), len(broken)),
+          step,
+          why,
+          shown(dataset.records[index - first].path),
+          sum(broken.values()),
+          len(broken),
         )
         if len(broken) > most:
           raise DataError(

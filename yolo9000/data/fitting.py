@@ -113,7 +113,7 @@ def centre_crop(
   inside = image[y : y + down, x : x + across]
   out = cv2.resize(inside, size, interpolation=cv2.INTER_LINEAR)
   return out, Placement(
-    *(-x / across, -y / down, (width - x) / across, (height - y) / down)
+    -x / across, -y / down, (width - x) / across, (height - y) / down
   )
 
 

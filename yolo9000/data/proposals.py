@@ -171,7 +171,9 @@ def place(
   """Writes a picture's proposals into its row of a batch; see `lay`."""
   if batch.proposals is not None:
     lay(
-      *(batch.proposals[row], record.proposals, placement),
+      batch.proposals[row],
+      record.proposals,
+      placement,
       flip=flip,
       min_side=min_side,
     )

@@ -126,7 +126,10 @@ def check_objects(records: Sequence[Record], max_objects: int) -> int:
     logger.warning(
       "%d of %d pictures have more than max_objects = %d objects: a random "
       "choice of that many is used each time, %d are left out",
-      *(sum(n > 0 for n in surplus), len(surplus), max_objects, lost),
+      sum(n > 0 for n in surplus),
+      len(surplus),
+      max_objects,
+      lost,
     )
   return lost
 

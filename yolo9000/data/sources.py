@@ -140,8 +140,12 @@ def read_for(
   logger.info(
     "%s (%s): %d pictures, %d objects, %d image labels, %d flaws in the "
     "annotations%s",
-    *(name, source, len(records), sum(len(r.labels) for r in records)),
-    *(sum(r.image_label >= 0 for r in records), len(dataset.flaws)),
+    name,
+    source,
+    len(records),
+    sum(len(r.labels) for r in records),
+    sum(r.image_label >= 0 for r in records),
+    len(dataset.flaws),
     "".join(f", {n} {note}" for note, n in dataset.notes.items() if n),
   )
   if dataset.passed:

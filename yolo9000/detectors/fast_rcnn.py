@@ -181,7 +181,9 @@ def make_task(options: Options, classes: Classes) -> Task:
       keys[:, 0], given(batch.proposals), batch.boxes, batch.mask
     )
     output, stats = pictures.train(
-      *(network, variables, batch.image),
+      network,
+      variables,
+      batch.image,
       rois=chosen.rois,
       dropout_keys=keys[:, 1],
     )

@@ -186,7 +186,8 @@ def check(options: Options) -> None:
       f"0 <= low <= high <= 1"
     )
   ranges.check(
-    *("task.proposal_loss", first),
+    "task.proposal_loss",
+    first,
     slots="[1, inf)",
     positives="[0, 1]",
     beta="[0, inf)",
@@ -557,7 +558,7 @@ def first_parts(
   size = batch.image.shape[1:3]
   of_picture = partial(first_stage_loss, anchors=anchors(size, how), how=loss)
   sums = jax.vmap(of_picture)(
-    *(keys, raw.objectness, raw.proposal_codes, batch.boxes, batch.mask)
+    keys, raw.objectness, raw.proposal_codes, batch.boxes, batch.mask
   )
   return losses.over_counted(*sums, batch.valid)
 
@@ -575,7 +576,7 @@ def second_parts(
   """
   of_picture = partial(second_stage_loss, weights=weights, beta=loss.beta)
   sums = jax.vmap(of_picture)(
-    *(raw.logits, raw.codes, batch.boxes, batch.labels, raw.chosen)
+    raw.logits, raw.codes, batch.boxes, batch.labels, raw.chosen
   )
   return losses.over_counted(*sums, batch.valid)
 

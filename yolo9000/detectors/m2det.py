@@ -184,7 +184,7 @@ class M2Det(ssd.OnBoxes):
         thin = layer(base, wide(how.filters // 2), 1, name=f"thin_{number}")
       seen = [thin, pyramids[-1][0]] if pyramids else [thin]
       module = UShape(
-        *(how.scales, wide(how.filters), self.norm, dtype), name=f"tum_{number}"
+        how.scales, wide(how.filters), self.norm, dtype, name=f"tum_{number}"
       )
       pyramids.append(module(jnp.concatenate(seen, axis=-1), train=train))
     maps = [
@@ -209,7 +209,8 @@ def make_task(options: Options, classes: Classes) -> Task:
   """
   how = options.network
   ranges.check(
-    *("task.network", how),
+    "task.network",
+    how,
     modules="[1, inf)",
     scales="[3, inf)",
     filters="[1, inf)",

@@ -263,7 +263,7 @@ def mask_parts(
       "the batch has no masks; expected data.mask_size above 0, such as 56"
     )
   sums = jax.vmap(partial(masks_loss, how=how))(
-    *(said.logits, said.chosen, batch.boxes, batch.labels, batch.masks)
+    said.logits, said.chosen, batch.boxes, batch.labels, batch.masks
   )
   return losses.over_counted(*sums, batch.valid)
 
@@ -317,7 +317,8 @@ def make_task(options: Options, classes: Classes) -> Task:
       variables,
       batch.image,
       choose=faster_rcnn.training_rois(
-        *(batch, of_rois),
+        batch,
+        of_rois,
         how=how,
         amounts=options.train_proposals,
         loss=options.loss,

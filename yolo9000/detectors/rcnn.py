@@ -289,7 +289,8 @@ def make_task(options: Options, classes: Classes) -> Task:
     cut = jax.vmap(jax.vmap(partial(warp, how=how), (None, 0)))
     tunes = learns == "softmax"
     said, new = network.apply(
-      *(variables, cut(less_mean(batch.image), chosen.rois)),
+      variables,
+      cut(less_mean(batch.image), chosen.rois),
       train=tunes,
       dropout_keys=keys[:, 1] if tunes else None,
       mutable=["batch_stats"],

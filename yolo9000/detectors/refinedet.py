@@ -196,8 +196,13 @@ def make_task(options: Options, classes: Classes) -> Task:
       picture_loss, anchors=shapes.on(arm.grids), how=options.loss
     )
     found = jax.vmap(of_picture)(
-      *(arm.logits, arm.codes, odm.logits, odm.codes),
-      *(batch.boxes, batch.labels, batch.mask),
+      arm.logits,
+      arm.codes,
+      odm.logits,
+      odm.codes,
+      batch.boxes,
+      batch.labels,
+      batch.mask,
     )
     parts = {
       f"{module}_{name}": part
@@ -257,12 +262,20 @@ def picture_loss(
   """
   moved, dropped = refine(arm_logits, arm_codes, anchors, easy=how.easy)
   of_arm = ssd.picture_loss(
-    *(arm_logits, arm_codes, boxes, jnp.zeros_like(labels), mask),
+    arm_logits,
+    arm_codes,
+    boxes,
+    jnp.zeros_like(labels),
+    mask,
     default_boxes=anchors,
     how=how,
   )
   of_odm = ssd.picture_loss(
-    *(logits, codes, boxes, labels, mask),
+    logits,
+    codes,
+    boxes,
+    labels,
+    mask,
     default_boxes=moved,
     how=how,
     ignored=dropped,

@@ -210,7 +210,10 @@ def hard_loss(
     logits, codes, *chosen = jax.tree.map(lambda part: part[None], one)
     of_rois, truth, sample = chosen
     return losses.region_loss(
-      *(logits, codes, boxes, labels),
+      logits,
+      codes,
+      boxes,
+      labels,
       rois=of_rois,
       truth=truth,
       sample=sample,

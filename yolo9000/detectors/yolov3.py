@@ -59,11 +59,23 @@ def in_cells(*priors_px: tuple[int, int]) -> tuple[tuple[float, float], ...]:
 # Section 2.3: the clusters of COCO's boxes on pictures of 416 pixels, and those
 # of the program's tiny network.
 COCO = in_cells(
-  *((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119)),
-  *((116, 90), (156, 198), (373, 326)),
+  (10, 13),
+  (16, 30),
+  (33, 23),
+  (30, 61),
+  (62, 45),
+  (59, 119),
+  (116, 90),
+  (156, 198),
+  (373, 326),
 )
 COCO_TINY = in_cells(
-  *((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319)),
+  (10, 14),
+  (23, 27),
+  (37, 58),
+  (81, 82),
+  (135, 169),
+  (344, 319),
 )
 
 
@@ -304,7 +316,9 @@ def levels_loss(
   of_levels = [
     losses.level_loss(
       of_slots(output, level),
-      *(boxes, labels, mask),
+      boxes,
+      labels,
+      mask,
       prior_shapes=prior_shapes(level, size),
       own=level.own,
       class_error=class_error(level.tree),

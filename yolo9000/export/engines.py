@@ -84,7 +84,10 @@ class Exported(NamedTuple):
       if most is not None:
         mask &= np.cumsum(mask, axis=1) <= most
       return Detections(
-        *(found["boxes"], found["scores"], found["labels"], mask),
+        found["boxes"],
+        found["scores"],
+        found["labels"],
+        mask,
         masks=found.get("masks"),
       )
 

@@ -61,7 +61,7 @@ def gather(eqn: Equation) -> Any:
     found = Value("Gather", [x, flat], shape, eqn.dtype, axis=0)
   else:
     found = Value(
-      *("GatherND", [x, indices], shape, eqn.dtype), batch_dims=len(batch)
+      "GatherND", [x, indices], shape, eqn.dtype, batch_dims=len(batch)
     )
   if inside is not None:
     inside = reshape(inside, [*index_shape, *[1] * len(whole)], eqn.sides)
@@ -153,7 +153,7 @@ def _bounded(
   most = [
     np.array(side - 1, INT)
     if isinstance(side, int)
-    else plain(*("Sub", eqn.sides.scalar(side), np.array(1, INT)), dtype=INT)
+    else plain("Sub", eqn.sides.scalar(side), np.array(1, INT), dtype=INT)
     for side in sides
   ]
   if len(most) > 1:

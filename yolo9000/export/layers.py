@@ -38,7 +38,7 @@ def _choice(kind: str) -> Callable[[Equation], Any]:
   def of(eqn: Equation) -> Any:  # the first of equals
     (axis,) = eqn.params["axes"]
     found = Value(
-      *(kind, [eqn.full()], eqn.shape, INT), axis=int(axis), keepdims=0
+      kind, [eqn.full()], eqn.shape, INT, axis=int(axis), keepdims=0
     )
     return cast(found, eqn.dtype)
 
@@ -60,7 +60,7 @@ def cumulative_sum(eqn: Equation) -> Any:
   axis = np.array(eqn.params["axis"], INT)
   backwards = int(eqn.params["reverse"])
   return Value(
-    *("CumSum", [eqn.full(), axis], eqn.shape, eqn.dtype), reverse=backwards
+    "CumSum", [eqn.full(), axis], eqn.shape, eqn.dtype, reverse=backwards
   )
 
 
@@ -71,7 +71,7 @@ def sort(eqn: Equation) -> Any:
   axis = int(eqn.params["dimension"])
   size = eqn.sides.tensor([eqn.shape[axis]])
   found = Value(
-    *("TopK", [eqn.full(), size], eqn.shape, eqn.dtype), axis=axis, largest=0
+    "TopK", [eqn.full(), size], eqn.shape, eqn.dtype, axis=axis, largest=0
   )
   found.another(eqn.shape, INT)  # which nothing asks for
   return found

@@ -43,7 +43,7 @@ def suppress(
   number = _range(end)
   same = _plain("Equal", _new_axis(labels, 2), _new_axis(labels, 1))
   first = Value(
-    *("ArgMax", [cast(same, np.int32)], ("B", "V"), INT), axis=1, keepdims=0
+    "ArgMax", [cast(same, np.int32)], ("B", "V"), INT, axis=1, keepdims=0
   )
   own = _plain("Equal", _new_axis(first, 1), _new_axis(number, 1))
   own = _plain("And", own, _new_axis(valid, 1))  # (B, V labels, V candidates)

@@ -102,7 +102,9 @@ def evaluate_found(
   """As `evaluate_both`, of two lists; detected boxes count as they are."""
   figures = voc.evaluate_found(found, truth, class_names=class_names)
   of_coco = coco.evaluate_found(
-    *(found, truth, records),
+    found,
+    truth,
+    records,
     class_names=class_names,
     library=coco.coco_library(),
   )
@@ -118,7 +120,8 @@ def evaluate_all(
   """As `evaluate_both`, and COCO's by masks; "metric" is the COCO mask AP."""
   figures = evaluate_both(detections, records, class_names=class_names)
   of_masks = mask_ap.evaluate_masks(
-    *(detections, records),
+    detections,
+    records,
     class_names=class_names,
     library=coco.coco_library(),
   )

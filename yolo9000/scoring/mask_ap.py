@@ -56,7 +56,9 @@ def evaluate_masks(
   areas = np.where(np.isnan(areas), counted, areas)
   tables = [
     coco.coco_table(
-      *(library, rows, area),
+      library,
+      rows,
+      area,
       [(record.width, record.height) for record in records],
       class_names,
       masks,

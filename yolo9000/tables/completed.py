@@ -86,6 +86,8 @@ def _priors(config: Any, records: Sequence[Record]) -> dict[str, Any]:
   )
   logger.info(
     "task.network.priors, of %d boxes: %s, average IoU %.3f",
-    *(len(shapes), priors, fit.average_iou),
+    len(shapes),
+    priors,
+    fit.average_iou,
   )
   return {"task.network.priors": priors}

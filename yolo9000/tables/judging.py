@@ -77,10 +77,10 @@ def given_boxes(
     figures = voc.evaluate_found(read.found, truth, class_names=classes.names)
   else:
     figures = scoring.evaluate_found(
-      *(read.found, truth, dataset.records), class_names=classes.names
+      read.found, truth, dataset.records, class_names=classes.names
     )
   return _evaluation(
-    *(what, truths, classes, read.found, truth, read.rows, figures, limits)
+    what, truths, classes, read.found, truth, read.rows, figures, limits
   )
 
 
@@ -147,9 +147,7 @@ def boxes(
   found, _ = voc.collect(detections, dataset.records)
   truths = truths._replace(told=told)
   truth = _listed(dataset.records)
-  made = _evaluation(
-    *(what, truths, classes, found, truth, rows, figures, limits)
-  )
+  made = _evaluation(what, truths, classes, found, truth, rows, figures, limits)
   return made, rows
 
 
@@ -190,7 +188,8 @@ def _evaluation(
   if is_coco and classes.tree is None and not truths.scored:
     figures = _by_file(truths, figures, rows, told)
   told |= protocol.of_boxes(
-    *(found, truth),
+    found,
+    truth,
     pictures=len(dataset.records),
     class_names=classes.names,
     hit=limits.hit,
@@ -206,7 +205,8 @@ def _evaluation(
     )
   told |= protocol.of_matrix(limits.matrix_score, limits.matrix_iou)
   judged = confusion.judge(
-    *(found, truth),
+    found,
+    truth,
     score_threshold=limits.matrix_score,
     iou_threshold=limits.matrix_iou,
     crowds=is_coco,

@@ -45,7 +45,9 @@ def picture_grid(
       )
     edges = drawable(found.boxes * record.edges_px, picture.shape)
     for (x, y, right, bottom), label, score in zip(
-      *(edges.tolist(), found.labels.tolist(), found.scores.tolist()),
+      edges.tolist(),
+      found.labels.tolist(),
+      found.scores.tolist(),
       strict=True,
     ):
       if score < SHOWN_SCORE:
@@ -56,7 +58,9 @@ def picture_grid(
         )
       )
       axis.text(
-        *(x, y, f"{class_names[label]} {score:.2f}"),
+        x,
+        y,
+        f"{class_names[label]} {score:.2f}",
         fontsize=7,
         color="black",
         verticalalignment="bottom",
@@ -75,7 +79,8 @@ def precision_recall(
   axis = figure.subplots()
   for label, (name, curve) in enumerate(curves.items()):
     axis.plot(
-      *(curve.recall, curve.precision),
+      curve.recall,
+      curve.precision,
       color=colour(label),
       label=f"{name} {voc07_ap(curve):.3f}",
     )
@@ -180,7 +185,9 @@ def bar_chart(
   for offset, values, label in sets[: 2 if paper else 1]:
     heights = [0 if v is None else v for v in values]
     bars = axis.bar(
-      *(place + offset, heights, 0.38),
+      place + offset,
+      heights,
+      0.38,
       label=label,
       yerr=spreads if values is ours and any(spreads) else None,
     )

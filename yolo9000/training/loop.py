@@ -267,7 +267,11 @@ def begin(config: Any, classes: Classes, state: State, workdir: Path) -> State:
   logger.info(
     "%s: %d of %d layers start from %s, %d are held still; start.txt says "
     "which",
-    *(workdir, count, len(report), run.start_from, len(layers)),
+    workdir,
+    count,
+    len(report),
+    run.start_from,
+    len(layers),
   )
   average = variables if config.optimizer.average else ()
   return state._replace(variables=variables, average=average)

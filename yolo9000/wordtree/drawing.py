@@ -19,7 +19,8 @@ def draw(path: Path, lines: Sequence[str]) -> None:
     if level:
       bend = level - 0.8
       axis.plot(
-        *([bend, bend, level - 0.1], [-above[level - 1] - 0.35, -row, -row]),
+        [bend, bend, level - 0.1],
+        [-above[level - 1] - 0.35, -row, -row],
         color="0.6",
         linewidth=0.8,
       )

@@ -277,7 +277,7 @@ def _images(
       pictures.setdefault(image, _Picture(image, None, None))
       continue
     where = find_picture(
-      *(source, name, folders, there, flaws, path, 0), what=what
+      source, name, folders, there, flaws, path, 0, what=what
     )
     truths = where and _truths(row, where, path, what, flaws)
     kept = row["id"] if isinstance(row["id"], str) else image
@@ -371,7 +371,11 @@ def _add(row, what: str, truths, path, named: _Names, flaws: Flaws) -> None:
         flaws.mended("bad mask", path, 0, f"{what}{wrong}; left out")
     what += f"bbox {row['bbox']}"
     truths.add(
-      *(edges, label, path, 0, what),
+      edges,
+      label,
+      path,
+      0,
+      what,
       difficult=crowd,
       area_px=area,
       mask=mask,

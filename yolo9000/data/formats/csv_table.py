@@ -203,8 +203,13 @@ class Pictures:
     """
     if name not in self._paths:
       self._paths[name] = picture = find_picture(
-        *(self._source, name, self._folders, self._there, self._flaws),
-        *(path, line),
+        self._source,
+        name,
+        self._folders,
+        self._there,
+        self._flaws,
+        path,
+        line,
       )
       if picture is not None and picture not in self._all:
         self._flaws.met.add(str(picture))

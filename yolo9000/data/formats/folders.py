@@ -112,7 +112,7 @@ def _read_list(path: Any, source: Source, flaws: Flaws) -> Dataset:
       flaws.error("bad annotation", path, line, message)
       continue
     picture = find_picture(
-      *(source, name, [root, root / path.stem], there, flaws, path, line)
+      source, name, [root, root / path.stem], there, flaws, path, line
     )
     if picture is None:
       continue

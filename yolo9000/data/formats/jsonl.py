@@ -103,7 +103,7 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       message = f"no record: {type(error).__name__} {error}"
       flaws.error("bad annotation", path, line, message)
       continue
-    where = find_picture(*(below, row.path, folders, there, flaws, path, line))
+    where = find_picture(below, row.path, folders, there, flaws, path, line)
     if where is None:
       continue
     truths = Truths(*row.size, flaws)
@@ -114,7 +114,11 @@ def read(source: Source, flaws: Flaws) -> Dataset:
       label = classes.label(row.labels[n], truths, path, line)
       if label is not None:
         truths.add(
-          *(edges, label, path, line, f"box {n + 1} {edges}"),
+          edges,
+          label,
+          path,
+          line,
+          f"box {n + 1} {edges}",
           difficult=row.difficult[n],
           area_px=row.areas_px[n],
         )

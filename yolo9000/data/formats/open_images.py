@@ -71,7 +71,9 @@ def read(source: Source, flaws: Flaws) -> Dataset:
     message = "the column IsGroupOf is missing; no box is taken for a group"
     flaws.mended("bad annotation", path, 1, message)
   doubtful = unread.pass_over(
-    *(header, READ, KNOWN),
+    header,
+    READ,
+    KNOWN,
     **{"what": "column", "to": flaws, "flaws": flaws, "path": path, "line": 1},
   )
   names, boxable = _display_names(root, flaws)

@@ -86,7 +86,9 @@ class Classes:
           else (f"{len(self._numbers)} others")
         )
         to.error(
-          *("unknown class", path, line),
+          "unknown class",
+          path,
+          line,
           f"{what}unknown class {name!r}; known are {known}",
         )
         return None
@@ -372,7 +374,11 @@ def finished(
     ]
     names = tuple(order)
   return Dataset(
-    *(records, names, read_picture, flaws.found, flaws.notes),
+    records,
+    names,
+    read_picture,
+    flaws.found,
+    flaws.notes,
     category_ids=category_ids,
     passed=flaws.passed,
   )

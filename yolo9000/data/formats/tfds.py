@@ -68,7 +68,11 @@ def read(source: Source, flaws: Flaws) -> Dataset:
   if not found:
     flaws.error("empty split", source.root, 0, f"{source.split} has no picture")
   return Dataset(
-    *(found, classes, read_image, flaws.found, flaws.notes),
+    found,
+    classes,
+    read_image,
+    flaws.found,
+    flaws.notes,
     passed=flaws.passed,
   )
 
@@ -193,7 +197,9 @@ def _record(
     truths.add(
       (left * width, top * height, right * width, bottom * height),
       label,
-      *(path, 0, f"object {n + 1}: box {boxes[n].tolist()}"),
+      path,
+      0,
+      f"object {n + 1}: box {boxes[n].tolist()}",
       difficult=difficult,
       area_px=float(objects["area"][n]) if "area" in objects else math.nan,
     )
