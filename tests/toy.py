@@ -56,4 +56,5 @@ def make_task(options, classes):
     shown = best > options.detect.score_threshold
     return Detections(output[:, None, :4], best, label, shown)
 
-  return Task(partial(pictures.begin, network), loss, predict, check_size)
+  init = partial(pictures.begin, network, check_size)
+  return Task(init, loss, predict, check_size)

@@ -84,9 +84,8 @@ def trunk_job(config: Any, images: Any) -> Callable[[], Any]:
   classes = build.read_classes(config.data)
   rows = detectors.network_rows(config.task.to_dict(), classes)
   network = Chain(rows[:-2], jnp.dtype(config.task.network.dtype))
-  size = images.shape[1:3]
-  variables = jax.jit(partial(pictures.begin, network, size=size))(
-    jax.random.key(0)
+  variables = jax.jit(partial(network.init, train=False))(
+    jax.random.key(0), pictures.normalise(images)
   )
   run = jax.jit(partial(pictures.predict, network))
   return lambda: jax.block_until_ready(run(variables, images))

@@ -113,9 +113,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     )
   answers = min(ANSWERS, len(labels or classes.names))
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     del step

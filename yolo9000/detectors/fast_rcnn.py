@@ -167,12 +167,8 @@ def make_task(options: Options, classes: Classes) -> Task:
   how = options.loss
   network = FastRCNN(options.network, options.norm, len(classes.names))
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    image = jnp.zeros((1, *size, 3), jnp.float32)
-    rois = jnp.zeros((1, 1, 4), jnp.float32)
-    made = network.init(key, image, rois, train=False)
-    return {"batch_stats": {}, **made}
+  rois = jnp.zeros((1, 1, 4), jnp.float32)
+  init = partial(pictures.begin, network, check_size, rois=rois)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     keys = jax.vmap(partial(jax.random.fold_in, step.key))(batch.index)
@@ -197,9 +193,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     images: UInt8[Array, "B H W 3"],
     proposals: Float[Array, "B P 4"],
   ) -> Detections:
-    output = network.apply(
-      variables, pictures.normalise(images), proposals, train=False
-    )
+    output = pictures.predict(network, variables, images, rois=proposals)
     of_picture = partial(detections, how=options.detect)
     return jax.vmap(of_picture)(*output, *given(proposals)[::2])
 

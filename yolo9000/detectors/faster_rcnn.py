@@ -599,9 +599,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   network = FasterRCNN(how, options.norm, len(classes.names))
   check_size = partial(check_sides, how)
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     of_anchors, of_rois, of_dropout = keys_of(step, batch)
@@ -626,10 +624,10 @@ def make_task(options: Options, classes: Classes) -> Task:
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
     size, amounts = images.shape[1:3], options.test_proposals
-    raw = network.apply(
+    raw = pictures.predict(
+      network,
       variables,
-      pictures.normalise(images),
-      train=False,
+      images,
       choose=shown_rois(size, how=how, amounts=amounts),
     )
     of_picture = partial(detections, how=options.detect)

@@ -305,9 +305,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   )
   check_size = partial(faster_rcnn.check_sides, how)
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     of_anchors, of_rois, of_dropout = faster_rcnn.keys_of(step, batch)
@@ -338,10 +336,10 @@ def make_task(options: Options, classes: Classes) -> Task:
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
     amounts = options.test_proposals
-    said = network.apply(
+    said = pictures.predict(
+      network,
       variables,
-      pictures.normalise(images),
-      train=False,
+      images,
       choose=faster_rcnn.shown_rois(
         images.shape[1:3], how=how, amounts=amounts
       ),

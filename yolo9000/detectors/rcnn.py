@@ -299,10 +299,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     parts = jax.vmap(part)(
       said, batch.boxes, batch.labels, batch.mask, chosen=chosen
     )
-    parts = {
-      name: jnp.mean(jnp.where(batch.valid, one, 0.0))
-      for name, one in parts.items()
-    }
+    parts = losses.over_pictures(parts, batch.valid)
     if not tunes:
       kernel = variables["params"]["ridges"]["kernel"]
       parts["penalty"] = options.loss.ridge * jnp.sum(kernel**2)

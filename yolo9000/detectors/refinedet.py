@@ -186,9 +186,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   network = ssd.network_of(RefineDet, options, classes, levels=levels)
   check_size = partial(ssd.check_side, shapes.size)
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     (arm, odm), stats = pictures.train(network, variables, batch.image)

@@ -282,9 +282,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   how = options.network._replace(ratios=tuple(options.network.ratios))
   network = RetinaNet(how, options.norm, len(classes.names))
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     del step
@@ -295,10 +293,7 @@ def make_task(options: Options, classes: Classes) -> Task:
       **options.loss._asdict(),
     )
     parts = jax.vmap(of_picture)(*output, batch.boxes, batch.labels, batch.mask)
-    parts = {
-      name: jnp.mean(jnp.where(batch.valid, part, 0.0))
-      for name, part in parts.items()
-    }
+    parts = losses.over_pictures(parts, batch.valid)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:

@@ -253,9 +253,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   network = RFCN(len(classes.names), how, options.norm)
   check_size = partial(faster_rcnn.check_sides, how)
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     of_anchors, *_ = faster_rcnn.keys_of(step, batch)
@@ -279,10 +277,10 @@ def make_task(options: Options, classes: Classes) -> Task:
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:
     size, amounts = images.shape[1:3], options.test_proposals
-    raw = network.apply(
+    raw = pictures.predict(
+      network,
       variables,
-      pictures.normalise(images),
-      train=False,
+      images,
       choose=faster_rcnn.shown_rois(size, how=how, amounts=amounts),
     )
     scores = jax.nn.softmax(raw.logits, axis=-1)[..., 1:]

@@ -349,9 +349,7 @@ def task_of(
   shapes: DefaultBoxes = options.default_boxes
   check_size = partial(check_side, shapes.size)
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     raw, stats = pictures.train(network, variables, batch.image)

@@ -211,9 +211,7 @@ def make_task(
   )
   of_picture = reader(region, how, classes, nodes)
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(whole, key, size)
+  init = partial(pictures.begin, whole, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     network = trunk if joint.few_cells else whole
@@ -324,9 +322,6 @@ def joint_loss(
   """
   has_label = batch.image_label >= 0
 
-  def mean(parts, counted):
-    return {n: jnp.mean(jnp.where(counted, p, 0.0)) for n, p in parts.items()}
-
   def boxes_of(output, *truth):
     found = head(output)
     return of_boxes(found.raw, *truth, class_logits=found.class_logits)
@@ -342,9 +337,10 @@ def joint_loss(
 
   mask = batch.mask & ~has_label[:, None]
   parts = jax.vmap(boxes_of)(output, batch.boxes, batch.labels, mask)
-  parts = mean(parts, batch.valid & ~has_label)
+  parts = losses.over_pictures(parts, batch.valid & ~has_label)
   of_labels = jax.vmap(label_of)(output, jnp.maximum(batch.image_label, 0))
-  of_labels = mean(of_labels, batch.valid & has_label & labels_taught)
+  taught = batch.valid & has_label & labels_taught
+  of_labels = losses.over_pictures(of_labels, taught)
   return parts | {f"image_{name}": part for name, part in of_labels.items()}
 
 

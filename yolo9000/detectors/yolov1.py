@@ -172,9 +172,7 @@ def make_task(
         f"expected {own[0]}x{own[1]}: the network takes no other"
       )
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     # What is dropped is a function of the step and the picture, so a run
@@ -186,10 +184,7 @@ def make_task(
     if most:  # of each picture's loss, not of their mean
       output = jnp.asarray(clipped(output, most / len(batch.image)))
     parts = jax.vmap(of_boxes)(output, batch.boxes, batch.labels, batch.mask)
-    parts = {
-      name: jnp.mean(jnp.where(batch.valid, part, 0.0))
-      for name, part in parts.items()
-    }
+    parts = losses.over_pictures(parts, batch.valid)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:

@@ -222,19 +222,14 @@ def make_task(
     how=options.detect,
   )
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     output, stats = pictures.train(network, variables, batch.image)
     parts = jax.vmap(partial(of_boxes, images_seen=step.images_seen))(
       slots(output, len(priors)), batch.boxes, batch.labels, batch.mask
     )
-    parts = {
-      name: jnp.mean(jnp.where(batch.valid, part, 0.0))
-      for name, part in parts.items()
-    }
+    parts = losses.over_pictures(parts, batch.valid)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:

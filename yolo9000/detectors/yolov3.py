@@ -256,9 +256,7 @@ def make_task(
     how=options.detect,
   )
 
-  def init(key: Array, size: tuple[int, int]) -> dict[str, Any]:
-    check_size(size)
-    return pictures.begin(network, key, size)
+  init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
     del step
@@ -267,10 +265,7 @@ def make_task(
       levels_loss, levels=levels, size=batch.image.shape[1:3], how=options.loss
     )
     parts = jax.vmap(of_levels)(outputs, batch.boxes, batch.labels, batch.mask)
-    parts = {
-      name: jnp.mean(jnp.where(batch.valid, part, 0.0))
-      for name, part in parts.items()
-    }
+    parts = losses.over_pictures(parts, batch.valid)
     return sum(parts.values()), (stats, parts)
 
   def predict(variables: Any, images: UInt8[Array, "B H W 3"]) -> Detections:

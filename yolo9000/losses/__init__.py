@@ -10,12 +10,12 @@ detection.py has the loss of boxes, image_label.py that of a label alone,
 classes.py their class errors, sum_squared.py the first YOLO's loss, levels.py
 YOLOv3's, dense.py RetinaNet's, multibox.py that of SSD and what extends it,
 proposals.py and regions.py those of the two stages of Faster R-CNN, masks.py
-that of Mask R-CNN's masks. counted.py divides a batch's sums by what they
-count. focal.py and smooth_l1.py are errors of single numbers.
+that of Mask R-CNN's masks. focal.py and smooth_l1.py are errors of single
+numbers. batch.py makes a batch's loss of those of its pictures.
 """
 
+from yolo9000.losses.batch import over_counted, over_pictures
 from yolo9000.losses.classes import logistic_error, softmax_error, tree_error
-from yolo9000.losses.counted import over_counted
 from yolo9000.losses.dense import dense_loss
 from yolo9000.losses.detection import Weights, assign, decode, detection_loss
 from yolo9000.losses.focal import focal_loss
@@ -41,6 +41,7 @@ __all__ = [
   "mask_loss",
   "multibox_loss",
   "over_counted",
+  "over_pictures",
   "project_masks",
   "proposal_loss",
   "region_loss",

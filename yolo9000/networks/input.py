@@ -5,6 +5,7 @@ For any Flax module that takes pictures in [0, 1] and `train`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -59,14 +60,27 @@ def standardise(x: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
   return (x - mean) / deviation
 
 
-def begin(network: nn.Module, key: Array, size: tuple[int, int]) -> Any:
-  """Fresh params and batch_stats, for pictures of size (height, width)."""
+def begin(
+  network: nn.Module,
+  check_size: Callable[[tuple[int, int]], None],
+  key: Array,
+  size: tuple[int, int],
+  **more: Any,
+) -> Any:
+  """Fresh params and batch_stats, for pictures of size (height, width).
+
+  A Task's init is this with its network and its check_size.
+  """
+  check_size(size)
   image = jnp.zeros((1, *size, 3), jnp.float32)
-  return {"batch_stats": {}, **network.init(key, image, train=False)}
+  return {"batch_stats": {}, **network.init(key, image, train=False, **more)}
 
 
 def train(
-  network: nn.Module, variables: Any, images: UInt8[Array, "B H W 3"], **more
+  network: nn.Module,
+  variables: Any,
+  images: UInt8[Array, "B H W 3"],
+  **more: Any,
 ) -> tuple[Any, Any]:
   """The network's output in training, and its new batch_stats."""
   output, new = network.apply(
@@ -76,7 +90,10 @@ def train(
 
 
 def predict(
-  network: nn.Module, variables: Any, images: UInt8[Array, "B H W 3"]
+  network: nn.Module,
+  variables: Any,
+  images: UInt8[Array, "B H W 3"],
+  **more: Any,
 ) -> Any:
   """The network's output for pictures that nothing is learned from."""
-  return network.apply(variables, normalise(images), train=False)
+  return network.apply(variables, normalise(images), train=False, **more)

@@ -1,4 +1,4 @@
-"""A batch's loss that is divided by what all its pictures have of a thing."""
+"""From the losses of pictures to that of their batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import jax.numpy as jnp
 from jax import Array
 
 from yolo9000.types import Bool, Float, Int
+
+
+def over_pictures(
+  parts: dict[str, Float[Array, " B"]], counted: Bool[Array, " B"]
+) -> dict[str, Float[Array, ""]]:
+  """Means over the batch; pictures that are not counted have a loss of 0.
+
+  Args:
+    parts: of each picture, by name.
+    counted: false for pictures that are padding.
+  """
+  return {
+    name: jnp.mean(jnp.where(counted, part, 0.0))
+    for name, part in parts.items()
+  }
 
 
 def over_counted(
