@@ -118,7 +118,9 @@ def classifier(
     test=source("shapes", split="labels_test", map=TO_OUTLINES),
     class_names=class_names,
     tree=tree,
+    priors=0,
     max_objects=0,
+    mask_size=0,
     train_on_difficult=False,
     augment=dict(
       kind="classification",

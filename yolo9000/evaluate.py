@@ -170,7 +170,7 @@ def _truths(
     }
     truths = Truths(dataset, source, how["groups"], how["classes"], told)
     return truths, batch
-  masks = masks or bool(config and config.data.get("mask_size", 0))
+  masks = masks or bool(config and config.data.mask_size)
   source = _source(args)._replace(masks=masks)
   flaws, as_it_is = Flaws(strict=True), args.detections is not None
   if as_it_is:

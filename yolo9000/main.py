@@ -152,7 +152,7 @@ def check(config: Any, workdir: Path) -> None:
   results.frame(config)
   made = plan.make(config)
   wrong, stages = {}, plan.chosen(made, config)
-  if any(stage.config.run.get("extend") for stage in stages):
+  if any(stage.config.run.extend for stage in stages):
     raise ValueError("run.extend is for a config without rows")
   to_do = [s for s in stages if not sweep.is_done(s, workdir)]
   for stage in to_do:

@@ -47,7 +47,7 @@ def random_batch(config: Any) -> Batch:
   num_classes = len(config.data.class_names)
   rng = np.random.default_rng(0)
   low = rng.uniform(0, 0.5, (batch_size, 30, 2))
-  mask_size = config.data.get("mask_size", 0)
+  mask_size = config.data.mask_size
   batch = empty_batch(
     batch_size, size=size, max_objects=30, mask_size=mask_size
   )

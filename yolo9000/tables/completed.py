@@ -36,7 +36,7 @@ def complete(config: Any) -> Any:
   rows = config.get("rows", ())  # a stage alone has none
   configs = plan.row_configs(config) if rows else {"": config}
   with_priors = {
-    name: one for name, one in configs.items() if one.data.get("priors", 0)
+    name: one for name, one in configs.items() if one.data.priors
   }
   if not of_data and not with_priors:
     return config

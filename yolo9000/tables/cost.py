@@ -95,7 +95,7 @@ def _empty(config: Any, task: Task, size: int, count: int) -> Batch:
     size=size,
     max_objects=data.max_objects,
     max_proposals=most if task.needs_proposals else 0,
-    mask_size=data.get("mask_size", 0),
+    mask_size=data.mask_size,
   )
 
 

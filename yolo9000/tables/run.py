@@ -91,7 +91,7 @@ def run_alone(config: Any, workdir: Path) -> dict[str, Any]:
     Refused: if the folder holds a run of another config, or another job is at
       work there.
   """
-  longer = config.run.total_steps + config.run.get("extend", 0)
+  longer = config.run.total_steps + config.run.extend
   whole = plan.with_changes(config, (("run.total_steps", longer),))
   missing = [p for p in (workdir, *workdir.parents) if not p.exists()]
   with contextlib.ExitStack() as lock:
@@ -146,7 +146,7 @@ def check_same(config: Any, workdir: Path) -> None:
       f"{workdir} holds a run of another config; remove it or choose another "
       f"--workdir. It differs in\n  " + "\n  ".join(wrong)
     )
-  before, now = (c["run"].get("extend", 0) for c in (old, new))
+  before, now = (c["run"]["extend"] for c in (old, new))
   if now < before and not results.exists():
     raise Refused(
       f"{workdir} is being extended by {before} steps, and run.extend is "
@@ -168,7 +168,7 @@ def run(
     evaluated: the finished run; None to train.
   """
   path = workdir / "results.json"
-  extended = described.run.get("extend", 0)
+  extended = described.run.extend
 
   def begin() -> dict[str, Any] | None:
     known = json.loads(path.read_text()) if path.exists() else None

@@ -157,7 +157,7 @@ def make_source(config: Any, name: str, description: Any) -> Source:
 def wants_masks(config: Any) -> bool:
   """Whether a run learns from masks, or is measured by them."""
   of_masks = config.evaluation.metric in scoring.MASK_METRICS
-  return bool(config.data.get("mask_size", 0)) or of_masks
+  return config.data.mask_size > 0 or of_masks
 
 
 def read_data(
@@ -242,7 +242,7 @@ def training_batches(
     wanted=Wanted(
       options.max_objects,
       options.train_on_difficult,
-      options.get("mask_size", 0),
+      options.mask_size,
     ),
     batch_size=run.batch_size,
     rows=rows,
@@ -260,6 +260,6 @@ def training_batches(
         size=size,
         max_objects=options.max_objects,
         max_proposals=most,
-        mask_size=options.get("mask_size", 0),
+        mask_size=options.mask_size,
       )
   return batches, empty

@@ -230,8 +230,8 @@ def make_log(config: Any, workdir: Path, done: int) -> Log:
     run.total_steps,
     run.batch_size,
     rate=build.make_schedule(config),
-    profile=run.get("profile", 0),
-    tensorboard=run.get("tensorboard", False),
+    profile=run.profile,
+    tensorboard=run.tensorboard,
   )
 
 

@@ -105,14 +105,14 @@ def check_config(config: Any, task: Task) -> None:
   run, mesh = config.run, devices.make_mesh()
   for name, least in LEAST.items():
     section, key = name.split(".")
-    value = config[section].get(key, least)
+    value = config[section][key]
     if value < least:
       raise ValueError(f"{name} is {value}; it must be at least {least}")
-  if not isinstance(run.get("tensorboard", False), bool):
+  if not isinstance(run.tensorboard, bool):
     raise ValueError(
       f"run.tensorboard is {run.tensorboard!r}; expected True or False"
     )
-  if run.get("tensorboard", False):
+  if run.tensorboard:
     board.check()
   if not run.image_sizes or run.resize_every < 1:
     raise ValueError(
