@@ -148,8 +148,8 @@ TWO_STAGES = {
   "train_proposals.after": 300,
   "test_proposals.before": 300,
   "test_proposals.after": 100,
-  "proposal_loss.slots": 128,
-  "loss.slots": 64,
+  "proposal_loss.samples": 128,
+  "loss.samples": 64,
 }
 
 # Name of the row, of the detector, what the papers report, and its options
@@ -206,7 +206,7 @@ ROWS: tuple[tuple[str, str, Mapping[str, float], Mapping[str, Any]], ...] = (
       "train_proposals.before": 500,
       "test_proposals.before": 300,
       "test_proposals.after": 100,
-      "proposal_loss.slots": 128,
+      "proposal_loss.samples": 128,
       "loss.hard": 64,
     },
   ),
@@ -285,7 +285,7 @@ RCNN = {
   "network.side": 67,
   "network.context": 5,
   "network.batch_norm": True,
-  "loss.slots": 32,
+  "loss.samples": 32,
 }
 
 
@@ -393,7 +393,7 @@ SSD512, FSSD512, RFBNET512 = (
   )
   for options in (ssd.SSD512, fssd.FSSD512, rfbnet.RFBNET512_E)
 )
-RCNN_VOC = rcnn.Options(loss=rcnn.Loss(slots=64))  # 128 regions of 2 pictures
+RCNN_VOC = rcnn.Options(loss=rcnn.Loss(samples=64))  # 128 regions of 2 pictures
 DSOD300 = dsod.DSOD300._replace(
   default_boxes=dsod.DSOD300.default_boxes._replace(sides=ssd.COCO_SIDES_300)
 )

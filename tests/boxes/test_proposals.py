@@ -97,19 +97,19 @@ def test_proposals_are_those_of_loops(after):
   np.testing.assert_array_equal(found.scores[count:], 0)
 
 
-sample = jax.jit(sampling.balanced, static_argnames=("slots", "positives"))
+sample = jax.jit(sampling.balanced, static_argnames=("samples", "positives"))
 
 
 @pytest.mark.parametrize(
   ("positive", "negative"), [(30, 60), (3, 60), (30, 4), (2, 3), (0, 9), (0, 0)]
 )
 def test_so_many_are_sampled(positive, negative):
-  """Of those allowed alone, by the key alone, and into slots of one number."""
+  """Of those allowed alone, by the key alone, and always as many indices."""
   rng = np.random.default_rng(positive)
   kinds = np.repeat([1, 0, -1], [positive, negative, 100 - positive - negative])
   kinds = rng.permutation(kinds)
   given = jnp.asarray(kinds == 1), jnp.asarray(kinds == 0)
-  how = dict(slots=16, positives=4)
+  how = dict(samples=16, positives=4)
   found = sample(jax.random.key(0), *given, **how)
   for chosen, allowed in zip(found, given, strict=True):
     assert not (chosen & ~allowed).any()
@@ -118,7 +118,7 @@ def test_so_many_are_sampled(positive, negative):
   again = sample(jax.random.key(0), *given, **how)
   for one, other in zip(found, again, strict=True):
     np.testing.assert_array_equal(one, other)
-  index, real = sampling.into_slots(found, 16)
+  index, real = sampling.in_order(found, 16)
   chosen = np.flatnonzero(found.positive | found.negative)
   assert len(index) == 16
   np.testing.assert_array_equal(index[real], chosen)
@@ -128,7 +128,7 @@ def test_each_is_sampled_as_often():
   """Wherever it stands: 4 of 8 positives, and 12 of 24 negatives."""
   positive = jnp.arange(40) < 8
   negative = (jnp.arange(40) >= 8) & (jnp.arange(40) < 32)
-  how = partial(sampling.balanced, slots=16, positives=4)
+  how = partial(sampling.balanced, samples=16, positives=4)
   keys = jax.random.split(jax.random.key(1), 2000)
   found = jax.jit(jax.vmap(lambda key: how(key, positive, negative)))(keys)
   often = np.mean(found.positive | found.negative, axis=0)
@@ -199,7 +199,7 @@ def test_samples_of_rois_are_torchvisions(goldens, image):
     jnp.asarray(golden[f"roi_samples/pos_mask{image}"] > 0),
     jnp.asarray(golden[f"roi_samples/neg_mask{image}"] > 0),
   )
-  index, real = sampling.into_slots(chosen, 40)
+  index, real = sampling.in_order(chosen, 40)
   index = index[real]
   sampled = golden[f"roi_samples/sampled_proposals{image}"]
   np.testing.assert_array_equal(rois[index], sampled)

@@ -16,7 +16,7 @@ from yolo9000.boxes.sampling import sample_rois
 class How(NamedTuple):
   foreground: float = 0.5
   background: float = 0.1
-  slots: int = 8
+  samples: int = 8
   positives: float = 0.25
 
 

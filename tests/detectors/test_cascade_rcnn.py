@@ -25,8 +25,8 @@ OPTIONS = cascade_rcnn.Options(
   HOW,
   train_proposals=Amounts(40, 30),
   test_proposals=Amounts(30, 20),
-  proposal_loss=faster_rcnn.ProposalLoss(slots=16),
-  loss=faster_rcnn.Loss(slots=12),
+  proposal_loss=faster_rcnn.ProposalLoss(samples=16),
+  loss=faster_rcnn.Loss(samples=12),
   detect=Suppression(0.5, 0.01, 50, 10),
 )
 
@@ -135,7 +135,7 @@ def test_later_stages_ask_for_more_and_learn_from_truths(foreground, positive):
 
 
 def test_later_stages_learn_from_the_rois_of_the_first():
-  """Not from the truths of earlier ones, also if rois do not fill its slots."""
+  """Not from the truths of earlier ones, even if rois are too few."""
   batch = random_batch([5, 1])
   count, most = 7, batch.boxes.shape[1]
   for number, more in ((1, 0), (2, most)):

@@ -118,8 +118,8 @@ def small(**changes):
     faster_rcnn.Network(**network),
     train_proposals=Amounts(40, 30),
     test_proposals=Amounts(30, 20),
-    proposal_loss=faster_rcnn.ProposalLoss(slots=16),
-    loss=faster_rcnn.Loss(slots=12),
+    proposal_loss=faster_rcnn.ProposalLoss(samples=16),
+    loss=faster_rcnn.Loss(samples=12),
     detect=Suppression(0.5, 0.01, 50, 10),
   )
   options = options._replace(**changes)
@@ -198,7 +198,7 @@ def test_with_vgg_and_dropout_stages_count_alone():
   for learns, (names, head) in expected.items():
     task = small(
       network=dict(backbone="vgg16", dropout=0.5, anchor_scale=1.0),
-      proposal_loss=faster_rcnn.ProposalLoss(slots=16, inside=True),
+      proposal_loss=faster_rcnn.ProposalLoss(samples=16, inside=True),
       learns=learns,
     )
     variables = begin(task)
@@ -220,7 +220,7 @@ def test_with_vgg_and_dropout_stages_count_alone():
 
 
 def test_truths_are_proposals_too():
-  """Not those that are padding or a line; padded slots are no sample."""
+  """Not those that are padding or a line; padding is no sample."""
   line = [0.2, 0.3, 0.2, 0.9]
   boxes = jnp.asarray([[0.1, 0.1, 0.4, 0.5], [0.0, 0.0, 0.0, 0.0], line])
   nothing = Proposals(jnp.zeros((3, 4)), jnp.zeros(3), jnp.zeros(3, bool))
@@ -229,7 +229,7 @@ def test_truths_are_proposals_too():
     nothing,
     boxes,
     jnp.array([True, False, True]),
-    how=faster_rcnn.Loss(slots=4),
+    how=faster_rcnn.Loss(samples=4),
   )
   assert found.mask.tolist() == [True, False, False, False]
   np.testing.assert_array_equal(found.rois[0], boxes[0])
@@ -246,7 +246,7 @@ def test_truths_are_proposals_too():
     ("network", {"dropout": 1.0}, "dropout is 1.0; expected a number"),
     ("network", {"dtype": "int8"}, "'int8'; allowed are float32, bfloat16"),
     ("proposal_loss", {"low": 0.8}, "low is 0.8 and high 0.7; expected 0 <="),
-    ("proposal_loss", {"slots": 0}, "task.proposal_loss.slots is 0"),
+    ("proposal_loss", {"samples": 0}, "task.proposal_loss.samples is 0"),
     ("loss", {"positives": 1.5}, "positives is 1.5; expected a number in"),
     ("loss", {"background": 0.5}, "background is 0.5 and foreground 0.5"),
     ("train_proposals", {"after": 0}, "task.train_proposals.after is 0"),

@@ -81,7 +81,7 @@ def small(**changes):
     ),
     train_proposals=Amounts(20, 20),
     test_proposals=Amounts(20, 20),
-    loss=faster_rcnn.Loss(slots=16),
+    loss=faster_rcnn.Loss(samples=16),
     masks=mask_rcnn.Masks(bins=4),
     detect=Suppression(0.5, 0.05, 20, 5),
   )

@@ -51,8 +51,8 @@ TWO_STAGES = {
   "task.train_proposals.after": 200,
   "task.test_proposals.before": 100,
   "task.test_proposals.after": 50,
-  "task.proposal_loss.slots": 64,
-  "task.loss.slots": 64,
+  "task.proposal_loss.samples": 64,
+  "task.loss.samples": 64,
   "task.detect.max_candidates": 200,
   "run.total_steps": 120,
   "schedule.rate": 3e-3,
@@ -120,9 +120,9 @@ CASES = {
   "rfcn": (
     *(partial(config_of, "rfcn"), 128),
     {
-      **{k: v for k, v in TWO_STAGES.items() if not k.endswith("loss.slots")},
+      **{k: v for k, v in TWO_STAGES.items() if not k.endswith("loss.samples")},
       "task.network.anchor_scale": 1.0,
-      "task.proposal_loss.slots": 64,
+      "task.proposal_loss.samples": 64,
       "task.loss.hard": 32,
       "run.total_steps": 150,
     },
@@ -133,7 +133,7 @@ CASES = {
       **TWO_STAGES,
       "task.train_proposals.before": 100,
       "task.train_proposals.after": 64,
-      "task.loss.slots": 32,
+      "task.loss.samples": 32,
     },
   ),
   "ssd": of_family("ssd", network={"extras": ssd.EXTRAS_300[:2]}),
@@ -191,7 +191,7 @@ CASES = {
       "task.network.dropout": 0.0,
       "task.network.width": 1 / 8,
       "task.norm.momentum": 0.9,
-      "task.loss.slots": 16,
+      "task.loss.samples": 16,
       "task.detect.score_threshold": 0.005,
       "task.detect.max_candidates": 200,
       "run.total_steps": 60,
@@ -204,7 +204,7 @@ CASES = {
 SECOND = {
   "rcnn": {
     "task.learns": "svm",
-    "task.loss.slots": 32,
+    "task.loss.samples": 32,
     "task.loss.positives": 0.75,  # so that all truths are among them
     "optimizer.held": rcnn.HELD,
     "optimizer.weight_decay": 0.0,

@@ -136,7 +136,9 @@ def test_each_training_teaches_its_own_layers():
     ("softmax", {"trunk", "head", "labels"}),
     ("svm", {"svms", "ridges"}),
   ):
-    options = rcnn.Options(learns, how, loss=rcnn.Loss(slots=8, positives=1.0))
+    options = rcnn.Options(
+      learns, how, loss=rcnn.Loss(samples=8, positives=1.0)
+    )
     task = rcnn.make_task(options, THREE)
     init = jax.jit(task.init, static_argnums=1)
     variables = init(jax.random.key(0), (64, 64))

@@ -42,7 +42,7 @@ OPTIONS = rfcn.Options(
   HOW,
   train_proposals=Amounts(40, 30),
   test_proposals=Amounts(30, 20),
-  proposal_loss=faster_rcnn.ProposalLoss(slots=16),
+  proposal_loss=faster_rcnn.ProposalLoss(samples=16),
   loss=rfcn.Loss(hard=8),
   detect=Suppression(0.5, 0.01, 50, 10),
 )

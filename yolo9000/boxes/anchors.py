@@ -118,7 +118,7 @@ def _places(
 
 
 def _zip(grids: Sequence[tuple[int, int]], *others: Sequence) -> zip:
-  """Of each level what it has.
+  """The levels one by one: the grid of each, and what else it has.
 
   Raises:
     ValueError: unless all are for as many levels.

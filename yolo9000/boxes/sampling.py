@@ -32,10 +32,10 @@ def balanced(
   positive: Bool[Array, " N"],
   negative: Bool[Array, " N"],
   *,
-  slots: int,
+  samples: int,
   positives: int,
 ) -> Sample:
-  """At random some of the positives, and negatives up to `slots` in all.
+  """At random some of the positives, and negatives up to `samples` in all.
 
   Where there are fewer positives, negatives take their place; where there are
   too few of both, all are taken.
@@ -43,7 +43,7 @@ def balanced(
   Args:
     key: of the randomness.
     positive, negative: of which is taken; those that are neither never are.
-    slots: at most so many in all.
+    samples: at most so many in all.
     positives: at most so many positives.
 
   Source: Faster R-CNN, arXiv 1506.01497, section 3.1.3: 256 anchors, half of
@@ -51,7 +51,7 @@ def balanced(
   """
   order = jax.random.uniform(key, positive.shape)
   chosen = _first(order, positive, jnp.int32(positives))
-  left = slots - jnp.sum(chosen, dtype=jnp.int32)
+  left = samples - jnp.sum(chosen, dtype=jnp.int32)
   return Sample(chosen, _first(order, negative, left))
 
 
@@ -64,19 +64,19 @@ def _first(
   return allowed & (rank < count)
 
 
-def into_slots(
-  sample: Sample, slots: int
+def in_order(
+  sample: Sample, samples: int
 ) -> tuple[Int[Array, " S"], Bool[Array, " S"]]:
-  """Numbers of what is learned from in their order, then any; which are real.
+  """Indices of what is sampled, in order, then of others; which are sampled.
 
   Args:
-    sample: of at most `slots`.
-    slots: S; fewer if there are fewer to choose from.
+    sample: of at most `samples`.
+    samples: S, how many indices; fewer if there are fewer to choose from.
   """
   chosen = sample.positive | sample.negative
   count = len(chosen)
   first = jnp.where(chosen, count, 0) - jnp.arange(count)  # no two are equal
-  _, index = jax.lax.top_k(first, min(slots, count))
+  _, index = jax.lax.top_k(first, min(samples, count))
   return index, chosen[index]
 
 
@@ -164,7 +164,7 @@ def check(how: Any) -> None:
       f"task.loss.background is {how.background} and foreground "
       f"{how.foreground}; expected 0 <= background < foreground <= 1"
     )
-  ranges.check("task.loss", how, slots="[1, inf)", positives="[0, 1]")
+  ranges.check("task.loss", how, samples="[1, inf)", positives="[0, 1]")
 
 
 def sample_rois(
@@ -182,7 +182,7 @@ def sample_rois(
     proposals: of the picture.
     boxes, mask: its truths; those without area count as none.
     how: foreground and background are as for `assign`, the background's
-      least IoU alone; slots is R, and positives which part of them may find a
+      least IoU alone; samples is R, and positives which part of them may find a
       truth.
 
   Source: Fast R-CNN, section 2.3; Faster R-CNN, section 3.2. That truths are
@@ -203,10 +203,10 @@ def sample_rois(
     key,
     found.positive,
     found.negative,
-    slots=how.slots,
-    positives=int(how.slots * how.positives),
+    samples=how.samples,
+    positives=int(how.samples * how.positives),
   )
-  index, real = into_slots(sample, how.slots)
+  index, real = in_order(sample, how.samples)
   sample = Sample(*(chosen[index] & real for chosen in sample))
   return SampledRois(rois[index], real, found.truth[index], sample)
 

@@ -125,7 +125,7 @@ class Residual(nn.Module):
   def __call__(
     self, x: Float[Array, "B H W C"], *, train: bool
   ) -> Float[Array, "B Y X D"]:
-    """Positive."""
+    """What the block says, after a ReLU."""
     layer = partial(
       conv_norm, norm=self.norm, train=train, dtype=self.dtype, padding=0
     )
@@ -163,7 +163,7 @@ class Deconvolution(nn.Module):
     *,
     train: bool,
   ) -> Float[Array, "B Y X E"]:
-    """Positive."""
+    """What the block says, after a ReLU."""
     layer = partial(
       conv_norm,
       filters=self.filters,

@@ -69,14 +69,14 @@ class Loss(NamedTuple):
   Attributes:
     foreground: least IoU of a roi that has a truth.
     background: the least IoU of one that has none; it is below foreground.
-    slots: rois of a picture that are learned from.
+    samples: rois of a picture that are learned from.
     positives: at most so large a part of them has a truth.
     beta: see `losses.smooth_l1`.
   """
 
   foreground: float = 0.5
   background: float = 0.1
-  slots: int = 64
+  samples: int = 64
   positives: float = 0.25
   beta: float = 1.0
 

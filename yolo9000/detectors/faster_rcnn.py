@@ -105,7 +105,7 @@ class ProposalLoss(NamedTuple):
 
   Attributes:
     high, low: see `boxes.matching.match`.
-    slots: anchors of a picture that are learned from.
+    samples: anchors of a picture that are learned from.
     positives: at most so large a part of them has a truth.
     inside: anchors that leave the picture are not learned from. Differs: true
       in the paper, false in FPN's.
@@ -114,7 +114,7 @@ class ProposalLoss(NamedTuple):
 
   high: float = 0.7
   low: float = 0.3
-  slots: int = 256
+  samples: int = 256
   positives: float = 0.5
   inside: bool = False
   beta: float = 1 / 9
@@ -127,14 +127,14 @@ class Loss(NamedTuple):
     foreground: least IoU of a roi that has a truth.
     background: the least IoU of one that has none; it is below foreground.
       Differs: .1 in Fast R-CNN, 0 in this paper's program.
-    slots: rois of a picture that are learned from; 128 in the paper's program.
+    samples: rois of a picture that are learned from; 128 in the program.
     positives: at most so large a part of them has a truth.
     beta: see `losses.smooth_l1`; 1 in the paper, 1/9 in torchvision.
   """
 
   foreground: float = 0.5
   background: float = 0.0
-  slots: int = 512
+  samples: int = 512
   positives: float = 0.25
   beta: float = 1.0
 
@@ -167,7 +167,7 @@ VGG_OPTIONS = Options(
   train_proposals=Amounts(12000, 2000, min_side=16.0),
   test_proposals=Amounts(6000, 300, min_side=16.0),
   proposal_loss=ProposalLoss(inside=True),
-  loss=Loss(slots=128),
+  loss=Loss(samples=128),
   detect=Suppression(0.3, 0.05, 2000, 100),
 )
 
@@ -188,7 +188,7 @@ def check(options: Options) -> None:
   ranges.check(
     "task.proposal_loss",
     first,
-    slots="[1, inf)",
+    samples="[1, inf)",
     positives="[0, 1]",
     beta="[0, inf)",
   )
@@ -464,7 +464,7 @@ def proposals_of(
   how: Anchored,
   amounts: Amounts,
 ) -> Proposals:
-  """Of all pictures."""
+  """The proposals of every picture of the batch."""
   of_picture = partial(
     propose,
     anchors=anchors(size, how),
@@ -504,8 +504,8 @@ def first_stage_loss(
     key,
     found.assigned & counted,
     ~found.assigned & ~found.ignored & counted,
-    slots=how.slots,
-    positives=int(how.slots * how.positives),
+    samples=how.samples,
+    positives=int(how.samples * how.positives),
   )
   parts = losses.proposal_loss(
     logits,

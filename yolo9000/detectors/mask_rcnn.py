@@ -219,10 +219,10 @@ class Positives(NamedTuple):
 
 def positives_of(rois: SampledRois, *, how: Loss) -> Positives:
   """Of the sampled rois of one picture; masks are learned from no others."""
-  most = max(1, int(how.slots * how.positives))
+  most = max(1, int(how.samples * how.positives))
   positive = rois.sample.positive
   none = jnp.zeros_like(positive)
-  index, real = sampling.into_slots(sampling.Sample(positive, none), most)
+  index, real = sampling.in_order(sampling.Sample(positive, none), most)
   return Positives(rois.rois[index], real, rois.truth[index])
 
 

@@ -93,7 +93,7 @@ class Loss(NamedTuple):
     foreground: least IoU of a region that is positive in fine-tuning. The SVMs
       and the box regression take their regions from the same sample.
     background: the least IoU of the others.
-    slots: regions of a picture. Differs: the paper has 128 of a step, of all
+    samples: regions of a picture. Differs: the paper has 128 of a step, of all
       its pictures.
     positives: at most so large a part of them is positive: 32 of 128.
     svm_low: an SVM's negatives overlap its class less; its positives are the
@@ -107,7 +107,7 @@ class Loss(NamedTuple):
 
   foreground: float = 0.5
   background: float = 0.0
-  slots: int = 128
+  samples: int = 128
   positives: float = 0.25
   svm_low: float = 0.3
   positive_weight: float = 2.0

@@ -166,7 +166,7 @@ class Block(nn.Module):
   def __call__(
     self, x: Float[Array, "B H W C"], *, train: bool
   ) -> Float[Array, "B Y X D"]:
-    """Positive."""
+    """What the block says, after a ReLU."""
     share = x.shape[-1] // self.parts
     layer = partial(conv_norm, norm=self.norm, train=train, dtype=self.dtype)
     seen = []

@@ -97,7 +97,7 @@ class DefaultBoxes(NamedTuple):
 
   @property
   def squares(self) -> int:
-    """Of a cell, 2 or 1."""
+    """How many squares a cell has, 2 or 1."""
     return 1 + (len(self.sides) > len(self.ratios))
 
   @property
@@ -262,7 +262,7 @@ class Heads(nn.Module):
 
 
 class OnBoxes(nn.Module):
-  """What a network that speaks of default boxes is made with.
+  """A network of SSD's family, by what it is made with.
 
   Attributes:
     how: its options.

@@ -17,11 +17,12 @@ ACTIVATION_NAMES = ("leaky", "linear", "logistic", "relu")
 
 
 class Conv(NamedTuple):
-  """Convolution, zero padded to keep the size; He-normal kernel.
+  """Convolution, padded with zeros; He-normal kernel.
 
   With batch_norm: no bias of its own, then normalise, scale and shift.
-  padding is in pixels on each side; None means size // 2, times dilation: the
-  pixels from one entry of the kernel to the next.
+  padding is in pixels on each side; None means size // 2, times dilation, which
+  keeps the size of a picture where `size` is odd. dilation: the pixels from one
+  entry of the kernel to the next.
   """
 
   filters: int

@@ -35,9 +35,7 @@ def complete(config: Any) -> Any:
   of_data = not names and not config.data.tree
   rows = config.get("rows", ())  # a stage alone has none
   configs = plan.row_configs(config) if rows else {"": config}
-  with_priors = {
-    name: one for name, one in configs.items() if one.data.priors
-  }
+  with_priors = {name: one for name, one in configs.items() if one.data.priors}
   if not of_data and not with_priors:
     return config
   read = []
