@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
+from yolo9000.data import __main__ as doctor_command
 from yolo9000.data import augment as aug
 from yolo9000.data import batches as pipeline
 from yolo9000.data import fitting, masks, sources
@@ -259,6 +260,20 @@ def test_coco_is_read_with_masks(tmp_path):
   data = sources.read(source._replace(masks=False), Flaws(strict=True))
   assert data.records[0].masks is None and not data.flaws
   assert data.passed["annotation's key segmentation"] == 5
+
+
+@pytest.mark.parametrize(("words", "flaws"), [([], 0), (["--masks"], 2)])
+def test_the_doctor_looks_at_them_if_asked(tmp_path, capsys, words, flaws):
+  rows = [
+    {"segmentation": [POLYGON]},
+    {"segmentation": [[1, 2]]},
+    {"segmentation": {"size": [1, 1], "counts": [1]}},
+  ]
+  coco_folder(tmp_path, rows)
+  split = (str(tmp_path), "a.json", f"--out={tmp_path / 'out'}")
+  code = doctor_command.main(["coco", *split, *words])
+  assert code == (1 if flaws else 0), capsys.readouterr().out
+  assert (tmp_path / "out" / "flaws.txt").read_text().count("bad mask") == flaws
 
 
 def train(data, **changes):

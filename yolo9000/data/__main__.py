@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument("split", nargs="*", help="none: all that there are")
   parser.add_argument("--classes", help="file with a class name on each line")
   parser.add_argument("--outside", action="store_true", help="let paths leave")
+  parser.add_argument("--masks", action="store_true", help="look at them too")
   parser.add_argument("--out", default="doctor", help="folder of the report")
   parser.add_argument("--size", type=int, default=416, help="network's input")
   parser.add_argument(
@@ -54,6 +55,7 @@ def _run(args: argparse.Namespace) -> int:
     args.split,
     class_names=names,
     outside=args.outside,
+    masks=args.masks,
     threads=args.threads,
   )
   boxes = doctor.box_statistics(

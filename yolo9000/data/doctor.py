@@ -55,6 +55,7 @@ def examine(
   *,
   class_names: Sequence[str],
   outside: bool,
+  masks: bool = False,
   threads: int,
 ) -> Findings:
   """Reads all splits of a data set and opens every picture.
@@ -70,6 +71,7 @@ def examine(
       annotations that no split mentions are flaws too.
     class_names: others are flaws; none means whatever comes up.
     outside: whether paths may leave the root.
+    masks: whether those of objects are read, where a format has some.
     threads: that open pictures.
 
   Raises:
@@ -86,7 +88,14 @@ def examine(
   datasets: dict[str, Dataset] = {}
   errors: list[DataError] = []
   for split in splits:
-    source = Source(format, root, split, tuple(class_names), outside=outside)
+    source = Source(
+      format,
+      root,
+      split,
+      tuple(class_names),
+      outside=outside,
+      masks=masks,
+    )
     try:
       datasets[split] = sources.read(source, flaws)
     except DataError as error:

@@ -29,6 +29,8 @@ from yolo9000.data.records import Dataset
 
 logger = logging.getLogger("yolo9000")
 
+SHOWN = 20  # flaws of a data set, in a run's log
+
 # Each has read(source, flaws) and splits(root).
 FORMATS = {
   "coco": coco,
@@ -126,8 +128,12 @@ def read_for(
       pictures.
   """
   dataset = read(source, Flaws(strict=True))
-  for flaw in dataset.flaws[:20]:
+  for flaw in dataset.flaws[:SHOWN]:
     logger.warning("%s", flaw)
+  if (more := len(dataset.flaws) - SHOWN) > 0:
+    logger.warning(
+      "%s: and %d more flaws; python -m yolo9000.data names each", name, more
+    )
   joined = read_map(source.map, dataset.class_names, class_names)
   dataset = to_classes(
     dataset, class_names, map=joined, name=f"{name} ({source})"
