@@ -16,12 +16,12 @@ from jax import Array
 
 from yolo9000 import losses
 from yolo9000.detectors.yolo9000 import node_probabilities
-from yolo9000.detectors.yolov2 import check_size, class_probabilities
+from yolo9000.detectors.yolov2 import class_probabilities
 from yolo9000.networks import input as pictures
 from yolo9000.networks.backbone import backbone
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.norm import Norm
-from yolo9000.networks.rows import AveragePool, Conv, Layer, Softmax
+from yolo9000.networks.rows import STRIDE, AveragePool, Conv, Layer, Softmax
 from yolo9000.types import Batch, Detections, Step, Task, UInt8
 from yolo9000.wordtree import Classes
 
@@ -113,6 +113,7 @@ def make_task(options: Options, classes: Classes) -> Task:
     )
   answers = min(ANSWERS, len(labels or classes.names))
 
+  check_size = partial(pictures.check_multiple, STRIDE)
   init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:

@@ -7,6 +7,7 @@ it, made smaller. The network is in networks/densenet.py.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -17,6 +18,7 @@ from yolo9000.detectors import ssd
 from yolo9000.networks import densenet
 from yolo9000.networks import input as pictures
 from yolo9000.networks.norm import L2Norm, Norm
+from yolo9000.networks.rows import widened
 from yolo9000.types import Float, Task
 from yolo9000.wordtree import Classes
 
@@ -68,9 +70,7 @@ class DSOD(ssd.OnBoxes):
     """Pictures, RGB in [0, 1]."""
     how, dtype = self.how, pictures.dtype_of(self.how.dtype)
 
-    def wide(filters: int) -> int:
-      return max(4, round(filters * how.width))
-
+    wide = partial(widened, width=how.width)
     network = densenet.DenseNet(
       how.blocks,
       wide(how.growth),

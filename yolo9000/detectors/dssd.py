@@ -20,6 +20,7 @@ from yolo9000.networks import input as pictures
 from yolo9000.networks.conv import conv_norm
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.resnet import EXPANSION, resnet
+from yolo9000.networks.rows import widened
 from yolo9000.types import Float, Task
 from yolo9000.wordtree import Classes
 
@@ -206,7 +207,7 @@ class DSSD(ssd.OnBoxes):
       name="backbone",
       **same,
     )
-    planes, filters = (max(4, round(n * how.width)) for n in (256, 512))
+    planes, filters = (widened(n, how.width) for n in (256, 512))
     _, conv3, _, x = backbone(pictures.standardise(x), train=train)
     maps = [conv3, x]
     for number, turn in enumerate(how.extras):

@@ -25,7 +25,7 @@ from yolo9000.networks.backbone import with_norm
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.regions import Predictor, TwoLayers
-from yolo9000.networks.rows import widen
+from yolo9000.networks.rows import widen, widened
 from yolo9000.networks.vgg import CONV5_3, VGG16
 from yolo9000.types import (
   Batch,
@@ -141,7 +141,7 @@ class FastRCNN(nn.Module):
       features, rois * edges[None, None]
     )
     vectors = TwoLayers(
-      max(8, round(4096 * how.width)), how.dropout, dtype, name="head"
+      widened(4096, how.width, least=8), how.dropout, dtype, name="head"
     )(pooled, train=train, dropout_keys=dropout_keys)
     return Predictor(self.num_classes, dtype=dtype, name="said")(vectors)
 

@@ -35,7 +35,7 @@ from yolo9000.networks.fpn import FeaturePyramid
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.regions import Predictor, ProposalHead, TwoLayers
 from yolo9000.networks.resnet import resnet
-from yolo9000.networks.rows import widen
+from yolo9000.networks.rows import widen, widened
 from yolo9000.networks.vgg import CONV5_3, VGG16
 from yolo9000.types import (
   Batch,
@@ -258,14 +258,9 @@ class Features(nn.Module):
     )
     maps = backbone(pictures.standardise(x), train=train)
     pyramid = FeaturePyramid(
-      filters_of(how, 256), "pool", dtype, name="pyramid"
+      widened(256, how.width), "pool", dtype, name="pyramid"
     )
     return pyramid(maps)
-
-
-def filters_of(how: Any, published: int) -> int:
-  """A number of channels by the network's width."""
-  return max(4, round(published * how.width))
 
 
 def crop(
@@ -305,7 +300,7 @@ def proposal_head(how: Network) -> ProposalHead:
   is_vgg = how.backbone == VGG
   return ProposalHead(
     how.sizes * len(how.ratios),
-    filters_of(how, 512 if is_vgg else 256),
+    widened(512 if is_vgg else 256, how.width),
     two_way=is_vgg,
     deviation=how.deviation,
     dtype=pictures.dtype_of(how.dtype),
@@ -315,7 +310,7 @@ def proposal_head(how: Network) -> ProposalHead:
 def box_head(how: Network) -> TwoLayers:
   """What makes a vector of a roi."""
   published = 4096 if how.backbone == VGG else 1024
-  hidden = how.hidden or filters_of(how, published)
+  hidden = how.hidden or widened(published, how.width)
   return TwoLayers(hidden, how.dropout, pictures.dtype_of(how.dtype))
 
 
@@ -639,10 +634,4 @@ def make_task(options: Options, classes: Classes) -> Task:
 
 def check_sides(how: Anchored, size: tuple[int, int]) -> None:
   """Raises ValueError unless both sides are positive multiples of a cell."""
-  multiple = min(32, how.strides[-1])
-  for side in size:
-    if side <= 0 or side % multiple:
-      raise ValueError(
-        f"image size {side}; expected a positive multiple of {multiple}, such "
-        f"as {max(1, round(side / multiple)) * multiple}"
-      )
+  pictures.check_multiple(min(32, how.strides[-1]), size)

@@ -20,7 +20,7 @@ from yolo9000.networks.chain import Chain
 from yolo9000.networks.conv import conv
 from yolo9000.networks.norm import Norm, normalised
 from yolo9000.networks.resize import resize_bilinear
-from yolo9000.networks.rows import Conv, Layer, widen
+from yolo9000.networks.rows import Conv, Layer, widen, widened
 from yolo9000.types import Float, Task
 from yolo9000.wordtree import Classes
 
@@ -101,7 +101,7 @@ class FSSD(ssd.OnBoxes):
     rows, (conv4_3, fc7, *_, last) = ssd.trunk(how)
     trunk = Chain(rows, dtype, self.norm, name="trunk")
     outputs = trunk.outputs(pictures.as_caffe(x), train=train)
-    filters = max(4, round(how.fused * how.width))
+    filters = widened(how.fused, how.width)
     size = outputs[conv4_3].shape[1:3]
     maps = []
     for number, row in enumerate((conv4_3, fc7, last)):

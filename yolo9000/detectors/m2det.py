@@ -23,6 +23,7 @@ from yolo9000.networks.chain import Chain
 from yolo9000.networks.conv import conv_norm
 from yolo9000.networks.fpn import resize_nearest
 from yolo9000.networks.norm import Norm, normalised
+from yolo9000.networks.rows import widened
 from yolo9000.types import Float, Task
 from yolo9000.wordtree import Classes
 
@@ -164,9 +165,7 @@ class M2Det(ssd.OnBoxes):
     """Pictures, RGB in [0, 1]."""
     how, dtype = self.how, pictures.dtype_of(self.how.dtype)
 
-    def wide(filters: int) -> int:
-      return max(4, round(filters * how.width))
-
+    wide = partial(widened, width=how.width)
     layer = partial(conv_norm, norm=self.norm, train=train, dtype=dtype)
     rows, (conv4_3, fc7) = ssd.trunk(
       ssd.Network((), how.batch_norm, how.width, how.dtype)

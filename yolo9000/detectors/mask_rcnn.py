@@ -29,6 +29,7 @@ from yolo9000.detectors.faster_rcnn import (
 from yolo9000.networks import input as pictures
 from yolo9000.networks.conv import conv
 from yolo9000.networks.norm import Norm
+from yolo9000.networks.rows import widened
 from yolo9000.types import (
   Batch,
   Bool,
@@ -157,7 +158,7 @@ class MaskRCNN(faster_rcnn.FasterRCNN):
   def setup(self) -> None:
     """Faster R-CNN's layers, and the head of the masks."""
     super().setup()
-    filters = faster_rcnn.filters_of(self.how, FILTERS)
+    filters = widened(FILTERS, self.how.width)
     self.mask_head = MaskHead(
       1 + self.num_classes,
       (filters,) * LAYERS,

@@ -28,7 +28,7 @@ from yolo9000.networks.backbone import with_norm
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.regions import TwoLayers
-from yolo9000.networks.rows import Conv, Layer, MaxPool, widen
+from yolo9000.networks.rows import Conv, Layer, MaxPool, widen, widened
 from yolo9000.types import (
   Batch,
   Bool,
@@ -198,7 +198,7 @@ class RCNN(nn.Module):
     trunk = Chain(rows, dtype, self.norm, name="trunk")
     x = trunk(regions.reshape(-1, *regions.shape[2:]), train=train)
     x = x.reshape(*axes, *x.shape[1:])  # (B, R, P, Q, D)
-    filters = max(8, round(4096 * how.width))
+    filters = widened(4096, how.width, least=8)
     head = TwoLayers(filters, how.dropout, dtype, name="head")
     fc7 = head(x, train=train, dropout_keys=dropout_keys)
 

@@ -25,7 +25,7 @@ from yolo9000.networks.backbone import with_norm
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.conv import conv
 from yolo9000.networks.norm import L2Norm, Norm
-from yolo9000.networks.rows import Conv, Layer, MaxPool, widen
+from yolo9000.networks.rows import Conv, Layer, MaxPool, widen, widened
 from yolo9000.networks.vgg import CONV4_3, CONV5_3, FC7, VGG16
 from yolo9000.types import (
   Batch,
@@ -160,7 +160,7 @@ class RefineDet(ssd.OnBoxes):
     maps = [outputs[number] for number in levels]
     maps[0] = L2Norm(10.0, name="conv4_3_norm")(maps[0])
     maps[1] = L2Norm(8.0, name="conv5_3_norm")(maps[1])
-    filters = max(4, round(how.transferred * how.width))
+    filters = widened(how.transferred, how.width)
     transferred = Transfer(filters, dtype, name="transfer")(maps)
     return (
       ssd.Heads(self.per_cell, 1, dtype, name="arm")(maps),

@@ -31,6 +31,7 @@ from yolo9000.networks.conv import conv
 from yolo9000.networks.fpn import FeaturePyramid
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.resnet import resnet
+from yolo9000.networks.rows import widened
 from yolo9000.types import Batch, Detections, Float, Step, Task, UInt8
 from yolo9000.wordtree import Classes
 
@@ -223,7 +224,7 @@ class RetinaNet(nn.Module):
     """Logits and codes of all anchors, from pictures in [0, 1]."""
     how = self.how
     dtype = pictures.dtype_of(how.dtype)
-    filters = max(4, round(256 * how.width))
+    filters = widened(256, how.width)
     backbone = resnet(
       how.backbone,
       width=how.width,
@@ -282,6 +283,7 @@ def make_task(options: Options, classes: Classes) -> Task:
   how = options.network._replace(ratios=tuple(options.network.ratios))
   network = RetinaNet(how, options.norm, len(classes.names))
 
+  check_size = partial(pictures.check_multiple, MULTIPLE)
   init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
@@ -307,16 +309,6 @@ def make_task(options: Options, classes: Classes) -> Task:
     return jax.vmap(of_picture)(*pictures.predict(network, variables, images))
 
   return Task(init, loss, predict, check_size)
-
-
-def check_size(size: tuple[int, int]) -> None:
-  """Raises ValueError unless both sides are positive multiples of 32."""
-  for side in size:
-    if side <= 0 or side % MULTIPLE:
-      raise ValueError(
-        f"image size {side}; expected a positive multiple of {MULTIPLE}, such "
-        f"as {max(1, round(side / MULTIPLE)) * MULTIPLE}"
-      )
 
 
 def detections(

@@ -21,6 +21,7 @@ from yolo9000.networks.chain import Chain
 from yolo9000.networks.conv import conv_norm
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.resize import resize_bilinear
+from yolo9000.networks.rows import widened
 from yolo9000.types import Float, Task
 from yolo9000.wordtree import Classes
 
@@ -200,9 +201,8 @@ class RFBNet(ssd.OnBoxes):
     layer = partial(conv_norm, norm=self.norm, train=train, dtype=dtype)
     block = partial(Block, norm=self.norm, dtype=dtype)
 
-    def wide(filters: int) -> int:
-      return max(8, round(filters * how.width))
-
+    # Branches have shares of an eighth.
+    wide = partial(widened, width=how.width, least=8)
     rows, (conv4_3, fc7) = ssd.trunk(how._replace(extras=()))
     trunk = Chain(rows, dtype, self.norm, name="trunk")
     outputs = trunk.outputs(pictures.as_caffe(x), train=train)

@@ -29,6 +29,7 @@ from yolo9000.networks.conv import conv
 from yolo9000.networks.norm import Norm
 from yolo9000.networks.regions import ProposalHead
 from yolo9000.networks.resnet import resnet
+from yolo9000.networks.rows import widened
 from yolo9000.types import (
   Batch,
   Bool,
@@ -162,7 +163,7 @@ class RFCN(nn.Module):
     *_, fourth, last = backbone(pictures.standardise(x), train=train)
     objectness, proposal_codes = ProposalHead(
       how.sizes * len(how.ratios),
-      faster_rcnn.filters_of(how, 512),
+      widened(512, how.width),
       two_way=True,
       deviation=how.deviation,
       dtype=dtype,
@@ -173,7 +174,7 @@ class RFCN(nn.Module):
     layer = partial(
       conv, dtype=dtype, kernel_init=nn.initializers.normal(how.deviation)
     )
-    filters = faster_rcnn.filters_of(how, 1024)
+    filters = widened(1024, how.width)
     shared = jax.nn.relu(layer(last, filters, 1, name="shared"))
     parts = how.bins**2
     edges = jnp.asarray((*x.shape[2:0:-1], *x.shape[2:0:-1]), jnp.float32)

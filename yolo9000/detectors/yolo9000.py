@@ -19,12 +19,12 @@ from yolo9000 import losses, ranges, wordtree
 from yolo9000.boxes import suppression
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import yolov2
-from yolo9000.detectors.yolov2 import Candidates, all_slots, check_size, slots
+from yolo9000.detectors.yolov2 import Candidates, all_slots, slots
 from yolo9000.losses.image_label import check_rules
 from yolo9000.networks import input as pictures
 from yolo9000.networks.chain import Chain
 from yolo9000.networks.norm import Norm
-from yolo9000.networks.rows import Conv, Layer, Region, layer_name
+from yolo9000.networks.rows import STRIDE, Conv, Layer, Region, layer_name
 from yolo9000.types import (
   Batch,
   Bool,
@@ -211,6 +211,7 @@ def make_task(
   )
   of_picture = reader(region, how, classes, nodes)
 
+  check_size = partial(pictures.check_multiple, STRIDE)
   init = partial(pictures.begin, whole, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:

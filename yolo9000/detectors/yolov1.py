@@ -32,6 +32,7 @@ from yolo9000.networks.rows import (
   Layer,
   Local,
   widen,
+  widened,
 )
 from yolo9000.types import Batch, Detections, Float, Step, Task, UInt8
 from yolo9000.wordtree import Classes
@@ -101,8 +102,8 @@ def network_rows(options: Options, classes: Classes) -> tuple[Layer, ...]:
   """The network: (H, W, 3) to a vector. The last row says how it is read."""
   how = options.network
   heads: dict[str, Layer] = {
-    "connected": Connected(max(4, round(4096 * how.width))),
-    "local": Local(max(4, round(256 * how.width)), 3),
+    "connected": Connected(widened(4096, how.width)),
+    "local": Local(widened(256, how.width), 3),
   }
   if how.head not in heads:
     raise ValueError(

@@ -222,6 +222,7 @@ def make_task(
     how=options.detect,
   )
 
+  check_size = partial(pictures.check_multiple, STRIDE)
   init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:
@@ -239,17 +240,6 @@ def make_task(
     return jax.vmap(of_picture)(found(raw))
 
   return Task(init, loss, predict, check_size)
-
-
-def check_size(size: tuple[int, int]) -> None:
-  """Raises ValueError unless both sides are positive multiples of 32."""
-  for side in size:
-    if side <= 0 or side % STRIDE:
-      near = max(1, round(side / STRIDE)) * STRIDE
-      raise ValueError(
-        f"image size {side} must be a positive multiple of {STRIDE}, such as "
-        f"{near}"
-      )
 
 
 def boxes_loss(

@@ -20,7 +20,7 @@ from jax import Array
 
 from yolo9000 import losses, ranges
 from yolo9000.detectors import yolo9000, yolov2
-from yolo9000.detectors.yolov2 import Candidates, all_slots, check_size, slots
+from yolo9000.detectors.yolov2 import Candidates, all_slots, slots
 from yolo9000.losses.levels import check_overlap
 from yolo9000.networks import input as pictures
 from yolo9000.networks.chain import Chain
@@ -256,6 +256,7 @@ def make_task(
     how=options.detect,
   )
 
+  check_size = partial(pictures.check_multiple, STRIDE)
   init = partial(pictures.begin, network, check_size)
 
   def loss(variables: Any, batch: Batch, step: Step) -> tuple[Array, Any]:

@@ -60,6 +60,17 @@ def standardise(x: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
   return (x - mean) / deviation
 
 
+def check_multiple(multiple: int, size: tuple[int, int]) -> None:
+  """Raises ValueError unless both sides are positive multiples of so many."""
+  for side in size:
+    if side <= 0 or side % multiple:
+      near = max(1, round(side / multiple)) * multiple
+      raise ValueError(
+        f"image size {side} must be a positive multiple of {multiple}, such as "
+        f"{near}"
+      )
+
+
 def begin(
   network: nn.Module,
   check_size: Callable[[tuple[int, int]], None],

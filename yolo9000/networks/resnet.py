@@ -12,6 +12,7 @@ from jax import Array
 from yolo9000.networks.chain import max_pool
 from yolo9000.networks.conv import conv
 from yolo9000.networks.norm import Norm, normalised
+from yolo9000.networks.rows import widened
 from yolo9000.types import Float
 
 # Table 1: blocks of conv2_x to conv5_x.
@@ -151,9 +152,5 @@ def resnet(which: str, *, width: float, **options: Any) -> ResNet:
     raise ValueError(
       f"task.network.backbone is {which!r}; allowed are {', '.join(BLOCKS)}"
     )
-  if width <= 0:
-    raise ValueError(
-      f"task.network.width is {width}; it must be above 0 (1 is the paper's)"
-    )
-  stem, *planes = (max(4, round(n * width)) for n in (64, *PLANES))
+  stem, *planes = (widened(n, width) for n in (64, *PLANES))
   return ResNet(BLOCKS[which], tuple(planes), stem, **options)

@@ -251,8 +251,8 @@ def layer_name(index: int) -> str:
   return f"layer_{index:02d}"
 
 
-def widen(layers: Sequence[Layer], width: float) -> tuple[Layer, ...]:
-  """The same network with every number of filters times width, at least 4.
+def widened(filters: int, width: float, least: int = 4) -> int:
+  """A published number of filters times `task.network.width`.
 
   Raises:
     ValueError: unless width is above 0.
@@ -261,8 +261,17 @@ def widen(layers: Sequence[Layer], width: float) -> tuple[Layer, ...]:
     raise ValueError(
       f"task.network.width is {width}; it must be above 0 (1 is the paper's)"
     )
+  return max(least, round(filters * width))
+
+
+def widen(layers: Sequence[Layer], width: float) -> tuple[Layer, ...]:
+  """The same network with every number of filters `widened`.
+
+  Raises:
+    ValueError: unless width is above 0.
+  """
   return tuple(
-    row._replace(filters=max(4, round(row.filters * width)))
+    row._replace(filters=widened(row.filters, width))
     if isinstance(row, Conv)
     else row
     for row in layers
