@@ -42,8 +42,8 @@ class Search(NamedTuple):
     most: boxes of a picture.
 
   Source: the paper's "fast", section 5.2, which R-CNN takes: two colour spaces,
-  two scales, two measures. Differs: R-CNN also makes smaller pictures 500
-  pixels wide.
+  two scales, two measures. Differs: R-CNN's program also makes smaller pictures
+  500 pixels wide, and leaves out boxes with a side below 20 of these.
   """
 
   colours: Sequence[str] = ("hsv", "lab")
