@@ -264,7 +264,7 @@ def test_what_cannot_be_says_what_can(group, changes, message):
 def test_other_things_that_cannot_be():
   with pytest.raises(ValueError, match="learns is 'boxes'; allowed are both"):
     small(learns="boxes")
-  with pytest.raises(ValueError, match="size 100; .* of 32, such as 96"):
+  with pytest.raises(ValueError, match="size 100 must .* of 32, such as 96"):
     small().check_size((64, 100))
-  with pytest.raises(ValueError, match="size 100; .* of 16, such as 96"):
+  with pytest.raises(ValueError, match="size 100 must .* of 16, such as 96"):
     small(network=dict(backbone="vgg16")).check_size((64, 100))

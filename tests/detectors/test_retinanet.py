@@ -231,5 +231,5 @@ def test_what_cannot_be_says_what_can(group, changes, message):
 
 def test_sizes_are_multiples_of_32():
   task = retinanet.make_task(retinanet.Options(), COCO)
-  with pytest.raises(ValueError, match="size 100; .* of 32, such as 96"):
+  with pytest.raises(ValueError, match="size 100 must .* of 32, such as 96"):
     task.check_size((64, 100))

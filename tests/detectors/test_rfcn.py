@@ -76,7 +76,7 @@ def test_a_step_compiles_once_and_gradients_are_finite():
 def test_sides_are_multiples_of_a_cell():
   task = rfcn.make_task(OPTIONS, classes(3))
   task.check_size((592, 608))
-  with pytest.raises(ValueError, match="size 600; .* of 16, such as 608"):
+  with pytest.raises(ValueError, match="size 600 must .* of 16, such as 608"):
     task.check_size((600, 608))
 
 
