@@ -262,6 +262,28 @@ def test_coco_is_read_with_masks(tmp_path):
   assert data.passed["annotation's key segmentation"] == 5
 
 
+@pytest.mark.parametrize(
+  ("image", "value", "strict"),
+  [
+    ({}, [POLYGON], True),
+    ({}, runs_of(), True),
+    ({}, POLYGON, False),  # one polygon in no list
+    ({}, [], False),
+    ({}, [[1, 2]], False),
+    ({}, runs_of(size=[1, 1]), False),
+    ({"width": None}, [POLYGON], False),
+    ({"height": 0}, [POLYGON], False),
+  ],
+)
+def test_what_cocos_own_program_can_read(image, value, strict):
+  """It ends in the middle of its work, or counts nothing, for the others."""
+  content = {
+    "images": [{"id": 1, "width": WIDTH, "height": HEIGHT, **image}],
+    "annotations": [{"image_id": 1, "segmentation": value}],
+  }
+  assert segmentation.is_strict(content) == strict
+
+
 @pytest.mark.parametrize(("words", "flaws"), [([], 0), (["--masks"], 2)])
 def test_the_doctor_looks_at_them_if_asked(tmp_path, capsys, words, flaws):
   rows = [
