@@ -526,7 +526,7 @@ class Blind(Detector):
   def __init__(self):
     self.order = []
 
-  def prepare(self, image):
+  def prepare(self, image, proposals_px):
     return Prepared(image, fitting.Placement(0.0, 0.0, 1.0, 1.0), (4, 4))
 
   def start(self, prepared, batch_size):

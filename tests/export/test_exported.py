@@ -353,7 +353,7 @@ def test_the_description_is_inside(tmp_path):
   texts = {one.key: json.loads(one.value) for one in texts}
   assert set(texts) == {
     *("form", "names", "tree", "size", "steps", "resize", "detect", "seen"),
-    *("learns_from", "commit"),
+    *("learns_from", "masks", "commit"),
   }
   assert texts["tree"]["parents"] == list(TREE.parents)
 
