@@ -45,7 +45,7 @@ from yolo9000.training import build
 
 MODULE = "yolo9000.proposals"
 
-PART = 500  # pictures whose proposals are kept before all are found
+PART = 100  # pictures whose proposals are kept before all are found
 
 Find = Callable[[Record], Any]
 
