@@ -62,10 +62,11 @@ python -m yolo9000.main --config=experiments/photos.py
                          2    .702  .795  .811  .805
   from scratch           0    .073  .452  .533  .711
                          1    .420  .684  .697  .703
+                         2    .249  .586  .633  .665
 
 From the start platelets have .720, red cells .763, white cells .974, from
 scratch .496, .735, .902 (seed 0). Seeds 0 and 1 from the start took 15 minutes,
-seed 2 took 24 (commit bf3c305), from scratch 20 and 25 (commit 3a4acfe), on 2
+seed 2 took 24 (commit bf3c305), from scratch 20 to 25 (commit 3a4acfe), on 2
 cores of an AMD EPYC that did other work as well.
 Tried with seed 0: 1,300 steps .813 tested at 416, .830 at 480, .814 at 512
 (after 975 steps .811 at 416); 600 steps .737 at 416; as the fruit, with six
