@@ -41,8 +41,8 @@ With several sizes the start gains nothing on the fruit, as in the drawn
 miniature, and unlike the paper: with --config.run.image_sizes="(224,256,288,
 320,352)" seeds 0, 1, 2 have .797, .822, .811, mean .810, where one size has
 .826, .812, .824, mean .821 (commit 3a4acfe, 9 minutes each). Tested at 288, 352
-and 384 seed 0 has .773, .771, .798; trained at one size .797, .790, .771. So at
-the largest size several sizes are better.
+and 384 (python -m yolo9000.evaluate --run=RUN --size=N) seed 0 has .773, .771,
+.798; trained at one size .797, .790, .771, which is worse at the largest alone.
 
 On voc_bccd (292 photos of blood cells to train on, 72 with 945 cells to test),
 whose platelets are small, more layers learn, larger pictures are seen, and the
