@@ -67,7 +67,14 @@ python -m yolo9000.main --config=experiments/photos.py
 From the start platelets have .720, red cells .763, white cells .974, from
 scratch .496, .735, .902 (seed 0). Seeds 0 and 1 from the start took 15 minutes,
 seed 2 took 24 (commit bf3c305), from scratch 20 to 25 (commit 3a4acfe), on 2
-cores of an AMD EPYC that did other work as well.
+cores of an AMD EPYC that did other work as well. From scratch in 14 minutes,
+600 steps on the same cores nearly alone (commit 4e57c4e, evaluate_every=200):
+
+                         seed  200   400   600 steps
+  from scratch           0    .039  .454  .671
+                         1    .371  .638  .666
+                         2    .331  .589  .612
+
 Tried with seed 0: 1,300 steps .813 tested at 416, .830 at 480, .814 at 512
 (after 975 steps .811 at 416); 600 steps .737 at 416; as the fruit, with six
 held, .538.

@@ -1,4 +1,4 @@
-"""What extends SSD: sizes by counting, refinement and blocks by hand."""
+"""What extends SSD: sizes by counting, refinement by hand, options."""
 
 from functools import partial
 
@@ -12,6 +12,7 @@ from yolo9000 import losses
 from yolo9000.boxes import coding, matching
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import fssd, m2det, refinedet, rfbnet, ssd
+from yolo9000.networks.norm import Norm
 from yolo9000.networks.resize import resize_bilinear
 from yolo9000.wordtree import Classes
 
@@ -141,7 +142,19 @@ def test_what_cannot_be_says_what_can():
   classes = Classes(("a",))
   for detector, changes, message in (
     (rfbnet, {"kind": "large"}, "kind is 'large'; allowed are plain, enhanced"),
-    (m2det, {"scales": 2}, "scales is 2; expected a number in"),
+    (rfbnet, {"blocks": ((9, 1),)}, "expected .filters, stride, dilation.,"),
+    (rfbnet, {"blocks": ((9, 0, 1),)}, r"blocks has \(9, 0, 1\); expected"),
+    (
+      rfbnet,
+      {"extras": ((9, 9, 3, 1),)},
+      "expected .first, filters, side, str",
+    ),
+    (m2det, {"scales": 2}, "scales is 2; expected a whole number in"),
+    (m2det, {"modules": 1.5}, "modules is 1.5; expected a whole number in"),
+    (m2det, {"width": 0.0}, "width is 0.0; expected a number in"),
+    (fssd, {"extras": ()}, r"extras is \(\); expected at least one"),
+    (fssd, {"fused": 0}, "fused is 0; expected a whole number in"),
+    (refinedet, {"transferred": -7}, "transferred is -7; expected a whole"),
     (fssd, {"levels": ()}, "6 ratios and 6 steps; the network has 0 levels"),
     (refinedet, {"dtype": "int8"}, "dtype is 'int8'; allowed are float32"),
   ):
@@ -160,3 +173,92 @@ def test_a_picture_too_small_for_its_levels(detector):
   task = detector.make_task(options, Classes(("a",)))
   with pytest.raises(ValueError, match=r"larger task\.default_boxes\.size"):
     jax.eval_shape(partial(task.init, size=(64, 64)), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+  ("branch", "height", "width"),
+  [
+    (rfbnet.plain(2)[0], 2, 2),
+    (rfbnet.plain(2)[1], 1 + 3, 1 + 3),
+    (rfbnet.plain(2)[2], 1 + 1 + 5, 1 + 1 + 5),
+    (rfbnet.plain(1)[2], 1 + 1 + 3, 1 + 1 + 3),
+    (rfbnet.SMALL[0], 1, 1),
+    (rfbnet.SMALL[1], 1 + 3, 3),
+    (rfbnet.SMALL[2], 3, 1 + 3),
+    (rfbnet.SMALL[3], 1 + 5, 1 + 5),
+    (rfbnet.SMALL_E[4], 5, 1 + 5),
+    (rfbnet.SMALL_E[6], 1 + 7, 1 + 7),
+    (rfbnet.LONG, 3 + 7, 3 + 7),
+  ],
+)
+def test_how_far_a_branch_of_rfbnet_sees(branch, height, width):
+  """Cells up and down, and to either side, that change what one cell says."""
+  block = rfbnet.Block(16, (branch,), 1, 1, Norm(), jnp.float32)
+  x = jax.random.normal(jax.random.key(0), (1, 23, 23, 4))
+  variables = block.init(jax.random.key(1), x, train=False)
+
+  @jax.grad
+  def gradient(x):
+    return jnp.sum(block.apply(variables, x, train=False)[0, 11, 11])
+
+  rows, columns = np.nonzero(np.any(np.asarray(gradient(x)[0]), axis=-1))
+  assert (rows.min(), rows.max()) == (11 - height, 11 + height)
+  assert (columns.min(), columns.max()) == (11 - width, 11 + width)
+
+
+def test_a_branch_of_an_enhanced_block_goes_with_its_dilation():
+  network = rfbnet.RFBNET512_E.network
+  assert [v for *_, v in network.blocks] == [2, 2, 2, 1, 1]
+  blocks = ((9, 1, 3),)
+  options = rfbnet.Options(network._replace(blocks=blocks, extras=()))
+  with pytest.raises(ValueError, match="expected smallest dilations of 1 or 2"):
+    rfbnet.make_task(options, Classes(("a",)))
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("size", 0),
+    ("sides", (0, -5, 60, 111, 162, 213, 264)),
+    ("ratios", ((0,), (-2, 3), (2,), (2,), (2,), (2,))),
+    ("steps", (0,) * 6),
+  ],
+)
+def test_default_boxes_are_of_numbers_above_0(name, value):
+  options = ssd.Options()
+  shapes = options.default_boxes._replace(**{name: value})
+  with pytest.raises(ValueError, match=f"task.default_boxes.{name} is .*0, in"):
+    ssd.make_task(options._replace(default_boxes=shapes), Classes(("a",)))
+
+
+@pytest.mark.parametrize(
+  ("options", "num_boxes"),
+  [(fssd.PUBLISHED300, 8732), (fssd.PUBLISHED512, 24_564)],
+)
+def test_fssd_has_the_published_number_of_boxes(options, num_boxes):
+  """By the README of the program in Caffe, whose numbers the paper has."""
+  assert counted(fssd, options, 20)[1] == num_boxes
+
+
+def test_easy_anchors_that_are_assigned_teach_if_they_are_kept():
+  """As in the program; easy ones that are not assigned never teach."""
+  anchors, arm, arm_codes, odm, odm_codes = random_arm(np.random.default_rng(0))
+  arm_codes = arm_codes * 0
+  boxes, labels = anchors[:2], jnp.array([0, 1])  # of those that are easy
+
+  def of(odm, *, keep_assigned):
+    found = refinedet.picture_loss(
+      *(arm, arm_codes, odm, odm_codes, boxes, labels, jnp.ones(2, bool)),
+      anchors=anchors,
+      how=refinedet.Loss(keep_assigned=keep_assigned),
+    )
+    return sum(found["odm"][0].values()), found["odm"][1]
+
+  counts, taught = {}, {}
+  for keep in (False, True):
+    run = partial(of, keep_assigned=keep)
+    grads, counts[keep] = jax.grad(run, has_aux=True)(odm)
+    taught[keep] = np.any(np.asarray(grads)[:8], axis=1)
+  assert not taught[False].any()
+  assert taught[True][:2].all()
+  assert taught[True].sum() == counts[True] - counts[False] >= 2

@@ -27,6 +27,7 @@ from yolo9000.wordtree import Classes
 OUTPUTS = 91  # of torchvision's heads for each box, COCO's and some without use
 NUM_TRUTHS = 8  # of a picture
 RATE = 1e-5  # SSD's random weights give a large loss
+SIDE = 800  # the shorter one of pictures with a pyramid, as published
 
 
 class Pair(NamedTuple):
@@ -62,7 +63,7 @@ def _classes(count: int) -> Classes:
 
 
 def dense() -> Pair:
-  """RetinaNet at 512x512, with anchors of the paper's size there too.
+  """RetinaNet at 800x800, with anchors of the paper's size there too.
 
   Torchvision's own are cut to whole pixels.
   """
@@ -83,7 +84,7 @@ def dense() -> Pair:
     _skip_resize=True,
   )
   network = retinanet.RetinaNet(how, options.norm, OUTPUTS)
-  return Pair(retinanet.make_task(options, classes), network, model, 512, 0)
+  return Pair(retinanet.make_task(options, classes), network, model, SIDE, 0)
 
 
 def default_boxes() -> Pair:
@@ -105,7 +106,7 @@ def default_boxes() -> Pair:
 
 
 def two_stages() -> Pair:
-  """Faster R-CNN with a pyramid at 512x512; all pictures have as many regions.
+  """Faster R-CNN with a pyramid at 800x800; all pictures have as many regions.
 
   Torchvision has as many regions as suppression leaves, and of a random network
   it leaves few. Here its threshold is 1, and it leaves 1,000.
@@ -123,7 +124,7 @@ def two_stages() -> Pair:
   network = faster_rcnn.FasterRCNN(
     options.network, options.norm, len(classes.names)
   )
-  return Pair(faster_rcnn.make_task(options, classes), network, model, 512, 1)
+  return Pair(faster_rcnn.make_task(options, classes), network, model, SIDE, 1)
 
 
 def random_batch(side: int, count: int, num_classes: int) -> Batch:

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 from jax import Array
 
+from yolo9000 import ranges
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import ssd
 from yolo9000.networks import input as pictures
@@ -252,11 +253,13 @@ def check(options: Options) -> None:
     raise ValueError(
       f"task.network.merge is {how.merge!r}; allowed are {', '.join(MERGES)}"
     )
+  ranges.check("task.network", how, kernels="[1, inf)", blocks="[0, inf)")
+  ranges.check_rows("task.network", how, extras="side stride")
   levels = 2 + len(how.extras)
-  if len(how.kernels) != levels or how.blocks < 0:
+  if len(how.kernels) != levels:
     raise ValueError(
-      f"task.network.kernels is {how.kernels} and blocks {how.blocks}; "
-      f"expected {levels} kernels, as there are levels, and 0 or more blocks"
+      f"task.network.kernels is {how.kernels}; expected {levels}, as there are "
+      f"levels"
     )
   sides = cells(size, how)
   back = [

@@ -1,7 +1,8 @@
 """FSSD: Feature Fusion Single Shot Multibox Detector, arXiv 1712.00960.
 
-It extends SSD: three maps are fused into one, and levels are made of that. Some
-numbers are those of the author's later program, not the paper's, see below.
+It extends SSD: three maps are fused into one, and levels are made of that.
+FSSD300 and FSSD512 are the author's later program in PyTorch, PUBLISHED300 and
+PUBLISHED512 the one in Caffe, whose numbers the paper has.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from yolo9000 import ranges
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import ssd
 from yolo9000.networks import input as pictures
@@ -37,10 +39,12 @@ class Network(NamedTuple):
 
   Attributes:
     extras: see `ssd.Network`. Fused are conv4_3, fc7 and the last of them.
-      Differs: the program has 17 and 9 cells a side there; the paper probably
-      SSD's conv7_2, of 10 or 5.
+      Differs: at 300 pixels the last has 10 cells a side in Caffe, 9 in the
+      later program.
     levels: of each (filters, side, stride, padding), as LEVELS_300.
     fused: filters of each of the three maps before they are fused.
+    reduce_last: whether the last of them has a 1 x 1 convolution too. Differs:
+      in the later program it has one, in Caffe it is fused as it is.
     batch_norm: in the convolutions; not in the paper, see `ssd.Network`. What
       is fused is normalised in any case.
     width: 1 is the paper's network.
@@ -50,6 +54,7 @@ class Network(NamedTuple):
   extras: Any = ((256, 512, 3, 1, 0), (128, 256, 3, 2, 1))
   levels: Any = LEVELS_300
   fused: int = 256
+  reduce_last: bool = True
   batch_norm: bool = False
   width: float = 1.0
   dtype: str = "float32"
@@ -58,8 +63,9 @@ class Network(NamedTuple):
 class Options(NamedTuple):
   """In a config, `task`; see `ssd`.
 
-  Differs: the program has six boxes in each cell of the first map. The paper
-  probably has SSD's four.
+  Differs: the later program has six boxes in each cell of the first map, the
+  paper and Caffe have SSD's four. In Caffe what is fused is normalised without
+  a scale and an offset of its own; here it has both.
   """
 
   network: Network = Network()
@@ -75,6 +81,14 @@ FSSD300 = Options()
 FSSD512 = Options(
   Network(levels=LEVELS_512),
   ssd.SSD512.default_boxes._replace(ratios=((2, 3),) * 5 + ((2,),) * 2),
+)
+IN_CAFFE = Network(
+  extras=((256, 512, 3, 1, 1), (128, 256, 3, 2, 1)), reduce_last=False
+)
+PUBLISHED300 = Options(IN_CAFFE, ssd.SSD300.default_boxes._replace(steps=()))
+PUBLISHED512 = Options(
+  IN_CAFFE._replace(levels=LEVELS_512),
+  ssd.SSD512.default_boxes._replace(steps=()),
 )
 
 
@@ -105,8 +119,10 @@ class FSSD(ssd.OnBoxes):
     size = outputs[conv4_3].shape[1:3]
     maps = []
     for number, row in enumerate((conv4_3, fc7, last)):
-      name = f"fused_{number}"
-      one = jax.nn.relu(conv(outputs[row], filters, 1, name=name, dtype=dtype))
+      one = outputs[row]
+      if how.reduce_last or row != last:
+        one = conv(one, filters, 1, name=f"fused_{number}", dtype=dtype)
+        one = jax.nn.relu(one)
       maps.append(resize_bilinear(one, size))
     fused = normalised(
       jnp.concatenate(maps, axis=-1),
@@ -126,5 +142,15 @@ def make_task(options: Options, classes: Classes) -> Task:
   Raises:
     ValueError: for an option that cannot be, saying what can.
   """
-  levels = len(options.network.levels)
+  how = options.network
+  ranges.check("task.network", how, fused="[1, inf)")
+  ranges.check_rows(
+    "task.network", how, levels="filters side stride padding", extras=ssd.EXTRA
+  )
+  if not how.extras:
+    raise ValueError(
+      "task.network.extras is (); expected at least one, of which the last is "
+      "fused"
+    )
+  levels = len(how.levels)
   return ssd.task_of(FSSD, options, classes, levels=levels)

@@ -65,7 +65,9 @@ class Options(NamedTuple):
   """In a config, `task`; see `ssd`.
 
   Differs: the paper suppresses boxes by lowering their scores (soft-NMS), here
-  the overlapped ones are dropped. Its score threshold is .05, in the released
+  the overlapped ones are dropped. It has ResNet-101 and pictures of 800 pixels
+  too, here VGG-16 alone. By its text conv4_3 and conv5_3 are fused; here, as in
+  the program, conv4_3 and fc7. Its score threshold is .05, in the released
   configurations .1. The program matches as most do, not bipartite, clips its
   boxes and keeps 50 of a class.
   """
@@ -213,5 +215,6 @@ def make_task(options: Options, classes: Classes) -> Task:
     modules="[1, inf)",
     scales="[3, inf)",
     filters="[1, inf)",
+    width="(0, inf)",
   )
   return ssd.task_of(M2Det, options, classes, levels=how.scales)

@@ -64,12 +64,16 @@ class Loss(NamedTuple):
     easy: an anchor whose probability of an object is at most this, by the ARM,
       is nothing to the ODM, in training and in detection. The paper's theta is
       1 minus it.
+    keep_assigned: an easy anchor that a truth is assigned to teaches the ODM
+      all the same. Differs: so in the program (`MineHardExamples`), which drops
+      easy background alone; in the paper easy anchors are dropped.
   """
 
   threshold: float = 0.5
   bipartite: bool = True
   negatives: float = 3.0
   easy: float = 0.01
+  keep_assigned: bool = False
 
 
 class Options(NamedTuple):
@@ -182,6 +186,7 @@ def make_task(options: Options, classes: Classes) -> Task:
       f"task.default_boxes.size is {shapes.size}; expected a multiple of 64"
     )
   ranges.check("task.loss", options.loss, easy="[0, 1)")
+  ranges.check("task.network", options.network, transferred="[1, inf)")
   levels = len(trunk(options.network)[1])
   network = ssd.network_of(RefineDet, options, classes, levels=levels)
   check_size = partial(ssd.check_side, shapes.size)
@@ -253,7 +258,7 @@ def picture_loss(
   """Of one picture and for both modules `ssd.picture_loss`.
 
   To the ARM all truths are of one class. The ODM's anchors are those that it
-  moved, matched anew, without the easy ones.
+  moved, matched anew, without the easy ones; see `Loss`.
 
   Source: the paper's "Loss Function", equation 1. Differs: in a port to
   PyTorch easy anchors stay among those that are mined for background.
@@ -277,6 +282,7 @@ def picture_loss(
     default_boxes=moved,
     how=how,
     ignored=dropped,
+    keep_assigned=how.keep_assigned,
   )
   return {"arm": of_arm, "odm": of_odm}
 

@@ -109,12 +109,14 @@ def check(options: Options) -> None:
     raise ValueError(
       f"task.network.beyond is {how.beyond!r}; allowed are 'c5' and 'p5'"
     )
-  if how.scales < 1 or how.anchor_scale <= 0 or min(how.ratios, default=0) <= 0:
-    raise ValueError(
-      f"task.network.scales is {how.scales}, anchor_scale {how.anchor_scale} "
-      f"and ratios {how.ratios!r}; expected at least 1, and positive numbers"
-    )
-  ranges.check("task.network", how, deviation="[0, inf)")
+  ranges.check(
+    "task.network",
+    how,
+    scales="[1, inf)",
+    anchor_scale="(0, inf)",
+    ratios="(0, inf)",
+    deviation="[0, inf)",
+  )
   ranges.check("task.loss", loss, gamma="[0, inf)", beta="[0, inf)")
   if loss.alpha is not None:
     ranges.check("task.loss", loss, alpha="[0, 1]")

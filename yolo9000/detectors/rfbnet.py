@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from yolo9000 import ranges
 from yolo9000.boxes.suppression import Suppression
 from yolo9000.detectors import ssd
 from yolo9000.networks import input as pictures
@@ -50,7 +51,11 @@ ROW, COLUMN = (1, 3), (3, 1)
 
 
 def plain(v: int) -> tuple[Branch, ...]:
-  """Of a block RFB, Figure 4 (a); v is the smallest dilation."""
+  """Of a block RFB, section 3.2; v is the smallest dilation.
+
+  Differs: in Figure 4 (a) the first branch has dilation 1; these are the
+  program's.
+  """
   return (
     (Layer(2, strided=True), Layer(2, SQUARE, v)),
     (Layer(1), Layer(2, SQUARE, strided=True), Layer(2, SQUARE, v + 1)),
@@ -72,7 +77,8 @@ def crossed(first: tuple[int, int], dilation: int) -> Branch:
   return Layer(0.5), *lines, Layer(1, SQUARE, dilation)
 
 
-# RFB-s, Figure 4 (b), and that of RFBNet-E.
+# RFB-s and that of RFBNet-E, as in the program. Differs: in Figure 4 (b) the
+# last branch of RFB-s has a square in place of a row and a column.
 POINT: Branch = (Layer(1), Layer(1, SQUARE))
 SMALL = (POINT, flat(COLUMN, 3), flat(ROW, 3), crossed(ROW, 5))
 SMALL_E = (
@@ -95,7 +101,8 @@ class Network(NamedTuple):
   Attributes:
     kind: "plain", or "enhanced" for RFBNet-E: the first level sees fc7 as well,
       and blocks have a branch more.
-    blocks: after fc7, each a level: (filters, stride, smallest dilation).
+    blocks: after fc7, each a level: (filters, stride, smallest dilation). An
+      "enhanced" one with dilation 1 has a branch less, and the others 2.
     extras: of each further level, see `ssd.Network`; with batch norm.
     batch_norm: in VGG-16's convolutions, see `ssd.Network`.
     width: 1 is the paper's network.
@@ -114,8 +121,8 @@ class Options(NamedTuple):
   """In a config, `task`; see `ssd`.
 
   Six boxes in each cell of the first map. Differs: the program matches as most
-  do, not bipartite, clips its boxes and keeps 300; the paper leaves these to
-  SSD.
+  do, not bipartite, clips its boxes, and suppresses all boxes of a class, not
+  the best max_candidates; the paper leaves these to SSD.
   """
 
   network: Network = Network()
@@ -191,7 +198,11 @@ class Block(nn.Module):
 
 
 class RFBNet(ssd.OnBoxes):
-  """From pictures to Raw; Figure 5."""
+  """From pictures to Raw; Figure 5.
+
+  Differs: in that figure fc7 goes to the second block too. By the author that
+  is a mistake, and each block sees the one before it, as here.
+  """
 
   @nn.compact
   def __call__(self, x: Float[Array, "B H W 3"], *, train: bool) -> ssd.Raw:
@@ -214,12 +225,10 @@ class RFBNet(ssd.OnBoxes):
       first = jnp.concatenate([near, far], axis=-1)
     small, parts = (SMALL_E, 8) if enhanced else (SMALL, 4)
     maps = [block(wide(512), small, parts, 1, name="small")(first, train=train)]
-    before = 0
     for number, (filters, stride, v) in enumerate(how.blocks):
       branches = plain(v)
       if enhanced:
-        branches = LATE_E if before == 256 else ENHANCED
-      before = filters
+        branches = LATE_E if v == 1 else ENHANCED
       one = block(wide(filters), branches, 8, stride, name=f"block_{number}")
       x = one(x, train=train)
       maps.append(x)
@@ -242,6 +251,14 @@ def make_task(options: Options, classes: Classes) -> Task:
   if how.kind not in KINDS:
     raise ValueError(
       f"task.network.kind is {how.kind!r}; allowed are {', '.join(KINDS)}"
+    )
+  ranges.check_rows(
+    "task.network", how, blocks="filters stride dilation", extras=ssd.EXTRA
+  )
+  if how.kind == "enhanced" and {v for *_, v in how.blocks} - {1, 2}:
+    raise ValueError(
+      f"task.network.blocks is {how.blocks!r} with kind 'enhanced'; expected "
+      f"smallest dilations of 1 or 2"
     )
   levels = 1 + len(how.blocks) + len(how.extras)
   return ssd.task_of(RFBNet, options, classes, levels=levels)

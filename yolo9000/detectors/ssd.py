@@ -52,6 +52,7 @@ EXTRAS_512 = (
   *((256, 512, 3, 2, 1), *((128, 256, 3, 2, 1),) * 3),
   (128, 256, 4, 1, 1),
 )
+EXTRA = "first filters side stride padding"  # what these numbers are
 
 
 class Network(NamedTuple):
@@ -106,7 +107,9 @@ class DefaultBoxes(NamedTuple):
     return tuple(self.squares + 2 * len(ratios) for ratios in self.ratios)
 
   def check(self, levels: int) -> None:
-    """Raises ValueError unless all are for so many levels."""
+    """Raises ValueError unless all are above 0 and for so many levels."""
+    above = {name: "(0, inf)" for name in ("size", "sides", "ratios", "steps")}
+    ranges.check("task.default_boxes", self, **above)
     sides, ratios = len(self.sides) + 1 - self.squares, len(self.ratios)
     steps = len(self.steps) or levels
     if {sides, ratios, steps} != {levels}:
@@ -180,8 +183,12 @@ def trunk(how: Any) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
   Args:
     how: a `Network`, or what has its options.
 
+  Raises:
+    ValueError: for an option that cannot be, saying what can.
+
   Source: section 3, Figure 2.
   """
+  ranges.check_rows("task.network", how, extras=EXTRA)
   rows, levels = VGG16, [CONV4_3, FC7]
   for first, filters, side, stride, padding in how.extras:
     rows += (
@@ -316,6 +323,7 @@ def network_of(
   options.norm.check()
   options.detect.check()
   options.default_boxes.check(levels)
+  ranges.check("task.network", options.network, width="(0, inf)")
   ranges.check(
     "task.loss", options.loss, threshold="(0, 1]", negatives="[0, inf)"
   )
@@ -401,10 +409,12 @@ def picture_loss(
   default_boxes: Float[Array, "N 4"],
   how: Any,
   ignored: Bool[Array, " N"] | None = None,
+  keep_assigned: bool = False,
 ) -> tuple[dict[str, Float[Array, ""]], Int[Array, ""]]:
   """`losses.multibox_loss` of one picture, and its assigned boxes' number.
 
-  how has the options of `Loss`. Boxes that are ignored have no error.
+  how has the options of `Loss`. Boxes that are ignored have no error; with
+  keep_assigned those alone that no truth is assigned to.
   """
   matches = matching.match_forced(
     default_boxes,
@@ -414,6 +424,8 @@ def picture_loss(
     bipartite=how.bipartite,
   )
   if ignored is not None:
+    if keep_assigned:
+      ignored &= ~matches.assigned
     assigned = matches.assigned & ~ignored
     matches = matches._replace(assigned=assigned, ignored=ignored)
   parts = losses.multibox_loss(
@@ -439,7 +451,11 @@ def detections(
   default_boxes: Float[Array, "N 4"],
   how: Suppression,
 ) -> Detections:
-  """Detections of one picture, at most how.max_candidates of a class tried."""
+  """Detections of one picture, at most how.max_candidates of a class tried.
+
+  Boxes are cut at the picture's border first, as in torchvision. Differs: the
+  program suppresses them uncut.
+  """
   boxes = box.clip(coding.decode(codes, default_boxes, WEIGHTS))
   scores = jax.nn.softmax(logits, axis=1)[:, 1:]
   return suppression.each_class(boxes, scores, how=how)

@@ -64,13 +64,15 @@ def dense_loss(
     ValueError: for another box_error.
 
   Source: section 4.1. Differs: keep_best is in torchvision and detectron2, not
-  in the paper; beta is 1/9 (.11) in Detectron, 0 in torchvision. The batch's
-  loss is the mean of its pictures', as in torchvision; Detectron divides the
-  batch's sum by the sum of the pictures' (assigned anchors + 1).
+  in the paper; in Detectron a truth keeps its best anchor from low on. beta is
+  1/9 (.11) in Detectron, 0 in torchvision. The batch's loss is the mean of its
+  pictures', as in torchvision; Detectron divides the batch's sum by the sum of
+  the pictures' (assigned anchors + 1).
   """
   check_box_error(box_error)
   whole = jnp.array([0, 0, 1, 1], codes.dtype)  # keeps log(w) finite
   boxes = jnp.where(mask[:, None], boxes, whole[None])
+  mask = mask & (box.area(boxes) > 0)
   found = matching.match(
     anchors, boxes, mask, high=high, low=low, keep_best=keep_best
   )

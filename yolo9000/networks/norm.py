@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from yolo9000 import ranges
 from yolo9000.types import Float
 
 AXIS = "data"  # the devices of a step, over which collectives go
@@ -36,6 +37,7 @@ class Norm(NamedTuple):
 
   def check(self) -> None:
     """Raises ValueError for an option that cannot be, saying what can."""
+    ranges.check("task.norm", self, momentum="[0, 1)", epsilon="[0, inf)")
     if self.axis not in ("", AXIS):
       raise ValueError(
         f"task.norm.axis is {self.axis!r}; allowed are '' (each device alone) "

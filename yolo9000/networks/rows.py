@@ -257,7 +257,7 @@ def widened(filters: int, width: float, least: int = 4) -> int:
   Raises:
     ValueError: unless width is above 0.
   """
-  if width <= 0:
+  if not 0 < width < math.inf:
     raise ValueError(
       f"task.network.width is {width}; it must be above 0 (1 is the paper's)"
     )

@@ -51,6 +51,7 @@ def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
         if 0 <= layer < index and isinstance(layers[layer], Yolo):
           raise ValueError(f"reads layer {layer}, Yolo, which no row can read")
       shape = _output_shape(row, index, shape, shapes)
+      _check_levels(layers[: index + 1])
       if min(shape) < 1:
         raise ValueError(f"nothing is left of its input: it gives {shape}")
     except ValueError as error:
@@ -168,6 +169,17 @@ def _shortcut_shape(row: Shortcut, index: int, before: list[Shape]) -> Shape:
       f"adds {before[other]} to {before[-1]}; only equal shapes are supported"
     )
   return before[-1]
+
+
+def _check_levels(layers: Sequence[Layer]) -> None:
+  """Raises ValueError if the last is a Yolo with other classes than before."""
+  *before, row = layers
+  for other in before if isinstance(row, Yolo) else ():
+    if isinstance(other, Yolo) and other.num_classes != row.num_classes:
+      raise ValueError(
+        f"has {row.num_classes} classes, a Yolo before it {other.num_classes}; "
+        f"expected the same on all levels"
+      )
 
 
 def _check_yolo(row: Yolo, shape: Shape) -> None:
