@@ -150,7 +150,10 @@ def read_detect(
     tree = trained.classes.tree
     if tree is None:
       raise ValueError("--nodes is for a tree, and the model has none")
-    if isinstance(trained, Trained) and "walk" in trained.detect:
-      options["walk"] = "none"
+    if isinstance(trained, Trained):
+      if "classes" not in trained.detect:
+        raise ValueError("--nodes is for a detector whose answers are nodes")
+      if "walk" in trained.detect:
+        options["walk"] = "none"
     options["classes"] = tree.select(args.nodes).tolist()
   return options

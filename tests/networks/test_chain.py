@@ -139,6 +139,8 @@ def test_levels_with_a_shortcut_and_an_upsampling_by_hand():
   np.testing.assert_array_equal(levels[1][0, ..., 0], 2 * x[0, ..., 0])
   with pytest.raises(LayerError, match="reads layer 4, Yolo, which no row"):
     output_shapes((*layers[:5], Route((4,))), (2, 3, 1))
+  with pytest.raises(LayerError, match="7 classes, a Yolo before it 1; expec"):
+    output_shapes(layers, (2, 3, 1))
 
 
 def test_leaky_slope_at_zero_is_a_tenth():
