@@ -31,6 +31,17 @@ def test_a_number_is_in_its_interval(interval, inside, outside):
     assert str(error.value) == expected
 
 
+class Weights(NamedTuple):
+  count: int
+  ratio: float
+
+
+def test_options_may_have_no_defaults():
+  ranges.check("task.x", Weights(1, 0.5), count="[1, inf)", ratio="[0, 1]")
+  with pytest.raises(ValueError, match="count is 0; expected a number in"):
+    ranges.check("task.x", Weights(0, 0.5), count="[1, inf)")
+
+
 class Table(NamedTuple):
   count: int = 3
   ratios: tuple = ((2,), (2, 3))

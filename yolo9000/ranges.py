@@ -21,7 +21,7 @@ def check(group: str, options: Any, **intervals: str) -> None:
   """
   for name, interval in intervals.items():
     value = getattr(options, name)
-    whole = type(getattr(type(options)(), name)) is int
+    whole = type(options._field_defaults.get(name)) is int
     low, high = map(float, interval[1:-1].split(","))
     for number in _numbers(value):
       inside = isinstance(number, Integral if whole else Real) and (
