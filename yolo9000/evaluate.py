@@ -38,6 +38,7 @@ from yolo9000.scoring import given, protocol
 from yolo9000.tables import evaluated, judging
 from yolo9000.tables.judging import Limits, Truths
 from yolo9000.training import build, compilation
+from yolo9000.training.trained import with_tuples
 from yolo9000.types import Detections
 from yolo9000.wordtree import Classes
 
@@ -139,15 +140,6 @@ def _model(args: argparse.Namespace) -> Model:
   return Model(detector, trained.classes, classifies, masks, told)
 
 
-def _with_tuples(value: Any) -> Any:
-  """A config as it was before JSON, which knows lists alone."""
-  if isinstance(value, list):
-    return tuple(map(_with_tuples, value))
-  if isinstance(value, dict):
-    return {key: _with_tuples(below) for key, below in value.items()}
-  return value
-
-
 def _truths(
   args: argparse.Namespace, classes: Classes | None, masks: bool
 ) -> tuple[Truths, int]:
@@ -155,7 +147,7 @@ def _truths(
   config = None
   if args.run:
     path = Path(args.run) / "config.json"
-    config = ConfigDict(_with_tuples(json.loads(read_text(str(path)))))
+    config = ConfigDict(with_tuples(json.loads(read_text(str(path)))))
   batch = config.evaluation.batch_size if config else 16
   batch = args.batch_size or batch
   if args.data is None:

@@ -81,6 +81,10 @@ def main(argv: list[str]) -> None:
         num_processes=NUM_PROCESSES.value,
         process_id=PROCESS_ID.value,
       )
+    if config.rows:
+      typed = config_flags.get_override_values(flags.FLAGS["config"])
+      for said in plan.overruled(config, typed):
+        logger.warning(said)
     config = complete(config)
     check(config, workdir)
   except (ValueError, AttributeError, TypeError, OSError) as error:

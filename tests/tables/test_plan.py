@@ -49,6 +49,16 @@ def test_a_row_names_the_row_it_differs_from():
     plan.row_configs(wrong)
 
 
+def test_what_is_typed_and_rows_set_otherwise():
+  config = tiny_config(rows=ROWS, task__network__width=0.25)
+  config.run.total_steps = 7
+  typed = {"task.network.width": 0.25, "run.total_steps": 7}
+  expected = "--config.task.network.width has no effect where a row sets 0.5: "
+  assert plan.overruled(config, typed) == [f"{expected}wide, larger"]
+  config = ConfigDict({**config.to_dict(), "only_row": "plain"})
+  assert plan.overruled(config, typed) == []
+
+
 def test_wrong_names_and_types_are_errors():
   config = tiny_config()
   with pytest.raises(

@@ -42,3 +42,14 @@ def test_masks_that_the_pictures_to_test_on_have_not(tmp_path):
   classes = build.read_classes(config.data)
   with pytest.raises(ValueError, match=r"1 objects, none with a mask"):
     build.test_data(config, classes)
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt", "safetensors"])
+def test_a_start_from_a_file_of_pytorch_says_how_to_write_another(
+  tmp_path, ending
+):
+  path = tmp_path / f"a.{ending}"
+  path.touch()
+  config = tiny_config(run__start_from=str(path))
+  with pytest.raises(ValueError, match=r"expected an \.npz, .*np\.savez"):
+    validation.validate(config)

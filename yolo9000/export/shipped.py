@@ -9,6 +9,7 @@ each box.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from jax.extend.core import InconclusiveDimensionOperation
 from yolo9000.tables.run import commit
 from yolo9000.training.trained import Trained
 from yolo9000.types import Detections, open_sides
+
+logger = logging.getLogger("yolo9000")
 
 INPUT = "images"
 OUTPUTS = ("boxes", "scores", "labels", "count", "masks")
@@ -95,6 +98,7 @@ def ship(
     given = jax.eval_shape(function, images)
   except (TypeError, ValueError, InconclusiveDimensionOperation):
     steps = [0, 0]  # it asks how large the picture is
+    logger.warning("the file takes pictures of %d x %d pixels alone", *size)
     images = open_images(size, steps)
     given = jax.eval_shape(function, images)
   outputs = tuple(name for name in OUTPUTS if name in given)

@@ -22,6 +22,7 @@ from yolo9000.tables import plan
 from yolo9000.tables.accelerators import ACCELERATORS, REACHED
 from yolo9000.tables.plan import Plan, Stage
 from yolo9000.training import build, compilation, devices, loop
+from yolo9000.training.trained import with_tuples
 from yolo9000.types import Batch, Step, Task
 
 # What a core computes and moves in a second, so that two measured times come
@@ -64,7 +65,7 @@ def of_picture(config: Any) -> Cost:
 @functools.lru_cache(maxsize=256)
 def _of_size(text: str, size: int) -> Cost:
   """Lowers the gradient of the loss of one picture; compiles nothing."""
-  config = ConfigDict(json.loads(text))
+  config = ConfigDict(with_tuples(json.loads(text)))
   task = build.make_task(config)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(lambda k: task.init(k, (size, size)), key)

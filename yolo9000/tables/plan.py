@@ -7,8 +7,10 @@ by a hash of all that it depends on, so rows that share one share its folder.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,6 +184,27 @@ def row_configs(config: Any) -> dict[str, Any]:
     name: with_changes(config, changes_of(config, name))
     for name, *_ in rows_of(config)
   }
+
+
+def overruled(config: Any, typed: Mapping[str, Any]) -> list[str]:
+  """What the command line sets and rows that are to run set otherwise.
+
+  Args:
+    config: of the table, with what was typed.
+    typed: values by their dotted names.
+
+  Returns:
+    A sentence for each such value.
+  """
+  found: dict[str, list[str]] = {}
+  for row, full in row_configs(config).items():
+    runs = config.get("only_row", "") in ("", row)
+    for name, value in typed.items() if runs else ():
+      own = functools.reduce(operator.getitem, name.split("."), full)
+      if own != value:
+        said = f"--config.{name} has no effect where a row sets {own!r}: "
+        found.setdefault(said, []).append(row)
+  return [said + ", ".join(rows) for said, rows in found.items()]
 
 
 def changes_of(config: Any, row: str) -> tuple[tuple[str, Any], ...]:

@@ -245,6 +245,12 @@ def begin(config: Any, classes: Classes, state: State, workdir: Path) -> State:
   """
   run = config.run
   if not run.start_from:
+    if config.task.get("network", {}).get("frozen_norm"):
+      logger.warning(
+        "%s: task.network.frozen_norm holds batch norm as a start point has "
+        "it, and run.start_from is ''; from scratch set it to False",
+        workdir,
+      )
     return state
   described = config.task.to_dict()
   rows = detectors.network_rows(described, classes)
@@ -263,15 +269,16 @@ def begin(config: Any, classes: Classes, state: State, workdir: Path) -> State:
   if processes.first():
     text = "\n".join([run.start_from, *report, ""])
     write_whole(workdir / "start.txt", text)
-  count = sum(": taken" in line for line in report)
+  others = [line.split(":")[0] for line in report if ": taken" not in line]
   logger.info(
-    "%s: %d of %d layers start from %s, %d are held still; start.txt says "
-    "which",
+    "%s: %d of %d layers start from %s, %d are held still; start.txt says why "
+    "others do not: %s",
     workdir,
-    count,
+    len(report) - len(others),
     len(report),
     run.start_from,
     len(layers),
+    ", ".join([*others[:5], *["..."] * (len(others) > 5)]) or "none",
   )
   average = variables if config.optimizer.average else ()
   return state._replace(variables=variables, average=average)

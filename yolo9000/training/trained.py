@@ -58,6 +58,15 @@ class Trained(NamedTuple):
     return self.network and getattr(self.network.layers[-1], "tree", None)
 
 
+def with_tuples(value: Any) -> Any:
+  """A config as it was before JSON, which knows lists alone."""
+  if isinstance(value, list):
+    return tuple(map(with_tuples, value))
+  if isinstance(value, dict):
+    return {key: with_tuples(below) for key, below in value.items()}
+  return value
+
+
 def from_run(workdir: str | Path, *, which: str = "latest") -> Trained:
   """The detector that a run trained; its running average where it has one.
 
@@ -71,8 +80,12 @@ def from_run(workdir: str | Path, *, which: str = "latest") -> Trained:
   """
   path = Path(workdir) / "config.json"
   if not path.is_file():
-    raise FileNotFoundError(f"{path}: is not there; expected a run's folder")
-  config = json.loads(path.read_text())
+    rows = sorted(x.name for x in Path(workdir).glob("*") if x.is_symlink())
+    which_row = f", here that of a row: {', '.join(rows)}" if rows else ""
+    raise FileNotFoundError(
+      f"{path}: is not there; expected a run's folder{which_row}"
+    )
+  config = with_tuples(json.loads(path.read_text()))
   try:
     classes = build.read_classes(config["data"], kept=Path(workdir))
     task, size = config["task"], config["evaluation"]["image_size"]

@@ -129,6 +129,12 @@ def check_config(config: Any, task: Task) -> None:
       f"run.start_from is {run.start_from!r}, which is not there; expected a "
       f"run's folder, a .weights file or an .npz"
     )
+  if Path(run.start_from).suffix in (".pth", ".pt", ".safetensors"):
+    raise ValueError(
+      f"run.start_from is {run.start_from!r}; expected an .npz, which of a "
+      f"PyTorch module m np.savez(path, **{{k: v.numpy() for k, v in "
+      f"m.state_dict().items()}}) writes"
+    )
   if names := config.optimizer.held:
     if not run.start_from:
       raise ValueError(
