@@ -27,7 +27,7 @@ from yolo9000.wordtree import Classes
 OUTPUTS = 91  # of torchvision's heads for each box, COCO's and some without use
 NUM_TRUTHS = 8  # of a picture
 RATE = 1e-5  # SSD's random weights give a large loss
-SIDE = 800  # the shorter one of pictures with a pyramid, as published
+SIDE = 768  # of pictures with a pyramid; every level has whole cells
 
 
 class Pair(NamedTuple):
@@ -63,7 +63,7 @@ def _classes(count: int) -> Classes:
 
 
 def dense() -> Pair:
-  """RetinaNet at 800x800, with anchors of the paper's size there too.
+  """RetinaNet at 768x768, with anchors of the paper's size there too.
 
   Torchvision's own are cut to whole pixels.
   """
@@ -106,7 +106,7 @@ def default_boxes() -> Pair:
 
 
 def two_stages() -> Pair:
-  """Faster R-CNN with a pyramid at 800x800; all pictures have as many regions.
+  """Faster R-CNN with a pyramid at 768x768; all pictures have as many regions.
 
   Torchvision has as many regions as suppression leaves, and of a random network
   it leaves few. Here its threshold is 1, and it leaves 1,000.
