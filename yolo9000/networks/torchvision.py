@@ -8,7 +8,7 @@ and of masks.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,24 +20,29 @@ from yolo9000.networks.vgg import FC7, VGG16
 DOUBLE = "mask_head/double"  # a transposed convolution
 OF_REGION = "box_head/fc6"  # of a grid of BINS x BINS, there channels first
 BINS = 7
-# Names of modules: what is replaced, one after the other.
-NAMES = (
+# Names of modules: what is replaced, one after the other. Files of older versions
+# lack the .0 of a block's first part, and number otherwise.
+NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
   (r"^(backbone\.body\.)?(?=conv1$|bn1$|layer\d)", "backbone/"),
   (r"layer(\d)\.(\d+)\.", r"layer\1_\2/"),
   (r"bn(\d)$", r"conv\1_norm"),
   (r"downsample\.0$", "downsample"),
   (r"downsample\.1$", "downsample_norm"),
-  (r"^backbone\.fpn\.inner_blocks\.(\d)\.0$", r"pyramid/lateral_\1"),
-  (r"^backbone\.fpn\.layer_blocks\.(\d)\.0$", r"pyramid/level_\1"),
+  (r"^backbone\.fpn\.inner_blocks\.(\d)(\.0)?$", r"pyramid/lateral_\1"),
+  (r"^backbone\.fpn\.layer_blocks\.(\d)(\.0)?$", r"pyramid/level_\1"),
   (r"^backbone\.fpn\.extra_blocks\.p6$", "pyramid/beyond_1"),
   (r"^backbone\.fpn\.extra_blocks\.p7$", "pyramid/beyond_2"),
-  (r"^rpn\.head\.conv\.0\.0$", "proposals/conv"),
+  (r"^rpn\.head\.conv(\.0\.0)?$", "proposals/conv"),
   (r"^rpn\.head\.cls_logits$", "proposals/objectness"),
   (r"^rpn\.head\.bbox_pred$", "proposals/boxes"),
   (r"^roi_heads\.box_head\.", "box_head/"),
   (r"^roi_heads\.box_predictor\.cls_score$", "predictor/classes"),
   (r"^roi_heads\.box_predictor\.bbox_pred$", "predictor/boxes"),
   (r"^roi_heads\.mask_head\.(\d)\.0$", r"mask_head/conv_\1"),
+  (
+    r"^roi_heads\.mask_head\.mask_fcn(\d)$",
+    lambda found: f"mask_head/conv_{int(found[1]) - 1}",
+  ),
   (r"^roi_heads\.mask_predictor\.conv5_mask$", DOUBLE),
   (r"^roi_heads\.mask_predictor\.mask_fcn_logits$", "mask_head/answer"),
   (r"^head\.classification_head\.module_list\.(\d)$", r"heads/labels_\1"),
@@ -45,6 +50,7 @@ NAMES = (
   (r"^head\.classification_head\.", "heads/classes/"),
   (r"^head\.regression_head\.", "heads/boxes/"),
   (r"conv\.(\d)\.0$", r"conv_\1"),
+  (r"conv\.(\d)$", lambda found: f"conv_{int(found[1]) // 2}"),
   (r"(cls_logits|bbox_reg)$", "answer"),
 )
 
