@@ -20,8 +20,8 @@ from yolo9000.networks.vgg import FC7, VGG16
 DOUBLE = "mask_head/double"  # a transposed convolution
 OF_REGION = "box_head/fc6"  # of a grid of BINS x BINS, there channels first
 BINS = 7
-# Names of modules: what is replaced, one after the other. Files of older versions
-# lack the .0 of a block's first part, and number otherwise.
+# Names of modules: what is replaced, one after the other. Files of older
+# versions lack the .0 of a block's first part, and number otherwise.
 NAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
   (r"^(backbone\.body\.)?(?=conv1$|bn1$|layer\d)", "backbone/"),
   (r"layer(\d)\.(\d+)\.", r"layer\1_\2/"),
