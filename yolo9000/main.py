@@ -81,10 +81,6 @@ def main(argv: list[str]) -> None:
         num_processes=NUM_PROCESSES.value,
         process_id=PROCESS_ID.value,
       )
-    if config.rows:
-      typed = config_flags.get_override_values(flags.FLAGS["config"])
-      for said in plan.overruled(config, typed):
-        logger.warning(said)
     config = complete(config)
     check(config, workdir)
   except (ValueError, AttributeError, TypeError, OSError) as error:
@@ -154,6 +150,9 @@ def check(config: Any, workdir: Path) -> None:
     validation.validate(config)
     return
   results.frame(config)
+  typed = config_flags.get_override_values(flags.FLAGS["config"])
+  for said in plan.overruled(config, typed):
+    logger.warning(said)
   made = plan.make(config)
   wrong, stages = {}, plan.chosen(made, config)
   if any(stage.config.run.extend for stage in stages):
