@@ -59,7 +59,7 @@ def test_a_whole_number_where_the_default_is_one():
 
 def test_all_numbers_of_a_tuple_are_in_the_interval():
   ranges.check("task.x", Table(), ratios="(0, inf)")
-  for value in (((2,), (0, 3)), ("2",), 0):
+  for value in (((2,), (0, 3)), ("2",), (), 0):
     with pytest.raises(ValueError, match="task.x.ratios is .*; expected"):
       ranges.check("task.x", Table(ratios=value), ratios="(0, inf)")
 

@@ -17,25 +17,29 @@ def check(group: str, options: Any, **intervals: str) -> None:
     options: a NamedTuple.
     **intervals: of its fields, such as alpha="[0, 1)"; a square bracket
       belongs to the interval, a round one does not. A tuple has all of its
-      numbers there, also those of tuples in it.
+      numbers there, at least one, also those of tuples in it.
   """
   for name, interval in intervals.items():
     value = getattr(options, name)
     whole = type(options._field_defaults.get(name)) is int
     low, high = map(float, interval[1:-1].split(","))
-    for number in _numbers(value):
-      inside = isinstance(number, Integral if whole else Real) and (
+    numbers = list(_numbers(value))
+    inside = (
+      isinstance(number, Integral if whole else Real)
+      and (
         low < number < high
         or (number == low and interval[0] == "[")
         or (number == high and interval[-1] == "]")
       )
-      if not inside:
-        many = isinstance(value, (tuple, list))
-        expected = "numbers" if many else "a number"
-        expected = "a whole number" if whole else expected
-        raise ValueError(
-          f"{group}.{name} is {value!r}; expected {expected} in {interval}"
-        )
+      for number in numbers
+    )
+    if not numbers or not all(inside):
+      many = isinstance(value, (tuple, list))
+      expected = "a whole number" if whole else "a number"
+      expected = "numbers" if many else expected
+      raise ValueError(
+        f"{group}.{name} is {value!r}; expected {expected} in {interval}"
+      )
 
 
 def check_rows(group: str, options: Any, **columns: str) -> None:

@@ -181,7 +181,7 @@ def test_a_box_that_leaves_the_picture_is_no_detection():
     ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
     ("network", {"dtype": "int8"}, "'int8'; allowed are float32, bfloat16"),
     ("network", {"dropout": 1.0}, "dropout is 1.0; expected a number in"),
-    ("loss", {"samples": 0}, "samples is 0; expected a number"),
+    ("loss", {"samples": 0}, "samples is 0; expected a whole number"),
     ("loss", {"background": 0.6}, "background is 0.6 and foreground 0.5"),
     ("detect", {"iou_threshold": 1.0}, "iou_threshold is 1.0; expected a"),
   ],

@@ -242,7 +242,7 @@ def test_truths_are_proposals_too():
   [
     ("network", {"backbone": "vgg"}, "'vgg'; allowed are resnet50"),
     ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
-    ("network", {"ratios": ()}, "anchor_scale is 8.0 and ratios ()"),
+    ("network", {"ratios": ()}, "ratios is (); expected numbers in"),
     ("network", {"dropout": 1.0}, "dropout is 1.0; expected a number"),
     ("network", {"dtype": "int8"}, "'int8'; allowed are float32, bfloat16"),
     ("proposal_loss", {"low": 0.8}, "low is 0.8 and high 0.7; expected 0 <="),

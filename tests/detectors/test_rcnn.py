@@ -196,7 +196,7 @@ def test_svms_score_and_the_regression_moves():
       {"side": 64},
       "side is 64 and context 16; expected",
     ),
-    ("network", {"chunk": 0}, "chunk is 0; expected a number"),
+    ("network", {"chunk": 0}, "chunk is 0; expected a whole number"),
     ("network", {"width": 0.0}, "width is 0.0; it must be above 0"),
     ("loss", {"positives": 2.0}, "positives is 2.0; expected a number"),
     ("loss", {"foreground": 0.0}, "background is 0.0 and foreground 0.0"),

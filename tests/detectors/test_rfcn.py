@@ -123,9 +123,9 @@ def test_the_hardest_rois_count_alone():
   ("group", "changes", "message"),
   [
     ("network", {"backbone": "vgg16"}, "'vgg16'; allowed are resnet50"),
-    ("network", {"bins": 0}, "bins is 0; expected a number in"),
-    ("network", {"ratios": ()}, "ratios (); expected positive numbers"),
-    ("loss", {"hard": 0}, "task.loss.hard is 0; expected a number in"),
+    ("network", {"bins": 0}, "bins is 0; expected a whole number in"),
+    ("network", {"ratios": ()}, "ratios is (); expected numbers in"),
+    ("loss", {"hard": 0}, "task.loss.hard is 0; expected a whole number in"),
     ("loss", {"foreground": 0.0}, "foreground 0.0; expected 0 <= background"),
   ],
 )

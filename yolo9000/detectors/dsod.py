@@ -102,8 +102,9 @@ def make_task(options: Options, classes: Classes) -> Task:
     ValueError: for an option that cannot be, saying what can.
   """
   how = options.network
-  positive = {name: "[1, inf)" for name in ("blocks", "growth", "levels")}
-  ranges.check("task.network", how, **positive)
+  ranges.check("task.network", how, blocks="[1, inf)", growth="[1, inf)")
+  if how.levels:
+    ranges.check("task.network", how, levels="[1, inf)")
   if len(how.blocks) != 4:
     raise ValueError(
       f"task.network.blocks is {how.blocks}; expected four numbers"

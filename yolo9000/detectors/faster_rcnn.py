@@ -209,14 +209,11 @@ def _check_network(how: Network) -> None:
       resnet(how.backbone, width=how.width)
     except ValueError as error:
       raise ValueError(f"{error}; and {VGG}") from None
-  if how.anchor_scale <= 0 or min(how.ratios, default=0) <= 0:
-    raise ValueError(
-      f"task.network.anchor_scale is {how.anchor_scale} and ratios "
-      f"{how.ratios!r}; expected positive numbers"
-    )
   ranges.check(
     "task.network",
     how,
+    anchor_scale="(0, inf)",
+    ratios="(0, inf)",
     bins="[1, inf)",
     hidden="[0, inf)",
     dropout="[0, 1)",

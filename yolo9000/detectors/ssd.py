@@ -108,7 +108,8 @@ class DefaultBoxes(NamedTuple):
 
   def check(self, levels: int) -> None:
     """Raises ValueError unless all are above 0 and for so many levels."""
-    above = {name: "(0, inf)" for name in ("size", "sides", "ratios", "steps")}
+    above = {name: "(0, inf)" for name in ("size", "sides", "ratios")}
+    above |= {"steps": "(0, inf)"} if self.steps else {}
     ranges.check("task.default_boxes", self, **above)
     sides, ratios = len(self.sides) + 1 - self.squares, len(self.ratios)
     steps = len(self.steps) or levels
