@@ -36,12 +36,13 @@ its Tables 5 and 3. In percent of 400 pictures, seed 0, by :proposals=P:
 One run of the whole table, commit 5ef2411, 2 cores of an AMD EPYC: 120 minutes.
 These cores did other work as well, so minutes of training and images/s are no
 measure of what a quiet machine does; images/s were measured by turns at the
-end. Two rows are of other commits. RetinaNet is of 4b3edb4; at 1d41644 it had
-35.9 and 67.5, because its loss is compiled otherwise since, and rounding
-becomes as large as another seed. RFBNet is of b7879ee, since which it is the
-network whose figure stands beside it; the plain one had 67.9 and 92.7. At
-4b3edb4 YOLO, YOLOv2, YOLOv3, Faster R-CNN FPN and R-FCN have the same digits as
-here, the last four in 1.2, 2.8, 4.5 and 4.4 minutes of nearly quiet cores.
+end. Two rows are of other commits. RetinaNet is of 4b3edb4, and b7879ee gives
+the same digits; at 1d41644, with the same formulas, parameters and operations,
+it had 35.9 and 67.5, so that a point here is less than what rounding may do.
+RFBNet is of b7879ee, since which it is the network whose figure stands beside
+it; the plain one had 67.9 and 92.7. At 4b3edb4 YOLO, YOLOv2, YOLOv3, Faster
+R-CNN FPN and R-FCN have the same digits as here, the last four in 1.2, 2.8, 4.5
+and 4.4 minutes of nearly quiet cores.
 
 What Cascade R-CNN is for: at an IoU of .5 it finds 98.5, Faster R-CNN 94.4, at
 .75 95.7 and 82.3, at .9 79.2 and 13.9. The SVMs of R-CNN are worse than the
