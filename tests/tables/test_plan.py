@@ -57,6 +57,12 @@ def test_what_is_typed_and_rows_set_otherwise():
   assert plan.overruled(config, typed) == [f"{expected}wide, larger"]
   config = ConfigDict({**config.to_dict(), "only_row": "plain"})
   assert plan.overruled(config, typed) == []
+  other = row("other", None, {"task": {"model": "toy"}})
+  (said,) = plan.overruled(tiny_config(rows=(other,)), {"task.norm.axis": ""})
+  assert said == (
+    "--config.task.norm.axis has no effect where a row has no such option: "
+    "other"
+  )
 
 
 def test_wrong_names_and_types_are_errors():

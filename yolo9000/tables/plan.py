@@ -187,22 +187,23 @@ def row_configs(config: Any) -> dict[str, Any]:
 
 
 def overruled(config: Any, typed: Mapping[str, Any]) -> list[str]:
-  """What the command line sets and rows that are to run set otherwise.
+  """Sentences on what is typed and rows that are to run set otherwise.
 
   Args:
     config: of the table, with what was typed.
-    typed: values by their dotted names.
-
-  Returns:
-    A sentence for each such value.
+    typed: values of the command line by their dotted names.
   """
   found: dict[str, list[str]] = {}
   for row, full in row_configs(config).items():
     runs = config.get("only_row", "") in ("", row)
     for name, value in typed.items() if runs else ():
-      own = functools.reduce(operator.getitem, name.split("."), full)
+      try:
+        own = functools.reduce(operator.getitem, name.split("."), full)
+        why = f"where a row sets {own!r}"
+      except KeyError:  # of another detector
+        own, why = None, "where a row has no such option"
       if own != value:
-        said = f"--config.{name} has no effect where a row sets {own!r}: "
+        said = f"--config.{name} has no effect {why}: "
         found.setdefault(said, []).append(row)
   return [said + ", ".join(rows) for said, rows in found.items()]
 
